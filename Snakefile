@@ -1,0 +1,33 @@
+"""mfuscope: page-by-page MFU of vision-language OCR models."""
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/inspect.smk"
+include: "workflow/rules/hardware.smk"
+include: "workflow/rules/calibrate.smk"
+include: "workflow/rules/profile.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",
+        "results/report.md",
+        "results/stakeholder.md",
+        "results/operators.md",
+
+
+onsuccess:
+    say("report: results/report.html (and report.md, stakeholder.md, operators.md beside it)")

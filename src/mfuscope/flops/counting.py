@@ -1,0 +1,168 @@
+"""FLOPs counted where they are dispatched: every operator, by part of the model.
+
+torch's own counter has formulas for most operators; those that it lacks and the models use are
+added here. A compute-heavy operator without a formula is recorded, never passed over in silence.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+
+aten = torch.ops.aten
+
+OTHER = "other"
+
+# Parts of an operator's name that say that it does much arithmetic.
+_HEAVY = (
+    "mm",
+    "matmul",
+    "linear",
+    "conv",
+    "attention",
+    "einsum",
+    "mv",
+    "dot",
+    "fft",
+    "rnn",
+    "lstm",
+)
+_LIGHT_ALTHOUGH_NAMED_SO = ("convert", "_to_copy")
+
+
+def _grouped_mm_flop(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
+    """2 x M x K x N of ``_grouped_mm``: every row of `a` (M, K) meets one group's (K, N) of `b`.
+
+    Of the operator's forms this is the one that experts use: 2-D rows, 3-D weights. The others
+    (3-D x 3-D batches, 2-D x 2-D with a grouped K) follow the same count, rows x K x N.
+    """
+    if a.dim() == 2 and b.dim() == 2:  # grouped along K: each row of K belongs to one group
+        return 2 * a.shape[0] * a.shape[1] * b.shape[1]
+    return 2 * prod(a.shape[:-1]) * a.shape[-1] * b.shape[-1]
+
+
+def _grouped_mm_fallback_flop(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
+    return _grouped_mm_flop(a, b)
+
+
+def _cpu_attention_flop(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any
+) -> int:
+    """As torch's own formula for the GPU kernels: scores and weighted sum over the full context."""
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape))  # type: ignore[no-untyped-call]
+
+
+def _mv_flop(matrix: torch.Tensor, *_: Any, **__: Any) -> int:
+    """2 x M x K of a matrix (M, K) times a vector."""
+    return 2 * matrix.shape[0] * matrix.shape[1]
+
+
+def _addmv_flop(_bias: torch.Tensor, matrix: torch.Tensor, *_: Any, **__: Any) -> int:
+    return _mv_flop(matrix)
+
+
+def _dot_flop(a: torch.Tensor, *_: Any, **__: Any) -> int:
+    """2 x K of two vectors of length K."""
+    return 2 * a.shape[0]
+
+
+_OWN_FORMULAS: dict[Any, Callable[..., int]] = {
+    aten._grouped_mm: _grouped_mm_flop,
+    aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention_flop,
+    aten.mv: _mv_flop,
+    aten.addmv: _addmv_flop,
+    aten.dot: _dot_flop,
+    aten.vdot: _dot_flop,
+}
+
+
+class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the FLOPs of everything that runs within, by the part of the model that runs it.
+
+    Attributes:
+        counts: FLOPs by part; ``other`` is what runs outside of every part.
+        uncounted: names of compute-heavy operators that were met and have no formula.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.counts: dict[str, int] = defaultdict(int)
+        self.uncounted: set[str] = set()
+        self._parts = [OTHER]
+
+    @property
+    def total(self) -> int:
+        """FLOPs so far."""
+        return sum(self.counts.values())
+
+    @contextmanager
+    def attribute(self, parts: dict[str, nn.Module]) -> Iterator[None]:
+        """Within, what runs inside of these modules counts for their names; the innermost wins."""
+        handles = []
+        for name, module in parts.items():
+
+            def enter(*_: object, name: str = name) -> None:
+                self._parts.append(name)
+
+            def leave(*_: object) -> None:
+                self._parts.pop()
+
+            handles += [
+                module.register_forward_pre_hook(enter),
+                module.register_forward_hook(leave),
+            ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        packet = func._overloadpacket
+        if not _has_formula(packet) and func is not torch.ops.prim.device.default:
+            # Composite operators (linear, matmul, ...) arrive whole in inference mode.
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        out = func(*args, **kwargs)
+        self._count(packet, args, kwargs, out)
+        return out
+
+    def _count(self, packet: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
+        if packet in _OWN_FORMULAS:
+            flops = _OWN_FORMULAS[packet](*args, **kwargs)
+        elif str(packet) == "transformers.grouped_mm_fallback":
+            flops = _grouped_mm_fallback_flop(*args, **kwargs)
+        elif packet in flop_registry:
+            flops = flop_registry[packet](*args, **kwargs, out_val=out)
+        else:
+            name = str(packet)
+            if _looks_heavy(name):
+                self.uncounted.add(name)
+            return
+        self.counts[self._parts[-1]] += int(flops)
+
+
+def _has_formula(packet: Any) -> bool:
+    return (
+        packet in _OWN_FORMULAS
+        or packet in flop_registry
+        or str(packet) == "transformers.grouped_mm_fallback"
+    )
+
+
+def _looks_heavy(name: str) -> bool:
+    operator = name.rpartition(".")[2]
+    return any(word in operator for word in _HEAVY) and not any(
+        word in operator for word in _LIGHT_ALTHOUGH_NAMED_SO
+    )

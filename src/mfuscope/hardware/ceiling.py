@@ -1,0 +1,94 @@
+"""What this very device sustains: matrix products per dtype, and copies."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from mfuscope.hardware.devices import describe_device, describe_versions, pick_precision
+from mfuscope.records import Ceiling
+from mfuscope.stages import device_clock
+
+_GPU_SIZES = (2048, 4096, 8192)
+_CPU_SIZES = (512, 1024, 2048)
+_SECONDS_PER_SIZE = {"cuda": 0.3, "cpu": 0.5}
+_COPY_BYTES = {"cuda": 2 << 30, "cpu": 256 << 20}
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def measure_ceiling(device_name: str, dtypes: list[str]) -> Ceiling:
+    """Measure a device.
+
+    Args:
+        device_name: ``cpu``, ``cuda`` or ``cuda:N``.
+        dtypes: the dtype settings in use, the base settings' first; ``auto`` included.
+    """
+    device = torch.device(device_name)
+    facts = describe_device(device_name)
+    picks = dict(pick_precision(dtype, facts) for dtype in dtypes)
+    precisions = list(picks)
+    # A CPU without native 16-bit arithmetic takes minutes for nothing: what is in use alone.
+    names = list(_DTYPES) if facts.kind == "cuda" else precisions
+    tflops: dict[str, float] = {}
+    shapes: dict[str, list[int]] = {}
+    for name in names:
+        tflops[name], side = _best_gemm(device, _DTYPES[name])
+        shapes[name] = [side, side, side]
+    gbs, size = _copy_gbs(device)
+    skipped = [name for name in _DTYPES if name not in names]
+    return Ceiling(
+        measured_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        device=facts,
+        versions=describe_versions(),
+        precision=precisions[0],
+        precision_reason=picks[precisions[0]],
+        precisions=precisions,
+        gemm_tflops=tflops,
+        gemm_shape=shapes,
+        copy_gbs=gbs,
+        copy_bytes=size,
+        absent={f"gemm_tflops.{name}": "not in use on this CPU" for name in skipped},
+    )
+
+
+def _best_gemm(device: torch.device, dtype: torch.dtype) -> tuple[float, int]:
+    """Best sustained TFLOP/s of square products, and the side length that reached it."""
+    best, best_side = 0.0, 0
+    for side in _GPU_SIZES if device.type == "cuda" else _CPU_SIZES:
+        # Random data: zeros would draw less power and reach clocks that no model sees.
+        a = torch.randn(side, side, device=device, dtype=torch.float32).to(dtype)
+        b = torch.randn(side, side, device=device, dtype=torch.float32).to(dtype)
+        out = torch.empty(side, side, device=device, dtype=dtype)
+        seconds = _seconds_per_call(device, partial(torch.mm, a, b, out=out))
+        tflops = 2 * side**3 / seconds / 1e12
+        if tflops > best:
+            best, best_side = tflops, side
+    return best, best_side
+
+
+def _copy_gbs(device: torch.device) -> tuple[float, int]:
+    """GB/s of a copy within the device's memory (bytes read and written), and its size."""
+    size = _COPY_BYTES[device.type]
+    source = torch.randint(0, 255, (size,), dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    seconds = _seconds_per_call(device, partial(target.copy_, source))
+    return 2 * size / seconds / 1e9, size
+
+
+def _seconds_per_call(device: torch.device, call: Callable[[], object]) -> float:
+    clock = device_clock(device)
+    for _ in range(2):
+        call()
+    clock.synchronise()
+    started = time.perf_counter()
+    call()
+    clock.synchronise()
+    budget = _SECONDS_PER_SIZE[device.type]
+    repeats = max(3, min(1000, int(budget / max(time.perf_counter() - started, 1e-6))))
+    start = clock.mark()
+    for _ in range(repeats):
+        call()
+    end = clock.mark()
+    clock.synchronise()
+    return clock.elapsed_ms(start, end) / 1000 / repeats

@@ -1,0 +1,130 @@
+"""Which device measures, and what it is."""
+
+import os
+import platform
+from pathlib import Path
+
+from mfuscope.errors import UserError
+from mfuscope.hardware import nvml
+from mfuscope.records import Device, Versions
+
+
+def plan_device(setting: str) -> str:
+    """The device kind that a run of the workflow will use, found without torch.
+
+    Args:
+        setting: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Returns:
+        ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UserError: a GPU is asked for and none is visible.
+    """
+    count = nvml.visible_gpus()
+    if setting == "auto":
+        return "cuda" if count else "cpu"
+    if setting.startswith("cuda"):
+        index = int(setting.partition(":")[2] or 0)
+        if index >= count:
+            raise UserError(
+                f"device: {setting!r} is not there, {count} CUDA GPUs are visible",
+                "set `device` (or DSOCR_DEVICE) to cpu or auto, or check nvidia-smi and "
+                "CUDA_VISIBLE_DEVICES",
+            )
+    return setting
+
+
+def measuring_threads() -> int:
+    """CPU threads for torch: every core that the process may use.
+
+    Set explicitly, as the environment of a workflow job says something else (``OMP_NUM_THREADS=1``
+    under ``--cores 1``).
+    """
+    return len(os.sched_getaffinity(0))
+
+
+def describe_device(device: str) -> Device:
+    """Facts of a torch device (``cpu``, ``cuda`` or ``cuda:N``).
+
+    Raises:
+        UserError: torch was built without CUDA, or sees no such GPU.
+    """
+    import torch
+
+    if not device.startswith("cuda"):
+        return Device(
+            kind="cpu",
+            name=_cpu_name(),
+            compute_capability=None,
+            sm_count=None,
+            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            sm_clock_max_mhz=None,
+            uuid=None,
+            threads=torch.get_num_threads(),
+            absent=dict.fromkeys(
+                ("compute_capability", "sm_count", "sm_clock_max_mhz", "uuid"), "a CPU has none"
+            ),
+        )
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"device: torch {torch.__version__} cannot use the GPU",
+            "install a CUDA build of torch that suits the driver, or set `device: cpu`",
+        )
+    properties = torch.cuda.get_device_properties(torch.device(device))
+    uuid = f"GPU-{properties.uuid}"
+    clock, reason = nvml.max_sm_clock_mhz(uuid)
+    return Device(
+        kind="cuda",
+        name=properties.name,
+        compute_capability=f"{properties.major}.{properties.minor}",
+        sm_count=properties.multi_processor_count,
+        memory_bytes=properties.total_memory,
+        sm_clock_max_mhz=clock,
+        uuid=uuid,
+        threads=torch.get_num_threads(),
+        absent={} if clock is not None else {"sm_clock_max_mhz": reason},
+    )
+
+
+def pick_precision(setting: str, device: Device) -> tuple[str, str]:
+    """The precision that a dtype setting means on a device, and why.
+
+    Returns:
+        ``bf16``, ``fp16`` or ``fp32``, and a reason in words.
+    """
+    if setting != "auto":
+        return setting, "the setting dtype"
+    if device.kind == "cpu":
+        return "fp32", "auto: the CPU measures in fp32"
+    if tuple(map(int, str(device.compute_capability).split("."))) >= (8, 0):
+        return "bf16", "auto: the GPU has bf16 tensor cores"
+    return "fp16", "auto: the GPU has no bf16 tensor cores"
+
+
+def describe_versions() -> Versions:
+    """Versions of the software that measures."""
+    import torch
+    import transformers
+
+    import mfuscope
+
+    return Versions(
+        mfuscope=mfuscope.__version__,
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        transformers=transformers.__version__,
+        cuda=torch.version.cuda,
+        driver=nvml.driver_version(),
+        platform=platform.platform(),
+    )
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    except OSError:
+        pass  # not Linux; the platform's own word is next
+    return platform.processor() or platform.machine()

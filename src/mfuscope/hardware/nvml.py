@@ -1,0 +1,115 @@
+"""What NVML tells of a GPU: presence, clocks, temperature, power, throttling, energy."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pynvml
+
+from mfuscope.records import Conditions
+
+_THROTTLE_REASONS = {
+    pynvml.nvmlClocksThrottleReasonSwPowerCap: "sw_power_cap",
+    pynvml.nvmlClocksThrottleReasonHwSlowdown: "hw_slowdown",
+    pynvml.nvmlClocksThrottleReasonHwThermalSlowdown: "hw_thermal_slowdown",
+    pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "hw_power_brake_slowdown",
+    pynvml.nvmlClocksThrottleReasonSwThermalSlowdown: "sw_thermal_slowdown",
+    pynvml.nvmlClocksThrottleReasonSyncBoost: "sync_boost",
+    pynvml.nvmlClocksThrottleReasonApplicationsClocksSetting: "applications_clocks_setting",
+}
+
+
+def _initialise() -> str:
+    """Empty where NVML works, else why it does not. Calling it again is free."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return f"NVML: {error}"
+    return ""
+
+
+def visible_gpus() -> int:
+    """Number of CUDA GPUs that a process would see, CUDA_VISIBLE_DEVICES applied."""
+    if _initialise():
+        return 0
+    count = int(pynvml.nvmlDeviceGetCount())
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return count
+    named = [entry.strip() for entry in visible.split(",") if entry.strip()]
+    if "-1" in named:
+        named = named[: named.index("-1")]
+    # Entries are indices or UUIDs; an index that is not there hides itself and all that follow.
+    for position, entry in enumerate(named):
+        if entry.isdigit() and int(entry) >= count:
+            return position
+    return len(named)
+
+
+def driver_version() -> str | None:
+    """The driver's version, None without NVML."""
+    return None if _initialise() else str(pynvml.nvmlSystemGetDriverVersion())
+
+
+def max_sm_clock_mhz(uuid: str) -> tuple[float | None, str]:
+    """The highest SM clock, and why it is absent if it is."""
+    if reason := _initialise():
+        return None, reason
+    try:
+        clock = pynvml.nvmlDeviceGetMaxClockInfo(_handle(uuid), pynvml.NVML_CLOCK_SM)
+    except pynvml.NVMLError as error:
+        return None, f"NVML: {error}"
+    return float(clock), ""
+
+
+def _handle(uuid: str) -> Any:
+    return pynvml.nvmlDeviceGetHandleByUUID(uuid)
+
+
+def read_conditions(uuid: str | None) -> Conditions:
+    """The state of the GPU with this UUID now; on a CPU (None) everything is absent."""
+    absent: dict[str, str] = {}
+    reason = "not a GPU" if uuid is None else _initialise()
+
+    def ask(name: str, query: Callable[[Any], Any]) -> Any:
+        if reason:
+            absent[name] = reason
+            return None
+        try:
+            return query(_handle(str(uuid)))
+        except pynvml.NVMLError as error:
+            absent[name] = f"NVML: {error}"
+            return None
+
+    return Conditions(
+        sm_clock_mhz=ask(
+            "sm_clock_mhz", lambda h: pynvml.nvmlDeviceGetClockInfo(h, pynvml.NVML_CLOCK_SM)
+        ),
+        memory_clock_mhz=ask(
+            "memory_clock_mhz", lambda h: pynvml.nvmlDeviceGetClockInfo(h, pynvml.NVML_CLOCK_MEM)
+        ),
+        temperature_c=ask(
+            "temperature_c",
+            lambda h: pynvml.nvmlDeviceGetTemperature(h, pynvml.NVML_TEMPERATURE_GPU),
+        ),
+        power_w=ask("power_w", lambda h: pynvml.nvmlDeviceGetPowerUsage(h) / 1000),
+        throttle_reasons=ask("throttle_reasons", _throttle_reasons),
+        absent=absent,
+    )
+
+
+def _throttle_reasons(handle: Any) -> list[str]:
+    bits = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
+    return [name for bit, name in _THROTTLE_REASONS.items() if bits & bit]
+
+
+def read_energy_mj(uuid: str | None) -> tuple[int | None, str]:
+    """The GPU's energy counter in millijoules, and why it is absent if it is."""
+    if uuid is None:
+        return None, "not a GPU"
+    if reason := _initialise():
+        return None, reason
+    try:
+        return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(_handle(uuid))), ""
+    except pynvml.NVMLError as error:
+        return None, f"NVML: {error}"

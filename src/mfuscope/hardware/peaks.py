@@ -1,0 +1,120 @@
+"""Theoretical peaks: from the table, from an override, estimated, or measured (CPUs).
+
+The table (peaks.csv) is data: one row per device with dense figures only, their source, and how far
+that source can be trusted.
+"""
+
+import csv
+import re
+from functools import cache
+from importlib.resources import files
+
+from mfuscope.errors import UserError
+from mfuscope.records import Ceiling, Device, Hardware, Peak
+
+# Dense FLOPs per SM and clock with fp32 accumulation, by compute capability: what an unlisted card
+# is estimated from. Tensor cores for 16-bit types, CUDA cores for fp32.
+_TENSOR_FLOPS_PER_SM_CLOCK = {
+    "7.0": 1024,
+    "7.5": 1024,
+    "8.0": 2048,
+    "8.6": 512,
+    "8.9": 512,
+    "9.0": 4096,
+    "10.0": 8192,
+    "12.0": 1024,
+}
+_FP32_FLOPS_PER_SM_CLOCK = {"7.0": 128, "7.5": 128, "8.0": 128}
+_FP32_DEFAULT = 256
+
+
+@cache
+def _table() -> list[dict[str, str]]:
+    text = files("mfuscope.hardware").joinpath("peaks.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def find_peak(name: str) -> dict[str, str] | None:
+    """The row of the table whose name pattern matches a device's name, None for an unlisted one."""
+    return next((row for row in _table() if re.search(row["name_pattern"], name)), None)
+
+
+def resolve_hardware(ceiling: Ceiling, override_tflops: float | None) -> Hardware:
+    """The peaks that utilisation is held against.
+
+    Args:
+        ceiling: the device and what it was measured to do.
+        override_tflops: the setting `peak_tflops`, for the precision that the settings ask for;
+            always wins.
+
+    Raises:
+        UserError: nothing is known of the device, so that only an override would do.
+    """
+    row = find_peak(ceiling.device.name) if ceiling.device.kind == "cuda" else None
+    peaks = {}
+    for precision in ceiling.precisions:
+        if override_tflops is not None and precision == ceiling.precision:
+            detail = "the setting peak_tflops (MFU_PEAK_TFLOPS)"
+            peaks[precision] = Peak(tflops=override_tflops, source="override", detail=detail)
+        else:
+            peaks[precision] = _peak(row, precision, ceiling)
+    bandwidth, bandwidth_source, bandwidth_detail = _bandwidth(row, ceiling)
+    peak = peaks[ceiling.precision]
+    return Hardware(
+        device=ceiling.device,
+        versions=ceiling.versions,
+        precision=ceiling.precision,
+        precision_reason=ceiling.precision_reason,
+        peak_tflops=peak.tflops,
+        peak_source=peak.source,
+        peak_detail=peak.detail,
+        peaks=peaks,
+        bandwidth_gbs=bandwidth,
+        bandwidth_source=bandwidth_source,
+        bandwidth_detail=bandwidth_detail,
+    )
+
+
+_COLUMNS = {"bf16": "bf16_tflops_dense", "fp16": "fp16_tflops_dense", "fp32": "fp32_tflops"}
+
+
+def _peak(row: dict[str, str] | None, precision: str, ceiling: Ceiling) -> Peak:
+    device = ceiling.device
+    if device.kind == "cpu":
+        shape = "x".join(map(str, ceiling.gemm_shape[precision]))
+        detail = (
+            f"best {precision} matrix product ({shape}) on {device.threads} threads, as the "
+            "theoretical peaks of CPUs are not tabulated"
+        )
+        return Peak(tflops=ceiling.gemm_tflops[precision], source="measured", detail=detail)
+    if row and row[_COLUMNS[precision]]:
+        detail = f"{row['source']} (confidence: {row['confidence']})"
+        return Peak(tflops=float(row[_COLUMNS[precision]]), source="table", detail=detail)
+    return _estimate(device, precision)
+
+
+def _estimate(device: Device, precision: str) -> Peak:
+    capability = device.compute_capability or ""
+    if precision == "fp32":
+        per_clock: int | None = _FP32_FLOPS_PER_SM_CLOCK.get(capability, _FP32_DEFAULT)
+    else:
+        per_clock = _TENSOR_FLOPS_PER_SM_CLOCK.get(capability)
+    if per_clock is None or not device.sm_count or not device.sm_clock_max_mhz:
+        raise UserError(
+            f"peak_tflops: {device.name!r} is not in the table of devices and cannot be estimated",
+            "set `peak_tflops` (or MFU_PEAK_TFLOPS) to its dense peak for this precision",
+        )
+    tflops = device.sm_count * per_clock * device.sm_clock_max_mhz * 1e6 / 1e12
+    detail = (
+        f"{device.sm_count} SMs x {per_clock} FLOPs per clock x {device.sm_clock_max_mhz:.0f} MHz "
+        "(highest SM clock): the device is not in the table"
+    )
+    return Peak(tflops=tflops, source="estimated", detail=detail)
+
+
+def _bandwidth(row: dict[str, str] | None, ceiling: Ceiling) -> tuple[float, str, str]:
+    if row and row["memory_bandwidth_gbs"]:
+        detail = f"{row['source']} (confidence: {row['confidence']})"
+        return float(row["memory_bandwidth_gbs"]), "table", detail
+    detail = f"copy of {ceiling.copy_bytes / 1e9:.1f} GB, bytes read and written"
+    return ceiling.copy_gbs, "measured", detail

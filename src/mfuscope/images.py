@@ -1,0 +1,196 @@
+"""Pages on disk: listing them, naming them, and looking at them before anything is measured."""
+
+import csv
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from mfuscope.errors import UserError
+from mfuscope.preprocess import read_page
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+CATEGORIES = ("text_heavy", "mixed_layout", "image_rich")
+
+# Names that are safe as they are: in file systems, in wildcards, in shells and in URLs.
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_QUARTER_TURNS = (5, 6, 7, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """One page: its id, where it lies, and where it lies relative to the `images` setting."""
+
+    id: str
+    path: Path
+    relative: str
+
+
+def image_id(relative: str) -> str:
+    """A file-system- and wildcard-safe id that depends on the page's own relative path alone.
+
+    A plain file name is its own id. Anything else (sub-folders, spaces, other scripts) becomes a
+    readable slug and eight hex digits of its path's SHA-256, joined by ``~``, which no plain name
+    holds.
+    """
+    if _SAFE_ID.fullmatch(relative) and ".." not in relative:
+        return relative
+    path = PurePosixPath(relative)
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", str(path.with_suffix(""))).strip("-")[:60] or "page"
+    digest = hashlib.sha256(os.fsencode(relative)).hexdigest()[:8]
+    return f"{slug}~{digest}{path.suffix.lower()}"
+
+
+def list_images(images: Path) -> list[ImageFile]:
+    """All pages that the `images` setting names, a file or a folder (recursive), sorted.
+
+    Raises:
+        UserError: the path does not exist, cannot be read, or holds no image.
+    """
+    if images.is_file():
+        if images.suffix.lower() not in SUFFIXES:
+            raise UserError(
+                f"images: {str(images)!r} is no image file by its name",
+                f"name a file ending in {_suffix_list()}, or a folder of such files",
+            )
+        return [ImageFile(image_id(images.name), images, images.name)]
+    if not images.is_dir():
+        raise UserError(
+            f"images: {str(images)!r} does not exist",
+            "set `images` (or DSOCR_IMAGE) to an image file or to a folder of images",
+        )
+    found = [
+        ImageFile(image_id(relative), images / relative, relative)
+        for relative in sorted(_walk(images))
+    ]
+    if not found:
+        raise UserError(
+            f"images: the folder {str(images)!r} holds no image",
+            f"put files ending in {_suffix_list()} into it, or set `images` to another folder",
+        )
+    return found
+
+
+def _suffix_list() -> str:
+    return ", ".join(SUFFIXES)
+
+
+def _walk(root: Path) -> list[str]:
+    relatives = []
+    seen: set[tuple[int, int]] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:  # a loop of symbolic links
+            subfolders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        base = Path(folder).relative_to(root)
+        relatives += [
+            (base / name).as_posix()
+            for name in files
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        ]
+    return relatives
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels as the model will see them (EXIF rotation applied).
+
+    Reads the header only.
+
+    Raises:
+        UserError: the file cannot be read or is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+        raise _unreadable(path, error) from error
+    return (height, width) if orientation in _QUARTER_TURNS else (width, height)
+
+
+def check_decodes(path: Path) -> None:
+    """Decode the whole page, as a truncated file shows itself only then.
+
+    Raises:
+        UserError: the file cannot be decoded to its end.
+    """
+    try:
+        read_page(path)
+    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: BaseException) -> UserError:
+    if isinstance(error, UnidentifiedImageError):
+        reason = "its content is no image of a known kind"
+    else:
+        reason = " ".join(str(error).split()) or type(error).__name__
+    return UserError(
+        f"images: cannot read {str(path)!r} ({reason})",
+        "replace the file by an intact image, or move it out of the folder",
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_categories(images: Path) -> dict[str, str]:
+    """Categories by file name from a ``samples.csv`` (columns file, category) beside the pages."""
+    folder = images if images.is_dir() else images.parent
+    manifest = folder / "samples.csv"
+    if not manifest.is_file():
+        return {}
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            return {row["file"]: row["category"] for row in csv.DictReader(file)}
+    except (KeyError, ValueError, OSError) as error:
+        raise UserError(
+            f"images: cannot read {str(manifest)!r} ({type(error).__name__}: {error})",
+            "give it the columns file and category, or remove it",
+        ) from error
+
+
+def category_of(image: ImageFile, categories: dict[str, str]) -> str:
+    """The page's category: from ``samples.csv``, else from a sub-folder's name, else empty."""
+    if image.relative in categories:
+        return categories[image.relative]
+    folders = image.relative.split("/")[:-1]
+    return next((name for name in folders if name in CATEGORIES), "")
+
+
+def inspect_pages(pages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Decode and hash every page: the rows of inputs.csv.
+
+    Args:
+        pages: the rows so far, with ``image`` and ``path``.
+
+    Returns:
+        The rows with ``sha256`` after ``path``.
+
+    Raises:
+        UserError: pages that cannot be decoded; names every one of them.
+    """
+    rows, bad = [], []
+    for page in pages:
+        path = Path(page["path"])
+        try:
+            check_decodes(path)
+        except UserError as error:
+            bad.append(error)
+            continue
+        first = {"image": page["image"], "path": page["path"], "sha256": file_sha256(path)}
+        rows.append(first | dict(page))
+    if bad:
+        raise UserError("; ".join(error.problem for error in bad), bad[0].remedy)
+    return rows

@@ -1,0 +1,39 @@
+"""What every job of the workflow has in common: its log, and how it fails."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mfuscope.errors import UserError
+
+
+@contextmanager
+def job_log(path: str) -> Iterator[None]:
+    """Send everything that the job and its libraries print to the job's log.
+
+    An error ends the job with exit code 1 and a last line ``mfuscope: ...`` in the log; for errors
+    that users are not expected to cause, the traceback stands above it.
+    """
+    log = Path(path)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8", buffering=1) as file:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # File descriptors, not sys.stdout: native code prints too.
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except UserError as error:
+            _fail(str(error))
+        except Exception as error:  # noqa: BLE001 - the last frame: nothing may pass unlogged
+            traceback.print_exc()
+            _fail(f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _fail(message: str) -> None:
+    print(f"mfuscope: {message}", flush=True)
+    sys.exit(1)

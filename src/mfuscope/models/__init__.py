@@ -1,0 +1,1 @@
+"""Models: which one is meant, how it is built or loaded, and what it is fed."""

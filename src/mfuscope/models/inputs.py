@@ -1,0 +1,171 @@
+"""From a page to the tensors that the model takes: preprocessing and tokenization, on the host.
+
+File reading, preprocessing and tokenization lie outside of prefill; here is where they happen.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+
+from mfuscope.errors import UserError
+from mfuscope.geometry import Geometry, image_tokens, parse_resolution, query_image_tokens
+from mfuscope.models.spec import Family, ModelSpec
+from mfuscope.preprocess import make_views
+
+
+@dataclass(frozen=True, slots=True)
+class PageInputs:
+    """A page ready for ``generate``.
+
+    Attributes:
+        tensors: keyword arguments of ``generate``; tensors on the device, in the model's dtype.
+        prompt_tokens: length of the prompt, image tokens included.
+        image_tokens: how many of them stand for the image.
+        resolution: canonical resolution.
+    """
+
+    tensors: dict[str, Any]
+    prompt_tokens: int
+    image_tokens: int
+    resolution: str
+
+
+class InputMaker(Protocol):
+    """Turns pages into inputs."""
+
+    def make(
+        self, page: Image.Image, mode: str, device: torch.device, dtype: torch.dtype
+    ) -> PageInputs:
+        """Preprocess and tokenize an RGB page in a resolution mode, and copy it to `device`."""
+        ...
+
+    def blank(self, resolution: str, device: torch.device, dtype: torch.dtype) -> PageInputs:
+        """Inputs of an empty page of a canonical resolution: the same shapes and tokens."""
+        ...
+
+
+def input_maker(spec: ModelSpec, folder: Path, prompt: str, config: Any) -> InputMaker:
+    """The input maker of a model.
+
+    Args:
+        folder: where tokenizer and processor lie.
+        prompt: the instruction after the image.
+        config: the model's config.
+    """
+    if spec.family is Family.GENERIC:
+        return ProcessorInputs(spec, folder, prompt, config)
+    return DeepSeekInputs(spec, folder, prompt, config)
+
+
+class DeepSeekInputs:
+    """Inputs of the DeepSeek-OCR family: our own preprocessing, the folder's own tokenizer."""
+
+    def __init__(self, spec: ModelSpec, folder: Path, prompt: str, config: Any) -> None:
+        self._spec = spec
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise UserError(
+                f"model: {str(folder)!r} holds no tokenizer.json", "add the model's tokenizer"
+            )
+        tokenizer = Tokenizer.from_file(str(path))
+        self._image_token = int(config.image_token_id)
+        bos = config.text_config.bos_token_id
+        # The published plain template: begin of sequence, image, line break, instruction.
+        text = tokenizer.encode("\n" + prompt.strip(), add_special_tokens=False).ids
+        self._before, self._after = [int(bos)], text
+
+    def make(
+        self, page: Image.Image, mode: str, device: torch.device, dtype: torch.dtype
+    ) -> PageInputs:
+        """See `InputMaker`."""
+        geometry = self._spec.geometry(*page.size, mode)
+        assert geometry is not None, "every DeepSeek family has a tiling"
+        views = make_views(page, geometry)
+        base = torch.from_numpy(views.base).to(device, dtype)
+        tiles = None
+        if views.tiles is not None:
+            tiles = torch.from_numpy(views.tiles).to(device, dtype)
+        return self._inputs(base, tiles, geometry)
+
+    def blank(self, resolution: str, device: torch.device, dtype: torch.dtype) -> PageInputs:
+        """See `InputMaker`."""
+        geometry = parse_resolution(resolution)
+        side, tile = geometry.base_size, geometry.tile_size
+        base = torch.zeros(1, 3, side, side, device=device, dtype=dtype)
+        tiles = None
+        if geometry.tiles:
+            tiles = torch.zeros(geometry.tiles, 3, tile, tile, device=device, dtype=dtype)
+        return self._inputs(base, tiles, geometry)
+
+    def _inputs(
+        self, base: torch.Tensor, tiles: torch.Tensor | None, geometry: Geometry
+    ) -> PageInputs:
+        tensors: dict[str, Any] = {"pixel_values": base, "num_local_patches": [geometry.tiles]}
+        if tiles is not None:
+            tensors["pixel_values_local"] = tiles
+        if self._spec.family is not Family.DEEPSEEK_OCR_2:
+            grid = [geometry.columns, geometry.rows] if geometry.tiles else [1, 1]
+            tensors["patches_grid"] = [grid]
+        count = self._image_tokens(geometry)
+        ids = self._before + [self._image_token] * count + self._after
+        tensors["input_ids"] = torch.tensor([ids], device=base.device)
+        tensors["attention_mask"] = torch.ones_like(tensors["input_ids"])
+        return PageInputs(tensors, len(ids), count, geometry.resolution)
+
+    def _image_tokens(self, geometry: Geometry) -> int:
+        if self._spec.family is Family.DEEPSEEK_OCR_2:
+            return query_image_tokens(geometry)
+        return image_tokens(geometry)
+
+
+class ProcessorInputs:
+    """Inputs of any other model: its own processor and chat template."""
+
+    def __init__(self, spec: ModelSpec, folder: Path, prompt: str, config: Any) -> None:
+        from transformers import AutoProcessor
+
+        self._spec = spec
+        try:
+            # The PIL image processors do without torchvision.
+            self._processor = AutoProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, backend="pil"
+            )
+        except (OSError, ValueError, ImportError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"model: cannot load the processor of {spec.name!r} ({reason})",
+                "name a model whose folder holds its processor and tokenizer",
+            ) from error
+        self._image_token = getattr(
+            config, "image_token_id", getattr(config, "image_token_index", None)
+        )
+        if self._processor.chat_template:
+            content = [{"type": "image"}, {"type": "text", "text": prompt}]
+            self._text = self._processor.apply_chat_template(
+                [{"role": "user", "content": content}], add_generation_prompt=True
+            )
+        else:
+            self._text = f"{self._processor.image_token}\n{prompt}"
+
+    def make(
+        self, page: Image.Image, mode: str, device: torch.device, dtype: torch.dtype
+    ) -> PageInputs:
+        """See `InputMaker`."""
+        batch = self._processor(images=[page], text=[self._text], return_tensors="pt")
+        tensors = dict(batch.to(device, dtype))  # casts floating-point tensors only
+        ids = tensors["input_ids"]
+        return PageInputs(
+            tensors=tensors,
+            prompt_tokens=ids.shape[1],
+            image_tokens=int((ids == self._image_token).sum()) if self._image_token else 0,
+            resolution=self._spec.resolution(*page.size, mode),
+        )
+
+    def blank(self, resolution: str, device: torch.device, dtype: torch.dtype) -> PageInputs:
+        """See `InputMaker`."""
+        width, height = map(int, resolution.removeprefix("native-").split("x"))
+        return self.make(Image.new("RGB", (width, height), "white"), "auto", device, dtype)

@@ -1,0 +1,185 @@
+"""What one call of the workflow has to do: settings resolved, models found, pages listed.
+
+Runs before every plan, so it stays light: no torch, JSON files and image headers only.
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mfuscope.errors import UserError
+from mfuscope.hardware.devices import plan_device
+from mfuscope.images import ImageFile, category_of, image_size, list_images, read_categories
+from mfuscope.models.spec import Family, ModelSpec, resolve_model
+from mfuscope.settings import InferenceSettings, ModelSettings, Settings
+
+# A change to what is measured, or how, must change this number: results of another protocol are
+# measured again, while edits that do not touch the measurement leave them alone.
+PROTOCOL = 1
+
+_DEFAULT_MODEL = {"cuda": "deepseek-ocr", "cpu": "deepseek-ocr-nano"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings with everything looked up that they name.
+
+    Attributes:
+        settings: as resolved.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        variants: name -> inference settings, model names resolved (no ``auto``).
+        models: variant -> its model.
+        images: id -> page, in the order of the listing.
+    """
+
+    settings: Settings
+    device: str
+    variants: Mapping[str, InferenceSettings]
+    models: Mapping[str, ModelSpec]
+    images: Mapping[str, ImageFile]
+
+    @cached_property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Width and height of every page, from their headers.
+
+        Raises:
+            UserError: a page cannot be read.
+        """
+        return {key: image_size(image.path) for key, image in self.images.items()}
+
+    def resolution(self, variant: str, image: str) -> str:
+        """Canonical resolution of a page in a variant."""
+        return self.models[variant].resolution(
+            *self.sizes[image], self.variants[variant].resolution
+        )
+
+    def resolutions(self, variant: str) -> list[str]:
+        """The canonical resolutions that a variant's pages have, sorted."""
+        return sorted({self.resolution(variant, image) for image in self.images})
+
+    def pages(self) -> list[dict[str, Any]]:
+        """What inputs.csv says of every page before it is decoded and hashed."""
+        categories = read_categories(self.settings.images)
+        first = next(iter(self.variants))
+        return [
+            {
+                "image": key,
+                "path": str(image.path),
+                "width": self.sizes[key][0],
+                "height": self.sizes[key][1],
+                "category": category_of(image, categories),
+                "resolution": self.resolution(first, key),
+            }
+            for key, image in self.images.items()
+        ]
+
+    def model_settings(self, variant: str) -> dict[str, Any]:
+        """What decides how a variant's model is built and fed, as one sorted mapping."""
+        inference = self.variants[variant]
+        names = [field.name for field in fields(ModelSettings)]
+        return _sorted(
+            {name: getattr(inference, name) for name in names}
+            | {
+                "device": self.device,
+                "fingerprint": self.models[variant].fingerprint,
+                "protocol": PROTOCOL,
+            }
+        )
+
+    def run_settings(self, variant: str) -> dict[str, Any]:
+        """What decides a variant's measurements, as one sorted mapping."""
+        inference = self.variants[variant]
+        return _sorted(
+            {
+                "ignore_eos": inference.ignore_eos,
+                "max_new_tokens": inference.max_new_tokens,
+                "model": self.model_settings(variant),
+                "profiler": asdict(self.settings.profiler),
+                "resolution": inference.resolution,
+                "warmup": self.settings.warmup,
+            }
+        )
+
+    def public_settings(self) -> dict[str, Any]:
+        """Every setting as it was resolved, for the report."""
+        settings = self.settings
+        return _sorted(
+            {
+                "device": self.device,
+                "images": str(settings.images),
+                "peak_tflops": settings.peak_tflops,
+                "profiler": asdict(settings.profiler),
+                "repeats": settings.repeats,
+                "variants": {name: asdict(inference) for name, inference in self.variants.items()},
+                "warmup": settings.warmup,
+            }
+        )
+
+    def device_settings(self) -> dict[str, Any]:
+        """What decides the measurement of the device itself: base precision first."""
+        dtypes = [self.settings.inference.dtype]
+        dtypes += sorted({v.dtype for v in self.variants.values()} - set(dtypes))
+        return {"device": self.device, "dtypes": dtypes, "protocol": PROTOCOL}
+
+
+def make_plan(settings: Settings, bundled_models: Path) -> Plan:
+    """Look up everything that the settings name.
+
+    Args:
+        bundled_models: the folder of the bundled model folders.
+
+    Raises:
+        UserError: the first thing that cannot be found or does not fit.
+    """
+    device = plan_device(settings.device)
+    variants, models = {}, {}
+    for name, inference in settings.variants.items():
+        model = inference.model
+        if model == "auto":
+            model = _DEFAULT_MODEL[device.partition(":")[0]]
+        spec = resolve_model(model, inference.load_format, bundled_models)
+        _check_combination(inference, spec)
+        # Resolved once here: `auto` in a recorded parameter would hide a change of its meaning.
+        fields = asdict(inference) | {"model": model}
+        variants[name], models[name] = InferenceSettings(**fields), spec
+    images = {image.id: image for image in list_images(settings.images)}
+    return Plan(settings, device, variants, models, images)
+
+
+def _check_combination(inference: InferenceSettings, spec: ModelSpec) -> None:
+    if inference.attention == "flash" and importlib.util.find_spec("flash_attn") is None:
+        raise UserError(
+            "attention: 'flash' needs the package flash-attn, which is not installed",
+            "install flash-attn, or set `attention: sdpa` (DSOCR_USE_FLASH_ATTN=0)",
+        )
+    if spec.family is Family.GENERIC and inference.resolution != "auto":
+        raise UserError(
+            f"resolution: {inference.resolution!r} is a mode of the DeepSeek-OCR family, which "
+            f"{spec.name!r} ({spec.architecture}) does not have",
+            "set `resolution: auto` to use the model's own preprocessing",
+        )
+
+
+def _sorted(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _sorted(value) if isinstance(value, Mapping) else value
+        for key, value in sorted(mapping.items())
+    }
+
+
+def code_digest(*modules: str) -> str:
+    """Digest of the source of modules of this package, e.g. ``metrics`` or ``report``.
+
+    What is derived by code is derived again when that code changes, by content and not by date.
+    """
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for module in modules:
+        for path in sorted([root / f"{module}.py", *(root / module).rglob("*.py")]):
+            if path.is_file():
+                digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,191 @@
+"""The records that cross rooms: what the JSON artefacts hold, field by field.
+
+workflow/schemas/*.schema.yaml describe every field with its unit; a test keeps both in step. A
+value that could not be had is None, and its name and the reason stand in the record's `absent`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What the measuring device is."""
+
+    kind: str
+    name: str
+    compute_capability: str | None
+    sm_count: int | None
+    memory_bytes: int
+    sm_clock_max_mhz: float | None
+    uuid: str | None
+    threads: int
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """The software that measured."""
+
+    mfuscope: str
+    python: str
+    torch: str
+    transformers: str
+    cuda: str | None
+    driver: str | None
+    platform: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How the device fared at one instant, from NVML."""
+
+    sm_clock_mhz: int | None
+    memory_clock_mhz: int | None
+    temperature_c: int | None
+    power_w: float | None
+    throttle_reasons: list[str] | None
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What was measured."""
+
+    name: str
+    family: str
+    architecture: str
+    weights: str
+    fingerprint: str
+    parameters: int
+    weight_bytes: int
+    dtype: str
+    attention: str
+    experts: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The page that was measured."""
+
+    path: str
+    sha256: str
+    width: int
+    height: int
+    resolution: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One ``generate`` call."""
+
+    prefill_ms: float
+    decode_ms: float
+    step_ms: list[float]
+    vision_ms: float | None
+    projector_ms: float | None
+    language_prefill_ms: float | None
+    host_ms: float
+    forwards: int
+    new_tokens: int
+    token_ids_sha256: str
+    peak_memory_bytes: int | None
+    energy_j: float | None
+    conditions_before: Conditions
+    conditions_after: Conditions
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One image x one repeat x one variant: results/VARIANT/runs/IMAGE/REPEAT.json."""
+
+    variant: str
+    image: str
+    repeat: int
+    measured_at: str
+    page: Page
+    model: Model
+    prompt_tokens: int
+    image_tokens: int
+    context_tokens: int
+    warmup_passes: int
+    timed: Pass
+    traced: Pass
+    passes_agree: bool
+    settings: dict[str, Any]
+    device: Device
+    versions: Versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """What the device was measured to do: results/ceiling.json."""
+
+    measured_at: str
+    device: Device
+    versions: Versions
+    precision: str
+    precision_reason: str
+    precisions: list[str]
+    gemm_tflops: dict[str, float]
+    gemm_shape: dict[str, list[int]]
+    copy_gbs: float
+    copy_bytes: int
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """A theoretical dense peak and where it comes from."""
+
+    tflops: float
+    source: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """The device with the peaks that utilisation is held against: results/hardware.json.
+
+    `peak_tflops` and its source are those of `precision`, the one that the settings ask for;
+    `peaks` has every precision in use, as variants may use others.
+    """
+
+    device: Device
+    versions: Versions
+    precision: str
+    precision_reason: str
+    peak_tflops: float
+    peak_source: str
+    peak_detail: str
+    peaks: dict[str, Peak]
+    bandwidth_gbs: float
+    bandwidth_source: str
+    bandwidth_detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFlops:
+    """FLOPs of one decode step that attends to `context_tokens` tokens."""
+
+    context_tokens: int
+    components: dict[str, int]
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """FLOPs of one resolution: results/VARIANT/calibration/RESOLUTION.json."""
+
+    variant: str
+    resolution: str
+    model: Model
+    prompt_tokens: int
+    image_tokens: int
+    prefill_flops: dict[str, dict[str, int]]
+    prefill_total: dict[str, int]
+    decode_steps: list[StepFlops]
+    uncounted_operators: list[str]
+    versions: Versions
+    absent: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,232 @@
+"""Settings: four layers become one checked record, before anything is measured.
+
+Precedence: command line (``--config``) over environment over configuration file over default. The
+JSON Schema of the configuration (workflow/schemas/config.schema.yaml) is the one place that lists
+types, choices, ranges and defaults.
+"""
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, cast
+
+import jsonschema
+import yaml
+
+from mfuscope.errors import UserError
+
+# Environment variable -> setting. Values are strings; the schema decides what they become.
+ENVIRONMENT = {
+    "DSOCR_MODEL": "model",
+    "DSOCR_IMAGE": "images",
+    "DSOCR_DEVICE": "device",
+    "DSOCR_USE_FLASH_ATTN": "attention",
+    "DSOCR_MAX_NEW_TOKENS": "max_new_tokens",
+    "MFU_PEAK_TFLOPS": "peak_tflops",
+}
+_FLASH_SWITCH = {"1": "flash", "0": "sdpa"}
+_VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_DTYPE_NAMES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilerSettings:
+    """What the traced pass records beside calls and times."""
+
+    record_shapes: bool
+    profile_memory: bool
+    with_stack: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What decides how a model is built and fed."""
+
+    model: str
+    load_format: str
+    dtype: str
+    attention: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceSettings(ModelSettings):
+    """What a variant may override: the model and how it is run."""
+
+    resolution: str
+    max_new_tokens: int
+    ignore_eos: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a call of the workflow is told."""
+
+    inference: InferenceSettings
+    images: Path
+    device: str
+    repeats: int
+    warmup: int
+    peak_tflops: float | None
+    profiler: ProfilerSettings
+    variants: Mapping[str, InferenceSettings] = field(default_factory=dict)
+
+
+def resolve_settings(
+    file: Mapping[str, Any],
+    command_line: Mapping[str, Any],
+    environment: Mapping[str, str],
+    schema: Mapping[str, Any],
+) -> Settings:
+    """Merge the layers, fill in defaults, check everything.
+
+    Args:
+        file: the configuration files' content.
+        command_line: what ``--config`` set; its scalars may be strings.
+        environment: the process's environment.
+        schema: the configuration's JSON Schema.
+
+    Raises:
+        UserError: an unknown key, or a value of the wrong type or out of range.
+    """
+    layers = [
+        (dict(file), ""),
+        (_from_environment(environment, schema), " (from the environment)"),
+        ({key: _typed(value, schema, key) for key, value in command_line.items()}, " (--config)"),
+    ]
+    merged = _defaults(schema)
+    for layer, origin in layers:
+        _check(layer, schema, origin)
+        merged = _merge(merged, layer)
+    base = InferenceSettings(**{f.name: merged[f.name] for f in fields(InferenceSettings)})
+    base = replace(base, dtype=_DTYPE_NAMES.get(base.dtype, base.dtype))
+    return Settings(
+        inference=base,
+        images=Path(merged["images"]).expanduser(),
+        device=merged["device"],
+        repeats=merged["repeats"],
+        warmup=merged["warmup"],
+        peak_tflops=merged["peak_tflops"],
+        profiler=ProfilerSettings(**merged["profiler"]),
+        variants=_variants(base, merged["variants"]),
+    )
+
+
+def load_schema(path: Path) -> dict[str, Any]:
+    """The configuration's JSON Schema from its YAML file."""
+    schema: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return schema
+
+
+def _variants(
+    base: InferenceSettings, overrides: Mapping[str, Mapping[str, Any] | None]
+) -> dict[str, InferenceSettings]:
+    variants = {}
+    for name, changes in (overrides or {BASELINE: None}).items():
+        if not _VARIANT_NAME.fullmatch(name):
+            raise UserError(
+                f"variants: {name!r} cannot name a folder of results",
+                "use up to 40 letters, digits, '_' and '-'",
+            )
+        if name == BASELINE and changes:
+            raise UserError(
+                "variants: 'baseline' overrides settings",
+                "leave it empty, and give the overrides to a variant of another name",
+            )
+        variants[name] = replace(base, **(changes or {}))
+        dtype = variants[name].dtype
+        variants[name] = replace(variants[name], dtype=_DTYPE_NAMES.get(dtype, dtype))
+    return variants
+
+
+def _from_environment(environment: Mapping[str, str], schema: Mapping[str, Any]) -> dict[str, Any]:
+    layer = {}
+    for variable, key in ENVIRONMENT.items():
+        value = environment.get(variable, "")
+        if value == "":
+            continue
+        if variable == "DSOCR_USE_FLASH_ATTN":
+            if value not in _FLASH_SWITCH:
+                raise UserError(f"DSOCR_USE_FLASH_ATTN is {value!r}", "set it to 1 or 0")
+            value = _FLASH_SWITCH[value]
+        layer[key] = _typed(value, schema, key)
+    return layer
+
+
+def _typed(value: Any, schema: Mapping[str, Any], key: str) -> Any:
+    """A string from the command line or the environment as the type that the schema asks for."""
+    if not isinstance(value, str):
+        return value
+    types = schema["properties"].get(key, {}).get("type", "string")
+    if "string" in ([types] if isinstance(types, str) else types):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = copy.copy(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        if key != "variants" and isinstance(inner, dict) and isinstance(value, Mapping):
+            merged[key] = _merge(inner, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Every property's default; an object without one is made of its properties' defaults."""
+    return {
+        key: copy.deepcopy(part["default"]) if "default" in part else _defaults(part)
+        for key, part in schema["properties"].items()
+    }
+
+
+def _check(layer: Mapping[str, Any], schema: Mapping[str, Any], origin: str) -> None:
+    validator = jsonschema.Draft202012Validator(schema)
+    errors = sorted(validator.iter_errors(layer), key=lambda error: list(map(str, error.path)))
+    if errors:
+        raise _explain(errors[0], origin)
+
+
+def _explain(error: jsonschema.ValidationError, origin: str) -> UserError:
+    key = ".".join(str(part) for part in error.absolute_path)
+    part = cast(Mapping[str, Any], error.schema)
+    if error.validator == "additionalProperties":
+        known = list(part["properties"])
+        unknown = next(name for name in cast(dict[str, Any], error.instance) if name not in known)
+        full = f"{key}.{unknown}" if key else str(unknown)
+        near = difflib.get_close_matches(str(unknown), known, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
+        return UserError(f"setting {full!r} does not exist{origin}", remedy.rstrip("?"))
+    value = json.dumps(error.instance, default=str)
+    return UserError(f"setting {key!r} is {value}{origin}", f"use {_wanted(part)}")
+
+
+def _wanted(part: Mapping[str, Any]) -> str:
+    if "enum" in part:
+        return "one of " + ", ".join(str(choice) for choice in part["enum"])
+    if "pattern" in part:
+        return str(part.get("x-wanted", f"a string like {part['pattern']}"))
+    types = [part["type"]] if isinstance(part.get("type"), str) else part.get("type", [])
+    names = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
+    wanted = " or ".join(names.get(name, f"a value of type {name}") for name in types)
+    bounds = [
+        f"{word} {part[bound]}"
+        for bound, word in (
+            ("minimum", "of at least"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "up to"),
+        )
+        if bound in part
+    ]
+    return " ".join([wanted, *bounds])

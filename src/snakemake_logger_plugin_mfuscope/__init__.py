@@ -1,0 +1,258 @@
+"""Snakemake logger plugin ``mfuscope``: terminal output that tells of runs, not of rules.
+
+Dry runs and calls that ask Snakemake for detail (``--verbose``, ``--printshellcmds``,
+``--debug-dag``) or only touch files get Snakemake's own output, and Snakemake's log file is
+complete in any case. Records arrive in the order of logging, but in a thread of their own: what
+must come after the last of these lines has to be logged too, not printed. Log records of level
+INFO which start with ``mfuscope: `` are shown as they are.
+"""
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from logging import DEBUG, ERROR, WARNING, Handler, LogRecord
+from pathlib import Path
+from typing import Any, TextIO
+
+from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from snakemake_logger_plugin_mfuscope import text
+
+__all__ = ["LogHandler"]
+
+RED, YELLOW, RESET = "\033[31m", "\033[33m", "\033[0m"
+RECENT_RUNS = 5  # runs that the estimate of the time left looks back on
+LOG_TAIL = 64 * 1024  # bytes
+MTIME_SLACK = 2.0  # seconds; file systems keep coarser times than the clock
+# INFO records before the execution begins; others there answer e.g. --lint or --unlock.
+CHATTER = ("Config file ", "Assuming unrestricted shared ", "Building DAG ", "Multiple includes ")
+FAILED_AT_END = "At least one job did not complete successfully."
+
+
+@dataclass
+class Job:
+    """A job that has begun."""
+
+    rule: str
+    wildcards: dict[str, str]
+    started: float
+
+
+@dataclass
+class State:
+    """What is known of this call of Snakemake."""
+
+    executing: bool = False
+    interrupted: bool = False  # by Ctrl-C
+    stopping: bool = False  # by Ctrl-C or SIGTERM
+    halted: bool = False  # a job failed and none has begun since
+    stats: dict[str, int] = field(default_factory=dict)
+    jobs: dict[int, Job] = field(default_factory=dict)  # by job id, under way or failed
+    failed: set[int] = field(default_factory=set)
+    runs_done: int = 0
+    recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS))
+    width: int = 0
+    held: dict[int | None, str] = field(default_factory=dict)  # by thread
+
+
+class LogHandler(LogHandlerBase):
+    """Writes one line per run, and errors without their scaffolding."""
+
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = True
+    has_formatter = True
+    needs_rulegraph = False
+
+    def __post_init__(self) -> None:
+        settings = self.common_settings
+        self.stream: TextIO = sys.stdout if settings.stdout else sys.stderr
+        dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        self.colour = not settings.nocolor and not dumb and self.stream.isatty()
+        self.quiet = {choice.name.lower() for choice in settings.quiet or ()}
+        self.called_from = Path.cwd()
+        self.state = State()
+        self.events: dict[LogEvent, Callable[[LogRecord], Iterable[str]]] = {
+            LogEvent.WORKFLOW_STARTED: self._workflow_started,
+            LogEvent.RUN_INFO: self._plan,
+            LogEvent.JOB_INFO: self._job_started,
+            LogEvent.JOB_FINISHED: self._job_finished,
+            LogEvent.ERROR: self._error,
+            LogEvent.JOB_ERROR: self._job_failed,
+            LogEvent.GROUP_ERROR: lambda record: (),  # followed by one JOB_ERROR per job
+        }
+        detail = settings.verbose or settings.printshellcmds or settings.debug_dag
+        self.delegate = self._snakemakes_own() if settings.dryrun or detail else None
+
+    def _snakemakes_own(self) -> Handler:
+        settings = self.common_settings
+        handler: Handler = ColorizingTextHandler(
+            nocolor=not self.colour,
+            stream=self.stream,
+            formatter=DefaultFormatter(settings.quiet, settings.show_failed_logs),
+        )
+        handler.addFilter(
+            DefaultFilter(
+                settings.quiet,
+                settings.debug_dag,
+                settings.verbose,
+                settings.dryrun,
+                settings.printshellcmds,
+            )
+        )
+        return handler
+
+    def emit(self, record: LogRecord) -> None:
+        """Show the record. An exception here would end the thread that hands out the records."""
+        try:
+            if self.delegate is not None:
+                self.delegate.handle(record)
+            elif "all" not in self.quiet:
+                self._write(self._lines(record), record.levelno)
+        except BrokenPipeError:  # the reader has left, e.g. `| head`: the workflow goes on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+        except Exception:  # noqa: BLE001 - told on stderr, and the workflow goes on
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Show what was held back to the end: an error that no failed job has claimed."""
+        held, self.state.held = list(self.state.held.values()), {}
+        if held and "all" not in self.quiet:
+            self._write(map(text.error_text, held), ERROR)
+        super().close()
+
+    def _write(self, lines: Iterable[str], level: int) -> None:
+        colour = (RED if level >= ERROR else YELLOW if level >= WARNING else "") * self.colour
+        for line in lines:
+            plain = not colour or line.startswith("log: ")
+            self.stream.write(f"{line}\n" if plain else f"{colour}{line}{RESET}\n")
+        self.stream.flush()
+
+    def _lines(self, record: LogRecord) -> Iterable[str]:
+        event = getattr(record, "event", None)
+        if event in self.events:
+            return self.events[event](record)
+        message = record.getMessage().rstrip()
+        if record.levelno >= ERROR:
+            # Snakemake's last words on failed jobs come twice; FAILED_AT_END follows this one.
+            final = message.startswith("Exiting because a job execution failed.")
+            return [] if final else [text.error_text(message)]
+        if record.levelno >= WARNING:
+            return [message if message.startswith(text.PREFIX) else f"warning: {message}"]
+        return [] if record.levelno <= DEBUG else self._information(message, event)
+
+    def _information(self, message: str, event: LogEvent | None) -> list[str]:
+        if message.startswith(text.PREFIX):
+            return [message]
+        if message.startswith("Nothing to be done"):
+            return ["Nothing to do: every result is up to date."]
+        if message.startswith("Terminating processes on user request"):
+            self.state.interrupted = self.state.stopping = True
+            return [f"{text.PREFIX}stopping ..."]
+        if message.startswith("Will exit after finishing currently running jobs"):
+            told, self.state.stopping = self.state.stopping, True
+            line = f"{text.PREFIX}stopping once the jobs under way have ended ..."
+            return [] if told else [line]
+        if self.state.executing or event is not None or message.startswith(CHATTER):
+            return []
+        return [message]
+
+    def _workflow_started(self, record: LogRecord) -> list[str]:
+        self.state.executing = True
+        if {"--touch", "-t"} & set(vars(record).get("cmd", "").split()):
+            self.delegate = self._snakemakes_own()  # nothing will be measured
+        return []
+
+    def _plan(self, record: LogRecord) -> list[str]:
+        self.state.stats = vars(record)["stats"]
+        return [] if "progress" in self.quiet else [text.plan_line(self.state.stats)]
+
+    def _job_started(self, record: LogRecord) -> list[str]:
+        fields = vars(record)
+        job = Job(fields["rule_name"], dict(fields["wildcards"]), record.created)
+        self.state.jobs[fields["jobid"]] = job
+        self.state.failed.discard(fields["jobid"])  # tried again
+        self.state.halted = False
+        line = text.start_line(job.rule, job.wildcards)
+        return [line] if line and "rules" not in self.quiet else []
+
+    def _job_finished(self, record: LogRecord) -> list[str]:
+        state = self.state
+        runs = {key for key, job in state.jobs.items() if job.rule == "profile"}
+        job = state.jobs.pop(vars(record)["job_id"], None)
+        if job is None or job.rule != "profile":
+            return []
+        label, seconds = text.job_label(job.wildcards), record.created - job.started
+        state.runs_done += 1
+        state.recent.append((seconds, len(runs - state.failed)))
+        state.width = max(state.width, len(label))
+        total = max(state.stats.get("profile", 0), state.runs_done)
+        remaining, left = total - state.runs_done - len(runs & state.failed), None
+        if remaining > 0 and not state.halted and not state.stopping:
+            durations, parallel = zip(*state.recent, strict=True)
+            left = text.seconds_left(remaining, durations, max(parallel))
+        line = text.run_line(state.runs_done, total, label, seconds, left, state.width)
+        return [] if "progress" in self.quiet else [line]
+
+    def _error(self, record: LogRecord) -> list[str]:
+        message = record.getMessage()
+        if "CalledProcessError" in message:
+            # A failed command: the JOB_ERROR that follows from this thread says it better.
+            unclaimed = self.state.held.pop(record.thread, None)
+            self.state.held[record.thread] = message
+            return [text.error_text(unclaimed)] if unclaimed else []
+        if FAILED_AT_END in message:
+            return self._end(message)
+        return [text.error_text(message)]
+
+    def _job_failed(self, record: LogRecord) -> list[str]:
+        fields: dict[str, Any] = vars(record)
+        unknown = Job(fields["rule_name"], {}, record.created)
+        job = self.state.jobs.setdefault(fields["jobid"], unknown)
+        held = self.state.held.pop(record.thread, "")
+        ended_by = text.stop_signal(held)
+        if self.state.interrupted or ended_by == "SIGINT":
+            return []
+        self.state.failed.add(fields["jobid"])
+        self.state.halted = True
+        lines = [text.failure_line(job.rule, job.wildcards)]
+        if ended_by:
+            hint = " (out of host memory?)" if ended_by == "SIGKILL" else ""
+            lines.append(f"stopped by signal {ended_by}{hint}")
+        if fields.get("rule_msg"):
+            lines.append(fields["rule_msg"])
+        for log in fields.get("log") or ():
+            if tail := self._log_tail(log, job.started):
+                whole = self.common_settings.show_failed_logs
+                reason = tail.splitlines() if whole else text.log_excerpt(tail)
+                return [*lines, *reason, self._log_line(log)]
+        return [*lines, *held.splitlines(), *map(self._log_line, fields.get("log", ())[:1])]
+
+    def _log_tail(self, log: str, since: float) -> str:
+        """End of a job's log; empty when it was not written by this job."""
+        try:
+            with Path(log).open("rb") as stream:
+                status = os.fstat(stream.fileno())
+                stream.seek(max(0, status.st_size - LOG_TAIL))
+                tail = stream.read().decode(errors="replace").strip()
+        except OSError:
+            return ""
+        return tail if status.st_mtime >= since - MTIME_SLACK else ""
+
+    def _log_line(self, log: str) -> str:
+        return f"log: {os.path.relpath(log, self.called_from)}"
+
+    def _end(self, message: str) -> list[str]:
+        state = self.state
+        # Jobs under way at the end failed too, e.g. for want of their output; but with --quiet
+        # Snakemake tells of no job's end.
+        untold = state.stopping or "progress" in self.quiet
+        failed = state.failed if untold else set(state.jobs)
+        lines = [text.end_line(len(failed), text.job_total(state.stats))] if failed else []
+        if state.stopping:
+            lines.append(f"{text.PREFIX}stopped; finished results are kept. {text.RERUN}")
+        return lines or [text.error_text(message)]

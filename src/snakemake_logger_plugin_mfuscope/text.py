@@ -1,0 +1,134 @@
+"""The words of the terminal output: plain functions that know nothing of Snakemake's objects."""
+
+import math
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+PREFIX = "mfuscope: "
+RERUN = "Run the same command again to redo only what is missing."
+
+_OWN_LINE = re.compile(r"^\s*(?:\w+: )?(?=mfuscope: )")
+_TRACEBACK = ('  File "', "Wildcards:", "Traceback:")
+_NAMES = {"profile": "run", "calibrate": "calibration"}
+
+
+def duration(seconds: float) -> str:
+    """A measured time, e.g. ``2.1 s``, ``1 min 10 s`` or ``2 h 05 min``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def rough_duration(seconds: float) -> str:
+    """A time that is only known roughly: whole seconds, then tens of seconds, then minutes."""
+    if seconds < 55:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 595:
+        minutes, rest = divmod(round(seconds / 10) * 10, 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def seconds_left(remaining: int, recent: Sequence[float], parallel: int) -> float:
+    """Time for the remaining runs, when each takes as long as the recent ones did.
+
+    Args:
+        remaining: runs that have not ended, those under way included.
+        recent: durations of the last few runs in seconds, at least one.
+        parallel: how many runs are under way at the same time.
+    """
+    return math.ceil(remaining / max(1, parallel)) * fmean(recent)
+
+
+def plan_line(stats: Mapping[str, int]) -> str:
+    """What will be done, from the number of jobs per rule (``all`` does no work, nor counts)."""
+    runs, calibrations = stats.get("profile", 0), stats.get("calibrate", 0)
+    others = job_total(stats) - runs - calibrations
+    parts = [f"{_count(runs, 'run')} to measure" if runs else "no run to measure"]
+    if calibrations:
+        parts.append(_count(calibrations, "calibration"))
+    if others:
+        parts.append(_count(others, "other job"))
+    return PREFIX + ", ".join(parts)
+
+
+def job_total(stats: Mapping[str, int]) -> int:
+    """Number of jobs that do work."""
+    return sum(count for rule, count in stats.items() if rule not in ("all", "total"))
+
+
+def job_label(wildcards: Mapping[str, str]) -> str:
+    """Which run, calibration or other job this is; empty for a job without wildcards."""
+    known = dict(wildcards)
+    if {"variant", "image", "repeat"} <= known.keys():
+        return f"{known['image']} repeat {known['repeat']} ({known['variant']})"
+    if {"variant", "resolution"} <= known.keys():
+        return f"{known['variant']} at {known['resolution']}"
+    return ", ".join(f"{name} {value}" for name, value in known.items())
+
+
+def start_line(rule: str, wildcards: Mapping[str, str]) -> str | None:
+    """The line for a job that begins and will take a while; None for all other jobs."""
+    if rule == "calibrate":
+        return f"calibrating {job_label(wildcards)} ..."
+    return "probing the device ..." if rule == "probe_device" else None
+
+
+def run_line(
+    done: int, total: int, label: str, seconds: float, left: float | None, width: int = 0
+) -> str:
+    """The line for a finished run; ``left`` is the estimated rest in seconds, if there is one."""
+    counter = f"[{done:>{len(str(total))}}/{total}]"
+    line = f"{counter} {label:<{width}}  {duration(seconds):>6}"
+    return line if left is None else f"{line}   about {rough_duration(left)} left"
+
+
+def failure_line(rule: str, wildcards: Mapping[str, str]) -> str:
+    """The first line about a failed job."""
+    label = job_label(wildcards)
+    return f"{_NAMES.get(rule, rule)} failed" + (f": {label}" if label else "")
+
+
+def log_excerpt(log: str) -> list[str]:
+    """The lines of a failed job's log that say why: ours, else the last three that say anything."""
+    lines = [line.rstrip() for line in log.splitlines() if line.strip(" \t\r^~")]
+    own = [line for line in lines if line.startswith(PREFIX)]
+    return list(dict.fromkeys(own)) or [f"    {line}" for line in lines[-3:]]
+
+
+def error_text(message: str) -> str:
+    """An error of Snakemake or of the Snakefile, in full; of our own errors just their words."""
+    lines = message.rstrip().splitlines()
+    for index, line in enumerate(lines):
+        if match := _OWN_LINE.match(line):
+            rest = lines[index + 1 :]
+            end = next((i for i, text in enumerate(rest) if text.startswith(_TRACEBACK)), None)
+            return "\n".join([line[match.end() :], *rest[:end]]).rstrip()
+    return PREFIX + "\n".join(lines)
+
+
+def stop_signal(message: str) -> str | None:
+    """The signal that ended a job's command, e.g. ``SIGKILL``, from Snakemake's message on it."""
+    if match := re.search(r"died with <Signals\.(SIG\w+)", message):
+        return match[1]
+    if match := re.search(r"non-zero exit status (\d+)", message):
+        number = int(match[1]) - 128
+        if number in set(signal.Signals):
+            return signal.Signals(number).name
+    return None
+
+
+def end_line(failed: int, total: int | None) -> str:
+    """The last line after failures; ``total`` is the number of jobs, where known."""
+    count = f"{failed} of {_count(total, 'job')}" if total else _count(failed, "job")
+    return f"{PREFIX}{count} failed; finished results are kept. {RERUN}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,584 @@
+"""The terminal output: its words, and what real runs of Snakemake show of them."""
+
+import io
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake_interface_logger_plugins.tests import MockOutputSettings, TestLogHandlerBase
+
+from snakemake_logger_plugin_mfuscope import LogHandler, text
+
+RUN = {"variant": "baseline", "image": "text.png", "repeat": "1"}
+
+SNAKEFILE = """
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
+if config.get("bad"):
+    raise WorkflowError("mfuscope: images: folder 'scans' holds no image. Remedy: put one in.")
+
+rule all:
+    input: "report.html"
+
+rule inspect_images:
+    output: "results/images.json"
+    log: "logs/inspect_images.log"
+    shell: "touch {output}"
+
+rule probe_device:
+    output: "results/device.json"
+    log: "logs/probe_device.log"
+    shell: "touch {output}"
+
+rule calibrate:
+    input: "results/device.json"
+    output: "results/{variant}/calibration/{resolution}.json"
+    log: "logs/{variant}/calibration/{resolution}.log"
+    shell: "touch {output}"
+
+rule profile:
+    input: "results/images.json", "results/{variant}/calibration/1024+640x2x3.json"
+    output: "results/{variant}/runs/{image}/{repeat}.json"
+    log: "logs/{variant}/runs/{image}/{repeat}.log"
+    script: "profile.py"
+
+rule render_report:
+    input: expand("results/baseline/runs/{image}/1.json", image=["form.jpg", "text.png"])
+    output: "report.html"
+    log: "logs/render_report.log"
+    shell: "touch {output}"
+
+onsuccess:
+    logger.info("mfuscope: report.html is ready")
+"""
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+sys.stderr = open(snakemake.log[0], "w")
+fails = snakemake.config.get("fails", {}).get(snakemake.wildcards.image)
+if fails == "silent":
+    sys.exit(3)
+print("loading the model", file=sys.stderr)
+if fails == "own":
+    sys.exit("mfuscope: text.png: 3 GiB of GPU memory are missing. Remedy: lower `resolution`.")
+if fails == "traceback":
+    raise ValueError("3 is not 4")
+if fails != "no output":
+    Path(snakemake.output[0]).write_text("{}")
+"""
+
+HOST_BLOCK = re.compile(r"\nSNAKEMAKE\n=+\n(  .*\n)+")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    (tmp_path / "profile.py").write_text(SCRIPT)
+    profile = tmp_path / "profiles" / "default" / "profile.yaml"
+    profile.parent.mkdir(parents=True)
+    profile.write_text("cores: 1\nkeep-going: true\nlatency-wait: 0\nlogger: [mfuscope]\n")
+    return tmp_path
+
+
+def environment(project: Path, **extra: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM")}
+    return {
+        **kept,
+        "XDG_CACHE_HOME": str(project / "cache"),
+        "TERM": "xterm",
+        "PYTHONHASHSEED": "0",
+        **extra,
+    }
+
+
+def snakemake(project: Path, *arguments: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr; less Snakemake's print on the profile it uses."""
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=project,
+        env=environment(project),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    lines = done.stderr.splitlines(keepends=True)
+    return done.returncode, done.stdout, "".join(x for x in lines if not x.startswith("Using "))
+
+
+def tty_output(project: Path, *arguments: str, **extra: str) -> str:
+    """What a terminal gets to see."""
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=project,
+        env=environment(project, **extra),
+        stdout=slave,
+        stderr=slave,
+    ):
+        os.close(slave)
+        seen = b""
+        try:
+            while chunk := os.read(master, 4096):
+                seen += chunk
+        except OSError:  # the other side is closed
+            pass
+    os.close(master)
+    return seen.decode().replace("\r\n", "\n")
+
+
+def log_file(project: Path) -> str:
+    (path,) = (project / ".snakemake" / "log").glob("*.log")
+    return path.read_text()
+
+
+# The words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.04, "0.0 s"),
+        (2.14, "2.1 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 00 s"),
+        (70, "1 min 10 s"),
+        (3599.6, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_duration(seconds: float, expected: str) -> None:
+    assert text.duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.1, "1 s"),
+        (12.4, "12 s"),
+        (56, "1 min"),
+        (68, "1 min 10 s"),
+        (594, "9 min 50 s"),
+        (596, "10 min"),
+        (3571, "1 h 00 min"),
+        (7510, "2 h 05 min"),
+    ],
+)
+def test_rough_duration(seconds: float, expected: str) -> None:
+    assert text.rough_duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("remaining", "parallel", "expected"), [(10, 1, 30), (10, 4, 9), (1, 4, 3), (3, 0, 9)]
+)
+def test_seconds_left_counts_rounds_of_parallel_runs(
+    remaining: int, parallel: int, expected: float
+) -> None:
+    assert text.seconds_left(remaining, [2, 4], parallel) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("stats", "expected"),
+    [
+        (
+            {"profile": 36, "calibrate": 4, "read_operators": 36, "summarise": 5},
+            "36 runs to measure, 4 calibrations, 41 other jobs",
+        ),
+        ({"profile": 1, "calibrate": 1, "x": 1}, "1 run to measure, 1 calibration, 1 other job"),
+        ({"render_report": 2}, "no run to measure, 2 other jobs"),
+    ],
+)
+def test_plan_line_leaves_out_the_target_rule(stats: dict[str, int], expected: str) -> None:
+    total = sum(stats.values()) + 1
+    assert text.plan_line({**stats, "all": 1, "total": total}) == f"mfuscope: {expected}"
+
+
+def test_run_line() -> None:
+    label = text.job_label(RUN)
+    assert text.run_line(7, 36, label, 2.1, 71.0) == (
+        "[ 7/36] text.png repeat 1 (baseline)   2.1 s   about 1 min 10 s left"
+    )
+    assert text.run_line(9, 9, label, 30, None, 30) == (
+        "[9/9] text.png repeat 1 (baseline)    30.0 s"
+    )
+
+
+def test_start_and_failure_lines() -> None:
+    resolution = {"variant": "baseline", "resolution": "1024+640x2x3"}
+    assert text.start_line("calibrate", resolution) == "calibrating baseline at 1024+640x2x3 ..."
+    assert text.start_line("probe_device", {}) == "probing the device ..."
+    assert text.start_line("profile", RUN) is None
+    assert text.failure_line("profile", RUN) == "run failed: text.png repeat 1 (baseline)"
+    assert text.failure_line("calibrate", resolution) == (
+        "calibration failed: baseline at 1024+640x2x3"
+    )
+    assert text.failure_line("tabulate_metrics", {"variant": "x"}) == (
+        "tabulate_metrics failed: variant x"
+    )
+    assert text.failure_line("render_report", {}) == "render_report failed"
+
+
+def test_log_excerpt_prefers_our_own_lines() -> None:
+    own = "mfuscope: a.png: unreadable. Remedy: save it anew."
+    assert text.log_excerpt(f"loading\n{own}\n{own}\nTraceback ...\n") == [own]
+    log = 'Traceback ...\n  File "x.py", line 1\n    f(1)\n    ^^^^\n\nValueError: 3 is not 4\n'
+    assert text.log_excerpt(log) == [
+        '      File "x.py", line 1',
+        "        f(1)",
+        "    ValueError: 3 is not 4",
+    ]
+    assert text.log_excerpt("") == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'WorkflowError in file "Snakefile", line 4:\nmfuscope: a.\n  b\n  File "Snakefile", line 4',
+        'InputFunctionException in rule profile in file "Snakefile", line 9:\nError:\n'
+        "  UserError: mfuscope: a.\n  b\nWildcards:\n\nTraceback:\n",
+        "mfuscope: a.\n  b",
+    ],
+)
+def test_error_text_takes_our_own_error_out_of_its_wrapping(message: str) -> None:
+    assert text.error_text(message) == "mfuscope: a.\n  b"
+
+
+def test_error_text_keeps_other_errors_whole() -> None:
+    message = "MissingInputException in rule profile:\nMissing input files:\n    a.png"
+    assert text.error_text(message) == f"mfuscope: {message}"
+
+
+def test_stop_signal() -> None:
+    assert text.stop_signal("Command 'x' died with <Signals.SIGKILL: 9>.") == "SIGKILL"
+    assert text.stop_signal("Command 'x' returned non-zero exit status 137.") == "SIGKILL"
+    assert text.stop_signal("Command 'x' returned non-zero exit status 255.") is None
+    assert text.stop_signal("Command 'x' returned non-zero exit status 1.") is None
+
+
+# The handler, fed with records
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def handler(**settings: object) -> LogHandler:
+    common: Any = MockOutputSettings()
+    common.printshellcmds = common.show_failed_logs = False
+    vars(common).update(settings)
+    return LogHandler(common, None)
+
+
+def record(
+    message: str = "", level: int = logging.INFO, created: float | None = None, **fields: object
+) -> logging.LogRecord:
+    made = logging.LogRecord("snakemake", level, __file__, 1, message, None, None)
+    made.created = time.time() if created is None else created
+    vars(made).update(fields)
+    return made
+
+
+def job_info(jobid: int, created: float, **wildcards: str) -> logging.LogRecord:
+    fields: dict[str, Any] = {"jobid": jobid, "rule_name": "profile"}
+    fields["wildcards"] = {**RUN, **wildcards}
+    return record(event=LogEvent.JOB_INFO, created=created, **fields)
+
+
+def finished(jobid: int, created: float) -> logging.LogRecord:
+    return record(event=LogEvent.JOB_FINISHED, created=created, job_id=jobid)
+
+
+def failed_command(reason: str) -> logging.LogRecord:
+    message = f"RuleException:\nCalledProcessError in file 'Snakefile', line 1:\nCommand {reason}"
+    return record(message, logging.ERROR, event=LogEvent.ERROR)
+
+
+def job_error(jobid: int, log: Path) -> logging.LogRecord:
+    fields: dict[str, Any] = {"jobid": jobid, "rule_name": "profile", "log": [str(log)]}
+    return record("Error in rule", logging.ERROR, event=LogEvent.JOB_ERROR, **fields)
+
+
+class TestOfTheInterface(TestLogHandlerBase):
+    """The tests that every logger plugin should pass."""
+
+    __test__ = True
+
+    def get_log_handler_cls(self) -> type[LogHandler]:
+        return LogHandler
+
+    def get_log_handler_settings(self) -> Any:
+        return None
+
+    def _create_handler(self) -> LogHandler:
+        return handler()
+
+
+def test_time_left_follows_parallel_runs_and_stops_after_a_failure(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shown = handler()
+    shown.emit(record(event=LogEvent.RUN_INFO, stats={"profile": 7, "total": 7}))
+    for jobid in (1, 2):
+        shown.emit(job_info(jobid, 100, repeat=str(jobid)))
+    shown.emit(finished(1, 110))
+    shown.emit(job_info(3, 110, repeat="3"))
+    shown.emit(job_error(2, tmp_path / "no.log"))
+    shown.emit(finished(3, 120))
+    shown.emit(job_info(4, 120, repeat="4"))
+    shown.emit(finished(4, 130))
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("[")]
+    assert lines == [
+        "[1/7] text.png repeat 1 (baseline)  10.0 s   about 30 s left",  # 6 left, 2 at a time
+        "[2/7] text.png repeat 3 (baseline)  10.0 s",  # perhaps no further run begins
+        "[3/7] text.png repeat 4 (baseline)  10.0 s   about 20 s left",  # 3 left, 1 has failed
+    ]
+
+
+def test_a_killed_job_with_the_log_of_an_earlier_try(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "run.log"
+    log.write_text("mfuscope: an old error\n")
+    os.utime(log, (0, 0))
+    shown = handler()
+    shown.emit(job_info(1, time.time()))
+    shown.emit(failed_command("'x' died with <Signals.SIGKILL: 9>."))
+    shown.emit(job_error(1, log))
+    assert capsys.readouterr().err.splitlines() == [
+        "run failed: text.png repeat 1 (baseline)",
+        "stopped by signal SIGKILL (out of host memory?)",
+        "RuleException:",
+        "CalledProcessError in file 'Snakefile', line 1:",
+        "Command 'x' died with <Signals.SIGKILL: 9>.",
+        f"log: {os.path.relpath(log)}",
+    ]
+
+
+def test_show_failed_logs_shows_the_whole_log(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "run.log"
+    log.write_text("one\ntwo\nthree\nfour\nmfuscope: five\n")
+    shown = handler(show_failed_logs=True)
+    shown.emit(job_info(1, time.time()))
+    shown.emit(job_error(1, log))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1:6] == ["one", "two", "three", "four", "mfuscope: five"]
+
+
+def test_jobs_that_ctrl_c_ends_have_not_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = handler()
+    shown.emit(job_info(1, 0))
+    shown.emit(job_info(2, 0))
+    shown.emit(failed_command("'x' died with <Signals.SIGINT: 2>."))
+    shown.emit(job_error(1, Path("no.log")))
+    shown.emit(record("Terminating processes on user request, this might take some time."))
+    shown.emit(failed_command("'x' returned non-zero exit status 1."))
+    shown.emit(job_error(2, Path("no.log")))
+    final = "WorkflowError:\nAt least one job did not complete successfully."
+    shown.emit(record(final, logging.ERROR, event=LogEvent.ERROR))
+    assert capsys.readouterr().err.splitlines() == [
+        "mfuscope: stopping ...",
+        f"mfuscope: stopped; finished results are kept. {text.RERUN}",
+    ]
+
+
+def test_a_failed_command_that_no_job_claims_is_shown_at_the_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = handler()
+    shown.emit(failed_command("'conda' returned non-zero exit status 1."))
+    assert capsys.readouterr().err == ""
+    shown.emit(failed_command("'tar' returned non-zero exit status 2."))
+    assert "Command 'conda' returned non-zero exit status 1." in capsys.readouterr().err
+    shown.close()
+    assert "Command 'tar' returned non-zero exit status 2." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", ["dryrun", "verbose", "printshellcmds", "debug_dag"])
+def test_who_asks_for_detail_gets_snakemakes_output(
+    capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    shown = handler(**{setting: True})
+    shown.emit(record("Building DAG of jobs..."))
+    assert capsys.readouterr().err == "Building DAG of jobs...\n"
+
+
+def test_warnings_and_the_end_without_known_failures(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = handler()
+    shown.emit(record("the disk is nearly full", logging.WARNING))
+    final = "WorkflowError:\nAt least one job did not complete successfully."
+    shown.emit(record(final, logging.ERROR, event=LogEvent.ERROR))
+    assert capsys.readouterr().err == f"warning: the disk is nearly full\nmfuscope: {final}\n"
+
+
+def test_an_exception_in_the_handler_is_told_and_survived(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = handler()
+    shown.emit(record(event=LogEvent.RUN_INFO))  # lacks its stats
+    shown.emit(record("mfuscope: still here"))
+    seen = capsys.readouterr().err
+    assert "KeyError: 'stats'" in seen
+    assert seen.endswith("mfuscope: still here\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables", "coloured"),
+    [
+        ({}, {}, True),
+        ({"nocolor": True}, {}, False),
+        ({}, {"NO_COLOR": "1"}, False),
+        ({}, {"TERM": "dumb"}, False),
+    ],
+)
+def test_colours_only_errors_and_only_where_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, bool],
+    variables: dict[str, str],
+    coloured: bool,
+) -> None:
+    for name, value in {"NO_COLOR": "", "TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    shown = handler(stdout=True, **settings)
+    shown.emit(record("mfuscope: fine"))
+    shown.emit(record("oh", logging.ERROR))
+    error = "\033[31mmfuscope: oh\033[0m" if coloured else "mfuscope: oh"
+    assert screen.getvalue() == f"mfuscope: fine\n{error}\n"
+
+
+# Real runs
+
+
+def test_run_then_nothing_to_do(project: Path) -> None:
+    status, stdout, stderr = snakemake(project)
+    assert (status, stdout) == (0, "")
+    lines = stderr.splitlines()
+    assert [*lines[:3], *lines[5:]] == [
+        "mfuscope: 2 runs to measure, 1 calibration, 3 other jobs",
+        "probing the device ...",
+        "calibrating baseline at 1024+640x2x3 ...",
+        "mfuscope: report.html is ready",
+    ]
+    name = r"(form.jpg|text.png) repeat 1 \(baseline\)   \d\.\d s"
+    first = re.fullmatch(rf"\[1/2\] {name}   about \d+ s left", lines[3])
+    second = re.fullmatch(rf"\[2/2\] {name}", lines[4])
+    assert first is not None
+    assert second is not None
+    assert {first[1], second[1]} == {"form.jpg", "text.png"}
+    log = log_file(project)
+    for part in ("Provided cores: 1", "rule profile:", "7 of 7 steps (100%) done", "Elapsed time"):
+        assert part in log
+
+    status, _, stderr = snakemake(project)
+    assert (status, stderr) == (0, "Nothing to do: every result is up to date.\n")
+
+
+def test_failing_runs(project: Path) -> None:
+    fails = "fails={text.png: own, form.jpg: traceback}"
+    status, _, stderr = snakemake(project, "--config", fails)
+    assert status == 1
+    own = (
+        "run failed: text.png repeat 1 (baseline)\n"
+        "mfuscope: text.png: 3 GiB of GPU memory are missing. Remedy: lower `resolution`.\n"
+        "log: logs/baseline/runs/text.png/1.log\n"
+    )
+    assert own in stderr
+    traceback = stderr.partition("run failed: form.jpg repeat 1 (baseline)\n")[2].splitlines()
+    assert traceback[1:4] == [
+        '        raise ValueError("3 is not 4")',
+        "    ValueError: 3 is not 4",
+        "log: logs/baseline/runs/form.jpg/1.log",
+    ]
+    assert stderr.splitlines()[-1] == (
+        "mfuscope: 2 of 6 jobs failed; finished results are kept. "
+        "Run the same command again to redo only what is missing."
+    )
+    for clutter in ("RuleException", "CalledProcessError", "At least one job", "Exiting because"):
+        assert clutter not in stderr
+    log = log_file(project)
+    assert "RuleException" in log
+    assert "Error in rule profile" in log
+
+
+def test_failing_without_a_word_and_without_output(project: Path) -> None:
+    fails = "fails={text.png: silent, form.jpg: no output}"
+    status, _, stderr = snakemake(project, "--config", fails)
+    assert status == 1
+    silent = stderr.partition("run failed: text.png repeat 1 (baseline)\n")[2].splitlines()
+    assert silent[0] == "RuleException:"
+    assert silent[2].endswith("returned non-zero exit status 3.")
+    assert silent[3] == "log: logs/baseline/runs/text.png/1.log"
+    assert "\nmfuscope: MissingOutputException in rule profile " in stderr
+    assert "results/baseline/runs/form.jpg/1.json (missing locally" in stderr
+    assert "\nmfuscope: 2 of 6 jobs failed; " in stderr
+
+
+def test_error_while_reading_the_snakefile_on_a_terminal(project: Path) -> None:
+    error = "mfuscope: images: folder 'scans' holds no image. Remedy: put one in."
+    assert f"\n\033[31m{error}\033[0m\n" in tty_output(project, "--config", "bad=1")
+    seen = tty_output(project, "--config", "bad=1", NO_COLOR="1")
+    assert seen.splitlines()[1:] == [error]
+
+
+def test_other_errors_are_whole(project: Path) -> None:
+    status, _, stderr = snakemake(project, "no/such/file")
+    assert status == 1
+    assert stderr.startswith("mfuscope: MissingRuleException:\nNo rule to produce no/such/file")
+
+
+@pytest.mark.parametrize("option", ["--printshellcmds", "--touch"])
+def test_snakemakes_own_output(project: Path, option: str) -> None:
+    status, _, stderr = snakemake(project, option, "results/device.json")
+    assert status == 0
+    assert "\nlocalrule probe_device:\n    output: results/device.json\n" in stderr
+    assert "other job" not in stderr
+    assert ("touch results/device.json" in stderr) == (option == "--printshellcmds")
+
+
+def test_dry_run_equals_snakemakes(project: Path) -> None:
+    plain = project / "profiles" / "plain" / "profile.yaml"
+    plain.parent.mkdir()
+    plain.write_text("cores: 1\nkeep-going: true\nlatency-wait: 0\n")
+    target = "results/baseline/runs/text.png/1.json"
+    ours = snakemake(project, "-n", target)
+    theirs = snakemake(project, "-n", target, "--workflow-profile", str(plain.parent))
+
+    def blocks(stdout: str) -> list[str]:  # jobs of one level come in any order
+        timeless = re.sub(r"^\[.*\]$", "", HOST_BLOCK.sub("", stdout), flags=re.M)
+        return sorted(block.strip() for block in timeless.split("\n\n"))
+
+    assert "rule profile:" in ours[1]
+    assert blocks(ours[1]) == blocks(theirs[1])
+
+
+def test_quiet(project: Path) -> None:
+    fails = ("--config", "fails={text.png: own}")
+    status, stdout, stderr = snakemake(project, "--quiet", *fails)
+    assert (status, stdout) == (1, "")
+    assert "[1/2]" not in stderr
+    assert stderr.startswith("run failed: text.png repeat 1 (baseline)\nmfuscope: text.png: ")
+    assert stderr.splitlines()[3].startswith("mfuscope: 1 of 6 jobs failed; ")
+    assert snakemake(project, "--quiet", "all", *fails) == (1, "", "")
+
+
+def test_answers_other_than_runs(project: Path) -> None:
+    assert snakemake(project, "--summary")[1].startswith("output_file\t")
+    assert "Lints for rule profile" in snakemake(project, "--lint")[2]
+    assert snakemake(project, "--unlock")[2] == "Unlocked working directory.\n"

@@ -1,0 +1,40 @@
+rule tabulate_metrics:
+    input:
+        runs=per_run("results/{variant}/runs/{image}/{repeat}.json"),
+        calibrations=all_calibrations,
+        hardware="results/hardware.json",
+    output:
+        metrics=report(
+            "results/metrics.csv",
+            caption="../report/metrics.rst",
+            category="Tables",
+            labels={"table": "metrics, one row per run"},
+        ),
+    params:
+        code=code_digest("metrics", "records"),
+    log:
+        "logs/tabulate_metrics.log",
+    conda:
+        "../envs/mfuscope.yaml"
+    script:
+        "../scripts/tabulate_metrics.py"
+
+
+rule summarise:
+    input:
+        metrics="results/metrics.csv",
+    output:
+        summary=report(
+            "results/summary.csv",
+            caption="../report/summary.rst",
+            category="Tables",
+            labels={"table": "summary, mean and spread"},
+        ),
+    params:
+        code=code_digest("statistics"),
+    log:
+        "logs/summarise.log",
+    conda:
+        "../envs/mfuscope.yaml"
+    script:
+        "../scripts/summarise.py"

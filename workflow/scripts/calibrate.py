@@ -1,0 +1,17 @@
+"""Count the FLOPs of one resolution: results/VARIANT/calibration/RESOLUTION.json."""
+
+from mfuscope.jobs import job_log
+
+with job_log(snakemake.log[0]):
+    from pathlib import Path
+
+    from mfuscope.artefacts import write_json
+    from mfuscope.calibration import calibrate
+    from mfuscope.profiling import open_session
+
+    bundled = Path(snakemake.scriptdir).parents[1] / "config" / "models"
+    session = open_session(snakemake.params.settings, bundled)
+    calibration = calibrate(
+        session, snakemake.wildcards.resolution, variant=snakemake.wildcards.variant
+    )
+    write_json(Path(snakemake.output.calibration), calibration)

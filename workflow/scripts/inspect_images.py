@@ -1,0 +1,11 @@
+"""Decode and hash every page: results/inputs.csv."""
+
+from mfuscope.jobs import job_log
+
+with job_log(snakemake.log[0]):
+    from pathlib import Path
+
+    from mfuscope.artefacts import write_table
+    from mfuscope.images import inspect_pages
+
+    write_table(Path(snakemake.output.table), inspect_pages(snakemake.params.pages))
