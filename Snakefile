@@ -29,5 +29,11 @@ rule all:
         "results/operators.md",
 
 
+onstart:
+    check_pages()
+
+
 onsuccess:
-    say("report: results/report.html (and report.md, stakeholder.md, operators.md beside it)")
+    say(
+        "report: results/report.html (and report.md, stakeholder.md, operators.md beside it)"
+    )

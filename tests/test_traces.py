@@ -7,12 +7,13 @@ import pickle
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mfuscope.operators import COLUMNS, UNATTRIBUTED, operator_table
@@ -105,7 +106,6 @@ def test_agrees_with_key_averages(
     tmp_path: Path, device: str, shapes: bool, with_memory: bool
 ) -> None:
     import torch
-    from torch.autograd import DeviceType
     from torch.profiler import profile
 
     if device == "cuda" and not torch.cuda.is_available():
@@ -119,7 +119,7 @@ def test_agrees_with_key_averages(
     expected = {
         row.key: row
         for row in averages
-        if row.device_type == DeviceType.CPU and not row.is_user_annotation
+        if row.device_type.name == "CPU" and not row.is_user_annotation
     }
     memory_outside = expected.pop("[memory]", None)
 
@@ -136,10 +136,10 @@ def test_agrees_with_key_averages(
         assert mine["calls"] == average.count, name
         assert mine["total_cpu_ms"] == pytest.approx(average.cpu_time_total / 1e3, abs=rounding)
         self_ms = average.self_cpu_time_total / 1e3
-        if name == "annotated":  # ours looks through the annotation inside it, to aten::matmul
+        if name == "annotated":  # ours leaves it the time and the frees of its annotation
             assert average.cpu_time_total / 1e3 > mine["self_cpu_ms"] > self_ms
-        else:
-            assert mine["self_cpu_ms"] == pytest.approx(self_ms, abs=rounding + paused)
+            continue
+        assert mine["self_cpu_ms"] == pytest.approx(self_ms, abs=rounding + paused)
         if device == "cuda" and name.startswith("aten::"):
             device_ms = average.self_device_time_total / 1e3
             assert mine["device_ms"] == pytest.approx(device_ms, abs=rounding)
@@ -259,9 +259,8 @@ def test_plain_json_reads_like_gzip(tmp_path: Path) -> None:
     plain = tmp_path / "t.json"
     plain.write_bytes(gzip.decompress(packed.read_bytes()))
     parts = tmp_path / "parts.json.gz"
-    parts.write_bytes(
-        gzip.compress(plain.read_bytes()[:99]) + gzip.compress(plain.read_bytes()[99:])
-    )
+    text = plain.read_bytes()
+    parts.write_bytes(gzip.compress(text[:99]) + gzip.compress(text[99:]) + b"\0" * 8)
     expected = operator_table(read_trace(packed))
     pd.testing.assert_frame_equal(operator_table(read_trace(plain)), expected)
     pd.testing.assert_frame_equal(operator_table(read_trace(parts)), expected)
@@ -294,6 +293,19 @@ def test_memory_belongs_to_the_innermost_operator_of_its_thread(tmp_path: Path) 
     assert held("prefill", "other") == (4, 0)
     assert held("prefill", UNATTRIBUTED) == (0, -512)
     assert held("outside", UNATTRIBUTED) == (-8, 0)
+
+
+def test_stages_without_operators_keep_their_sums(tmp_path: Path) -> None:
+    events = [
+        annotation("prefill", 0, 1_000),
+        memory(10, 5, 1),
+        kernel("stray", 20, 30),
+        event("overhead", "Buffer Flush", 40, 50),
+    ]
+    table = operator_table(read_trace(write(tmp_path / "t.json", events)))
+    assert row(table, "prefill", UNATTRIBUTED)["self_device_memory_bytes"] == 5
+    assert row(table, "outside", UNATTRIBUTED)["device_ms"] == 0.00001
+    assert row(table, "prefill", "Buffer Flush")["self_cpu_ms"] == 0.00001
 
 
 def test_nesting_of_touching_and_equal_spans(tmp_path: Path) -> None:
@@ -399,8 +411,10 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     split=st.integers(1, 10**7),
     order=st.randoms(use_true_random=False),
 )
+# A repeat that begins a stage later than the call that it repeats.
+@example([[Node(0, 0, "a", (Node(1, 1, "a", (), ()),), ())]], [], 1, Random(0))
 def test_sums_hold_for_any_nesting(
-    scratch: Path, forests: list[list[Node]], strays: list[int], split: int, order: Any
+    scratch: Path, forests: list[list[Node]], strays: list[int], split: int, order: Random
 ) -> None:
     events: list[Json] = []
     launched = [0]

@@ -9,6 +9,9 @@ import pandas as pd
 
 Record = TypeVar("Record")
 
+# Columns of names: a variant called 01 must not come back as the number 1.
+_NAMES = dict.fromkeys(("variant", "image", "path", "category", "resolution", "operator"), str)
+
 
 def write_json(path: Path, record: object) -> None:
     """Write a record as indented JSON; a crash leaves the old file or none, never half of one."""
@@ -56,6 +59,6 @@ def read_table(path: Path) -> pd.DataFrame:
         ValueError: the file is no such table; the message names the file.
     """
     try:
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+        return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=_NAMES)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no table: {error}") from error

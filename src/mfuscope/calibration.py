@@ -64,5 +64,6 @@ def calibrate(session: Session, resolution: str, *, variant: str) -> records.Cal
         absent={
             "architecture": "no closed form in this version",
             "directional": "not computed in this version",
-        },
+        }
+        | page.absent,
     )

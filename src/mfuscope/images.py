@@ -169,6 +169,38 @@ def category_of(image: ImageFile, categories: dict[str, str]) -> str:
     return next((name for name in folders if name in CATEGORIES), "")
 
 
+def known_pages(table: Path) -> dict[str, str]:
+    """SHA-256 by path of the pages that an earlier inputs.csv tells of; empty without one."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as file:
+        return {row.get("path", ""): row.get("sha256", "") for row in csv.DictReader(file)}
+
+
+def check_readable(pages: Iterable[Mapping[str, Any]], known: Mapping[str, str]) -> None:
+    """Decode every page that is not known by its content.
+
+    Args:
+        pages: rows with ``path``.
+        known: SHA-256 by path of pages that were decoded before (`known_pages`).
+
+    Raises:
+        UserError: pages that cannot be decoded; names every one of them.
+    """
+    bad = []
+    for page in pages:
+        path = Path(page["path"])
+        try:
+            if known.get(str(path)) != file_sha256(path):
+                check_decodes(path)
+        except OSError as error:
+            bad.append(_unreadable(path, error))
+        except UserError as error:
+            bad.append(error)
+    if bad:
+        raise UserError("; ".join(error.problem for error in bad), bad[0].remedy)
+
+
 def inspect_pages(pages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Decode and hash every page: the rows of inputs.csv.
 
@@ -179,18 +211,12 @@ def inspect_pages(pages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         The rows with ``sha256`` after ``path``.
 
     Raises:
-        UserError: pages that cannot be decoded; names every one of them.
+        UserError: pages that cannot be decoded.
     """
-    rows, bad = [], []
-    for page in pages:
-        path = Path(page["path"])
-        try:
-            check_decodes(path)
-        except UserError as error:
-            bad.append(error)
-            continue
-        first = {"image": page["image"], "path": page["path"], "sha256": file_sha256(path)}
-        rows.append(first | dict(page))
-    if bad:
-        raise UserError("; ".join(error.problem for error in bad), bad[0].remedy)
-    return rows
+    pages = list(pages)
+    check_readable(pages, known={})
+    return [
+        {"image": page["image"], "path": page["path"], "sha256": file_sha256(Path(page["path"]))}
+        | dict(page)
+        for page in pages
+    ]

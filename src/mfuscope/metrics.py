@@ -121,6 +121,8 @@ def metrics_table(
     Args:
         calibrations: by (variant, resolution).
     """
-    return pd.DataFrame(
+    table = pd.DataFrame(
         [run_metrics(run, calibrations[run.variant, run.page.resolution], hardware) for run in runs]
     )
+    # Whole numbers, also where one is absent.
+    return table.astype({"image_tokens": "Int64"})

@@ -105,16 +105,19 @@ def operator_table(trace: Trace) -> pd.DataFrame:
         total: Ints = np.bincount(rows, weights=amount, minlength=size).astype(np.int64)[used]
         return total
 
+    # A repeat's time goes to the row of the call that it repeats, also across a stage's start.
+    counts = ~_repeats(host, parent)
+    counting = _nearest(parent, np.arange(len(host)), counts)
     pause = overhead.end - overhead.start
     cpu_rows = np.concatenate(
         [
-            row(trace.stage_at(host.start), host.kind, host.name),
+            row_of(trace.stage_at(host.start[counting]), counting),
             row(trace.stage_at(overhead.start), overhead.kind, overhead.name),
         ]
     )
     self_ns = np.concatenate([_self_time(host, parent, overhead), pause])
     total_ns = np.concatenate([host.end - host.start, pause])
-    counted = np.concatenate([~_repeats(host, parent), np.ones(len(overhead), dtype=np.bool_)])
+    counted = np.concatenate([counts, np.ones(len(overhead), dtype=np.bool_)])
 
     launch, is_operator = launches(trace), host.kind == OPERATOR
     caller = _nearest(parent, launch.call, is_operator)

@@ -5,6 +5,7 @@ Runs before every plan, so it stays light: no torch, JSON files and image header
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -15,11 +16,11 @@ from mfuscope.errors import UserError
 from mfuscope.hardware.devices import plan_device
 from mfuscope.images import ImageFile, category_of, image_size, list_images, read_categories
 from mfuscope.models.spec import Family, ModelSpec, resolve_model
+from mfuscope.records import PROTOCOL
 from mfuscope.settings import InferenceSettings, ModelSettings, Settings
 
-# A change to what is measured, or how, must change this number: results of another protocol are
-# measured again, while edits that do not touch the measurement leave them alone.
-PROTOCOL = 1
+# Snakemake expands `{word}` and `<word>` in every path, and offers no way to quote them.
+_PLACEHOLDER = re.compile(r"<[a-z][a-z0-9_]*>|\{[^}]*\}")
 
 _DEFAULT_MODEL = {"cuda": "deepseek-ocr", "cpu": "deepseek-ocr-nano"}
 
@@ -147,6 +148,13 @@ def make_plan(settings: Settings, bundled_models: Path) -> Plan:
         fields = asdict(inference) | {"model": model}
         variants[name], models[name] = InferenceSettings(**fields), spec
     images = {image.id: image for image in list_images(settings.images)}
+    for image in images.values():
+        if placeholder := _PLACEHOLDER.search(str(image.path)):
+            raise UserError(
+                f"images: the path {str(image.path)!r} holds {placeholder[0]!r}, which the "
+                "workflow engine would replace",
+                "rename the file or folder",
+            )
     return Plan(settings, device, variants, models, images)
 
 

@@ -100,7 +100,7 @@ class Session:
             weight_bytes=loaded.weight_bytes,
             dtype=dtype,
             attention=settings.attention,
-            experts=_experts_implementation(self.model),
+            experts_implementation=_experts_implementation(self.model),
         )
 
     def inputs(self, page: Image.Image, mode: str) -> PageInputs:
@@ -154,6 +154,7 @@ class Session:
             traced = self._pass(page, settings)
         _save_trace(recording, trace)
         return records.Run(
+            protocol=records.PROTOCOL,
             variant=variant,
             image=image,
             repeat=repeat,
@@ -176,6 +177,7 @@ class Session:
             settings=asdict(self.settings) | asdict(settings),
             device=self.facts,
             versions=self.versions,
+            absent=page.absent,
         )
 
     def _pass(self, page: PageInputs, settings: RunSettings) -> records.Pass:

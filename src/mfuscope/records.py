@@ -7,6 +7,10 @@ value that could not be had is None, and its name and the reason stand in the re
 from dataclasses import dataclass, field
 from typing import Any
 
+# A change to what is measured, or how, must change this number: results of another protocol are
+# measured again, while edits that do not touch the measurement leave them alone.
+PROTOCOL = 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
@@ -61,7 +65,7 @@ class Model:
     weight_bytes: int
     dtype: str
     attention: str
-    experts: str | None
+    experts_implementation: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,7 @@ class Pass:
 class Run:
     """One image x one repeat x one variant: results/VARIANT/runs/IMAGE/REPEAT.json."""
 
+    protocol: int
     variant: str
     image: str
     repeat: int
@@ -107,7 +112,7 @@ class Run:
     page: Page
     model: Model
     prompt_tokens: int
-    image_tokens: int
+    image_tokens: int | None
     context_tokens: int
     warmup_passes: int
     timed: Pass
@@ -116,6 +121,7 @@ class Run:
     settings: dict[str, Any]
     device: Device
     versions: Versions
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +188,7 @@ class Calibration:
     resolution: str
     model: Model
     prompt_tokens: int
-    image_tokens: int
+    image_tokens: int | None
     prefill_flops: dict[str, dict[str, int]]
     prefill_total: dict[str, int]
     decode_steps: list[StepFlops]

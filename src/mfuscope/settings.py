@@ -206,8 +206,8 @@ def _explain(error: jsonschema.ValidationError, origin: str) -> UserError:
         unknown = next(name for name in cast(dict[str, Any], error.instance) if name not in known)
         full = f"{key}.{unknown}" if key else str(unknown)
         near = difflib.get_close_matches(str(unknown), known, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
-        return UserError(f"setting {full!r} does not exist{origin}", remedy.rstrip("?"))
+        remedy = f"write {near[0]!r}" if near else f"use one of {', '.join(known)}"
+        return UserError(f"setting {full!r} does not exist{origin}", remedy)
     value = json.dumps(error.instance, default=str)
     return UserError(f"setting {key!r} is {value}{origin}", f"use {_wanted(part)}")
 

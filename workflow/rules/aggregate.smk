@@ -10,12 +10,12 @@ rule tabulate_metrics:
             category="Tables",
             labels={"table": "metrics, one row per run"},
         ),
-    params:
-        code=code_digest("metrics", "records"),
     log:
         "logs/tabulate_metrics.log",
     conda:
         "../envs/mfuscope.yaml"
+    params:
+        code=code_digest("metrics", "records"),
     script:
         "../scripts/tabulate_metrics.py"
 
@@ -30,11 +30,11 @@ rule summarise:
             category="Tables",
             labels={"table": "summary, mean and spread"},
         ),
-    params:
-        code=code_digest("statistics"),
     log:
         "logs/summarise.log",
     conda:
         "../envs/mfuscope.yaml"
+    params:
+        code=code_digest("statistics"),
     script:
         "../scripts/summarise.py"

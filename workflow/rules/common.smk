@@ -7,17 +7,12 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from mfuscope.errors import UserError
+from mfuscope.images import check_readable, known_pages
 from mfuscope.planning import code_digest, make_plan
 from mfuscope.settings import load_schema, resolve_settings
 
 ROOT = Path(workflow.basedir)
 SOURCES = ROOT / "src" / "mfuscope"
-
-if "conda" in {str(method) for method in workflow.deployment_settings.deployment_method}:
-    # The rules' own environments hold the dependencies but not this package.
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
 
 try:
     PLAN = make_plan(
@@ -47,6 +42,18 @@ wildcard_constraints:
 def say(line):
     """Tell the user something, in order with the progress lines."""
     logger.info(f"mfuscope: {line}")
+
+
+def check_pages():
+    """Decode every page that is new, before any job starts.
+
+    Not a rule: profile jobs would have to depend on it, and adding one page would then measure all
+    of them again. (`ancient()` is no way out: Snakemake 9 drops jobs of their own need behind it.)
+    """
+    try:
+        check_readable(PLAN.pages(), known_pages(Path("results/inputs.csv")))
+    except UserError as error:
+        raise WorkflowError(f"mfuscope: {error}") from None
 
 
 def page_path(wildcards):

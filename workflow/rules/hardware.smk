@@ -1,14 +1,14 @@
 rule probe_device:
     output:
         ceiling="results/ceiling.json",
-    params:
-        settings=PLAN.device_settings(),
-    resources:
-        gpu=1,
     log:
         "logs/probe_device.log",
     conda:
         "../envs/mfuscope.yaml"
+    resources:
+        gpu=1,
+    params:
+        settings=PLAN.device_settings(),
     script:
         "../scripts/probe_device.py"
 
@@ -19,12 +19,12 @@ rule resolve_hardware:
         table=SOURCES / "hardware" / "peaks.csv",
     output:
         hardware="results/hardware.json",
-    params:
-        peak_tflops=PLAN.settings.peak_tflops,
-        code=code_digest("hardware/peaks"),
     log:
         "logs/resolve_hardware.log",
     conda:
         "../envs/mfuscope.yaml"
+    params:
+        peak_tflops=PLAN.settings.peak_tflops,
+        code=code_digest("hardware/peaks"),
     script:
         "../scripts/resolve_hardware.py"

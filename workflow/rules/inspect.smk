@@ -3,12 +3,12 @@ rule inspect_images:
         images=all_pages,
     output:
         table="results/inputs.csv",
-    params:
-        pages=lambda wildcards: PLAN.pages(),
-        code=code_digest("images", "preprocess"),
     log:
         "logs/inspect_images.log",
     conda:
         "../envs/mfuscope.yaml"
+    params:
+        pages=lambda wildcards: PLAN.pages(),
+        code=code_digest("images", "preprocess"),
     script:
         "../scripts/inspect_images.py"

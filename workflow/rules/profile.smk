@@ -1,20 +1,17 @@
-# `inspected` makes sure that every page can be read before any is measured; being ancient, it
-# never is a reason to measure again.
 rule profile:
     input:
         image=page_path,
-        inspected=ancient("results/inputs.csv"),
     output:
         run="results/{variant}/runs/{image}/{repeat}.json",
         trace="results/{variant}/traces/{image}/{repeat}.json.gz",
-    params:
-        settings=lambda wildcards: PLAN.run_settings(wildcards.variant),
-    resources:
-        gpu=1,
     log:
         "logs/{variant}/runs/{image}/{repeat}.log",
     conda:
         "../envs/mfuscope.yaml"
+    resources:
+        gpu=1,
+    params:
+        settings=lambda wildcards: PLAN.run_settings(wildcards.variant),
     script:
         "../scripts/profile.py"
 
@@ -24,11 +21,11 @@ rule read_operators:
         trace="results/{variant}/traces/{image}/{repeat}.json.gz",
     output:
         table="results/{variant}/operators/{image}/{repeat}.csv",
-    params:
-        code=code_digest("traces", "operators"),
     log:
         "logs/{variant}/operators/{image}/{repeat}.log",
     conda:
         "../envs/mfuscope.yaml"
+    params:
+        code=code_digest("traces", "operators"),
     script:
         "../scripts/read_operators.py"

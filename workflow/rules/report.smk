@@ -19,12 +19,12 @@ rule render_report:
         markdown="results/report.md",
         stakeholder="results/stakeholder.md",
         operators="results/operators.md",
-    params:
-        settings=PLAN.public_settings(),
-        code=code_digest("report"),
     log:
         "logs/render_report.log",
     conda:
         "../envs/mfuscope.yaml"
+    params:
+        settings=PLAN.public_settings(),
+        code=code_digest("report"),
     script:
         "../scripts/render_report.py"

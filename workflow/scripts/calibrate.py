@@ -9,7 +9,7 @@ with job_log(snakemake.log[0]):
     from mfuscope.calibration import calibrate
     from mfuscope.profiling import open_session
 
-    bundled = Path(snakemake.scriptdir).parents[1] / "config" / "models"
+    bundled = Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models"
     session = open_session(snakemake.params.settings, bundled)
     calibration = calibrate(
         session, snakemake.wildcards.resolution, variant=snakemake.wildcards.variant

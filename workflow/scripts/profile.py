@@ -8,7 +8,7 @@ with job_log(snakemake.log[0]):
     from mfuscope.artefacts import write_json
     from mfuscope.profiling import RunSettings, open_session
 
-    bundled = Path(snakemake.scriptdir).parents[1] / "config" / "models"
+    bundled = Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models"
     session = open_session(snakemake.params.settings["model"], bundled)
     run = session.measure(
         Path(snakemake.input.image),

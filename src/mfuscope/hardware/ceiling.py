@@ -6,7 +6,12 @@ from functools import partial
 
 import torch
 
-from mfuscope.hardware.devices import describe_device, describe_versions, pick_precision
+from mfuscope.hardware.devices import (
+    describe_device,
+    describe_versions,
+    measuring_threads,
+    pick_precision,
+)
 from mfuscope.records import Ceiling
 from mfuscope.stages import device_clock
 
@@ -24,6 +29,7 @@ def measure_ceiling(device_name: str, dtypes: list[str]) -> Ceiling:
         device_name: ``cpu``, ``cuda`` or ``cuda:N``.
         dtypes: the dtype settings in use, the base settings' first; ``auto`` included.
     """
+    torch.set_num_threads(measuring_threads())  # the ceiling of the threads that runs use
     device = torch.device(device_name)
     facts = describe_device(device_name)
     picks = dict(pick_precision(dtype, facts) for dtype in dtypes)

@@ -3,7 +3,7 @@
 File reading, preprocessing and tokenization lie outside of prefill; here is where they happen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,14 +24,16 @@ class PageInputs:
     Attributes:
         tensors: keyword arguments of ``generate``; tensors on the device, in the model's dtype.
         prompt_tokens: length of the prompt, image tokens included.
-        image_tokens: how many of them stand for the image.
+        image_tokens: how many of them stand for the image, None if the model does not tell.
         resolution: canonical resolution.
+        absent: what could not be had, and why.
     """
 
     tensors: dict[str, Any]
     prompt_tokens: int
-    image_tokens: int
+    image_tokens: int | None
     resolution: str
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 class InputMaker(Protocol):
@@ -158,11 +160,13 @@ class ProcessorInputs:
         batch = self._processor(images=[page], text=[self._text], return_tensors="pt")
         tensors = dict(batch.to(device, dtype))  # casts floating-point tensors only
         ids = tensors["input_ids"]
+        known = self._image_token is not None
         return PageInputs(
             tensors=tensors,
             prompt_tokens=ids.shape[1],
-            image_tokens=int((ids == self._image_token).sum()) if self._image_token else 0,
+            image_tokens=int((ids == self._image_token).sum()) if known else None,
             resolution=self._spec.resolution(*page.size, mode),
+            absent={} if known else {"image_tokens": "the config names no image token"},
         )
 
     def blank(self, resolution: str, device: torch.device, dtype: torch.dtype) -> PageInputs:

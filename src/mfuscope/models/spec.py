@@ -140,10 +140,10 @@ def _find(name: str, bundled: Path) -> tuple[Literal["bundled", "folder", "hub"]
     if _HUB_ID.fullmatch(name):
         return "hub", fetch_from_hub(name, weights=False)
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"did you mean {near[0]!r}? Otherwise " if near else ""
     raise UserError(
-        f"model: {name!r} is no bundled model, no folder and no hub id{hint}",
-        f"set `model` (or DSOCR_MODEL) to one of {', '.join(names)}, a checkpoint folder, "
+        f"model: {name!r} is no bundled model, no folder and no hub id",
+        f"{hint}set `model` (or DSOCR_MODEL) to one of {', '.join(names)}, a checkpoint folder, "
         "or a hub id like 'owner/name'",
     )
 

@@ -1,0 +1,243 @@
+"""What a reader must know before trusting the numbers: findings, each with a verdict.
+
+A verdict is ``ok``, ``warning`` or ``unknown``; unknown is what could not be looked at, which is
+not the same as ok.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from mfuscope.report.data import ReportData, Stat
+from mfuscope.report.formats import listing, number, percent, plural
+
+#: Coefficient of variation (std / mean) from which repeats are called unsteady.
+CV_LIMIT = 0.1
+#: Findings are listed up to this many; metrics.csv and summary.csv have them all.
+MOST = 50
+
+_STEADY = {"prefill_ms": "prefill", "decode_ms": "decode"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check and what it found; `details` name the findings, one a line."""
+
+    title: str
+    verdict: Literal["ok", "warning", "unknown"]
+    text: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsteady:
+    """A page whose repeats differ by more than the limit."""
+
+    variant: str
+    image: str
+    stage: str
+    stat: Stat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slowdown:
+    """How much longer the traced pass took than the timed one: means over pages, in ms."""
+
+    variant: str
+    stage: str
+    timed_ms: float
+    traced_ms: float
+
+    @property
+    def factor(self) -> float:
+        """Traced by timed."""
+        return self.traced_ms / self.timed_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """Values that could not be had, for one reason."""
+
+    where: str
+    names: tuple[str, ...]
+    reason: str
+
+
+def all_checks(data: ReportData) -> list[Check]:
+    """Every check, in the order of the report."""
+    return [
+        _passes(data),
+        _throttling(data),
+        _steadiness(data),
+        _tracing(data),
+        _uncounted(data),
+        _contents(data),
+        _uniformity(data),
+    ]
+
+
+def slowdowns(data: ReportData) -> list[Slowdown]:
+    """The profiler's slowdown per variant and stage; stages that took no time are left out."""
+    found = []
+    for variant in data.variants:
+        for stage in ("prefill", "decode"):
+            timed = variant.stats[f"{stage}_ms"].mean
+            traced = variant.stats[f"traced_{stage}_ms"].mean
+            if timed and traced is not None:
+                found.append(
+                    Slowdown(variant=variant.name, stage=stage, timed_ms=timed, traced_ms=traced)
+                )
+    return found
+
+
+def unsteady(data: ReportData) -> list[Unsteady]:
+    """Pages and stages whose repeats differ by more than the limit, the worst first."""
+    found = [
+        Unsteady(variant=measured.variant, image=page.image, stage=stage, stat=stat)
+        for page in data.pages
+        for measured in page.measured
+        for metric, stage in _STEADY.items()
+        if (stat := measured.stats[metric]).cv is not None and stat.cv > CV_LIMIT
+    ]
+    return sorted(found, key=lambda one: -(one.stat.cv or 0))
+
+
+def absences(data: ReportData) -> list[Absence]:
+    """Absent values of every artefact, those of one reason together."""
+    total = data.survey.total
+    counts: dict[tuple[str, str], list[str]] = {}
+    for (name, reason), runs in data.survey.absent.items():
+        where = "all runs" if runs == total else f"{runs} of {plural(total, 'run')}"
+        counts.setdefault((where, reason), []).append(name)
+    records = [("device", data.hardware.device.absent), ("ceiling", data.ceiling.absent)]
+    for where, absent in records:
+        for name, reason in absent.items():
+            counts.setdefault((where, reason), []).append(name)
+    for (name, reason), calibrations in data.absent_flops.items():
+        where = plural(calibrations, "calibration")
+        counts.setdefault((where, reason), []).append(name)
+    return [
+        Absence(where=where, names=tuple(sorted(names)), reason=reason)
+        for (where, reason), names in counts.items()
+    ]
+
+
+def _passes(data: ReportData) -> Check:
+    title, runs = "Timed and traced pass agree", data.survey.total
+    wrong = data.survey.disagreeing
+    if not wrong:
+        text = f"In all {plural(runs, 'run')} both passes made the same tokens."
+        return Check(title=title, verdict="ok", text=text)
+    text = (
+        f"In {len(wrong)} of {plural(runs, 'run')} the two passes made different tokens, so their "
+        "operators are not quite those that were timed."
+    )
+    return Check(title=title, verdict="warning", text=text, details=_capped(map(str, wrong)))
+
+
+def _throttling(data: ReportData) -> Check:
+    title = "No throttling"
+    unknown = data.survey.reasons("throttle_reasons")
+    if data.survey.throttled:
+        details = []
+        for (variant, reason), runs in data.survey.throttled.items():
+            of = data.survey.runs[variant]
+            names = [f"{run.image} repeat {run.repeat}" for run in runs[:5]]
+            more = [f"{len(runs) - 5} more"] if len(runs) > 5 else []
+            details.append(
+                f"{variant}: {reason} in {len(runs)} of {plural(of, 'run')} "
+                f"({listing(names + more)})"
+            )
+        text = "The device held its clocks down before or after these timed passes:"
+        return Check(title=title, verdict="warning", text=text, details=_capped(details))
+    if unknown:
+        text = f"Not known for some or all runs ({'; '.join(unknown)})."
+        return Check(title=title, verdict="unknown", text=text)
+    text = "No throttle reason was active before or after any timed pass."
+    return Check(title=title, verdict="ok", text=text)
+
+
+def _steadiness(data: ReportData) -> Check:
+    title = f"Repeats within {percent(CV_LIMIT)}"
+    stats = [m.stats[metric] for page in data.pages for m in page.measured for metric in _STEADY]
+    known = [stat for stat in stats if stat.cv is not None]
+    if not known:
+        text = "Every page was measured once: how much the numbers vary is not known."
+        return Check(title=title, verdict="unknown", text=text)
+    wrong = unsteady(data)
+    if not wrong:
+        worst = max(stat.cv or 0 for stat in known)
+        text = (
+            "Prefill and decode times of every page vary by at most "
+            f"{percent(worst)} between repeats (standard deviation by mean)."
+        )
+        return Check(title=title, verdict="ok", text=text)
+    text = (
+        f"{len(wrong)} of {len(known)} times vary by more than {percent(CV_LIMIT)} between "
+        "repeats (standard deviation by mean); they are listed below. Their means are rough, and "
+        "differences between variants or pages of that size mean nothing."
+    )
+    return Check(title=title, verdict="warning", text=text)
+
+
+def _tracing(data: ReportData) -> Check:
+    factors = [f"{one.stage} ×{number(one.factor)} ({one.variant})" for one in slowdowns(data)]
+    text = (
+        "All times and MFU come from the timed pass, without a profiler; operators come from the "
+        f"traced pass. Traced by timed: {listing(factors)}."
+    )
+    return Check(title="The profiler's slowdown", verdict="ok", text=text)
+
+
+def _uncounted(data: ReportData) -> Check:
+    title = "Every heavy operator's FLOPs counted"
+    if not data.uncounted:
+        text = "No compute-heavy operator was left without a FLOP formula."
+        return Check(title=title, verdict="ok", text=text)
+    details = [
+        f"{listing(list(operators))} ({listing(list(places))})"
+        for operators, places in data.uncounted.items()
+    ]
+    text = "These operators have no FLOP formula, so FLOPs and MFU are too low:"
+    return Check(title=title, verdict="warning", text=text, details=_capped(details))
+
+
+def _contents(data: ReportData) -> Check:
+    title = "Runs measured the listed files"
+    wrong = [
+        f"{measured.variant} / {page.image}"
+        for page in data.pages
+        for measured in page.measured
+        if data.survey.contents[measured.variant, page.image] != {page.sha256}
+    ]
+    if not wrong:
+        text = "Every run's SHA-256 of its page is that of the image list."
+        return Check(title=title, verdict="ok", text=text)
+    text = "These pages changed since they were measured:"
+    return Check(title=title, verdict="warning", text=text, details=_capped(wrong))
+
+
+def _uniformity(data: ReportData) -> Check:
+    title = "One device, one software"
+    devices = [f"{name} {uuid or ''}".strip() for name, uuid in data.survey.devices]
+    mixed = [v for v, models in data.survey.models.items() if len(models) > 1]
+    details = devices if len(devices) > 1 else []
+    if len(data.survey.versions) > 1:
+        details += [
+            f"{plural(runs, 'run')} with torch {v.torch}, transformers {v.transformers}, driver "
+            f"{v.driver or 'none'}, mfuscope {v.mfuscope}, Python {v.python}, {v.platform}"
+            for v, runs in data.survey.versions.items()
+        ]
+    details += [f"{variant}: the model is not described alike in all runs" for variant in mixed]
+    if not details:
+        text = "All runs were made on the same device, with the same software and model."
+        return Check(title=title, verdict="ok", text=text)
+    text = "The runs differ in more than page, repeat and variant:"
+    return Check(title=title, verdict="warning", text=text, details=_capped(details))
+
+
+def _capped(lines: Iterable[str]) -> tuple[str, ...]:
+    lines = tuple(lines)
+    if len(lines) <= MOST:
+        return lines
+    return (*lines[:MOST], f"and {len(lines) - MOST} more; metrics.csv has them all")

@@ -1,0 +1,194 @@
+"""Templates and escaping: one data object in, four texts out."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from mfuscope.report import checks, formats, tables, words
+from mfuscope.report.data import Measured, ReportData
+from mfuscope.report.tables import Cell, Table
+
+_TEMPLATES = Path(__file__).with_name("templates")
+#: Operators per stage in the report, and in operators.md.
+TOP, LONG = 10, 40
+
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_MARKUP = re.compile(r"([\\`*|\[\]])")
+# Within a word an underscore is no emphasis: names stay as they are, and can be searched for.
+_EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+_BLOCK_START = re.compile(r"^(\s*)([-+#=~]|\d+(?=[.)]\s))")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """The rendered report."""
+
+    html: str
+    markdown: str
+    stakeholder: str
+    operators: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One piece of a bar: a cost centre, where it starts and how long it is, in % of the scale."""
+
+    key: str
+    name: str
+    start: float
+    length: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Where the time of one page goes in one variant."""
+
+    variant: str
+    segments: tuple[Segment, ...]
+    total: str
+    label: str
+
+
+def markdown(text: object, strict: bool = False) -> str:
+    """Text that Markdown shows as it is, in a paragraph or a table cell: on one line, escaped.
+
+    Args:
+        strict: also escape a single ``~``, for a text that shares its cell with another.
+    """
+    line = formats.printable(str(text))
+    line = _MARKUP.sub(r"\\\1", "".join(_ENTITIES.get(c, c) for c in line))
+    line = _EMPHASIS.sub(r"\\_", line)
+    if strict or line.count("~") > 1:
+        line = line.replace("~", "\\~")
+    return _BLOCK_START.sub(r"\1\\\2", line) if not line.startswith("\\") else line
+
+
+def markdown_table(table: Table) -> str:
+    """A GitHub-flavoured table with its caption above it."""
+    lines = [
+        f"**{markdown(table.caption)}**",
+        "",
+        _row(markdown(column) for column in table.columns),
+        _row("---:" if numeric else "---" for numeric in table.numeric),
+    ]
+    lines += [_row(_markdown_cell(cell) for cell in row) for row in table.rows]
+    return "\n".join(lines)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    if cell.absent:
+        return formats.ABSENT
+    return markdown(cell.text) + (f" ({markdown(cell.sub, strict=True)})" if cell.sub else "")
+
+
+def bars(data: ReportData) -> list[tuple[str, list[Bar]]]:
+    """Per page the bars of its variants, all on one scale that the longest fills."""
+    parts = {(p.image, m.variant): _parts(m) for p in data.pages for m in p.measured}
+    longest = max((sum(ms for _, ms in found) for found in parts.values()), default=0.0) or 1.0
+    several = len(data.variants) > 1
+    return [
+        (
+            page.image,
+            [_bar(m, parts[page.image, m.variant], longest, several) for m in page.measured],
+        )
+        for page in data.pages
+    ]
+
+
+def _parts(measured: Measured) -> list[tuple[str, float]]:
+    """Cost centres and their ms, in the order of their work."""
+    found = [(key, max(stat.mean, 0.0)) for key, stat in measured.centres.items() if stat.mean]
+    if all(key == "decode" for key, _ in found):
+        found.insert(0, ("prefill", measured.stats["prefill_ms"].mean or 0.0))
+    return found
+
+
+def _bar(measured: Measured, parts: list[tuple[str, float]], longest: float, several: bool) -> Bar:
+    total = sum(ms for _, ms in parts)
+    segments, start = [], 0.0
+    for key, ms in parts:
+        length = 100 * ms / longest
+        name = words.CENTRES[key].name
+        share = formats.percent(ms / total) if total else ""
+        label = f"{name}: {formats.milliseconds(ms)} ({share})"
+        segments.append(Segment(key, name, start, length, label))
+        start += length
+    label = ", ".join(segment.label for segment in segments)
+    variant = measured.variant if several else ""
+    return Bar(variant, tuple(segments), formats.milliseconds(total), label)
+
+
+def environment() -> jinja2.Environment:
+    """Templates that escape by themselves in HTML; in Markdown the filter ``md`` does."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {
+        "md": markdown,
+        "md_table": markdown_table,
+        "printable": formats.printable,
+        "ms": formats.milliseconds,
+        "percent": formats.percent,
+    }
+    return made
+
+
+def render(data: ReportData) -> Texts:
+    """Render the four texts."""
+    env = environment()
+    context = _context(data)
+
+    def text(template: str) -> str:
+        return env.get_template(template).render(context)
+
+    return Texts(
+        html=text("report.html.j2"),
+        markdown=text("report.md.j2"),
+        stakeholder=text("stakeholder.md.j2"),
+        operators=text("operators.md.j2"),
+    )
+
+
+def _context(data: ReportData) -> dict[str, Any]:
+    main = data.variants[0]
+    return {
+        "data": data,
+        "main": main,
+        "title": f"{main.model.name} on {data.hardware.device.name}",
+        "facts": words.facts(data),
+        "dummies": words.dummy_statement(data),
+        "stand_in": words.stand_in_statement(data),
+        "sentences": [(v.name, words.time_sentence(v)) for v in data.variants],
+        "peak_statement": words.peak_statement(
+            data.hardware, (v.model.dtype for v in data.variants)
+        ),
+        "interval_statement": words.interval_statement(data),
+        "bars": bars(data),
+        "legend": _legend(data),
+        "checks": checks.all_checks(data),
+        "unsteady": checks.unsteady(data),
+        "absences": checks.absences(data),
+        "tables": tables,
+        "words": words,
+        "top": TOP,
+        "long": LONG,
+    }
+
+
+def _legend(data: ReportData) -> list[tuple[str, str]]:
+    used = {segment.key for _, found in bars(data) for bar in found for segment in bar.segments}
+    return [(key, centre.name) for key, centre in words.CENTRES.items() if key in used]

@@ -1,0 +1,141 @@
+"""What the report needs of the runs, read one at a time: memory grows with pages, not with runs."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mfuscope.metrics import mean_context
+from mfuscope.records import Conditions, Device, Model, Pass, Run, Versions
+
+#: Conditions that are numbers, with their units.
+CONDITIONS = {
+    "sm_clock_mhz": "MHz",
+    "memory_clock_mhz": "MHz",
+    "temperature_c": "°C",
+    "power_w": "W",
+}
+
+
+class RunName(NamedTuple):
+    """Which run."""
+
+    variant: str
+    image: str
+    repeat: int
+
+    def __str__(self) -> str:
+        return f"{self.variant} / {self.image} / repeat {self.repeat}"
+
+
+class Tokens(NamedTuple):
+    """Tokens of a page in a variant; the new ones may differ between repeats."""
+
+    prompt: int
+    image: int
+    new_least: int
+    new_most: int
+
+
+@dataclass(slots=True)
+class Survey:
+    """Facts of all runs.
+
+    Attributes:
+        runs: number of runs by variant.
+        models: by variant, each once.
+        devices: the devices, each once, by name and UUID.
+        versions: number of runs by software.
+        first, last: when the first and the last run was measured (UTC, ISO 8601).
+        resolution: by (variant, image).
+        tokens: by (variant, image).
+        contexts: summed mean context of the decode steps, and runs, by (variant, resolution).
+        disagreeing: runs whose two passes made different tokens.
+        throttled: runs by variant and throttle reason, before or after the timed pass.
+        conditions: least and most by name, before and after the timed passes.
+        absent: number of runs by (field, reason).
+        contents: SHA-256 of the measured file by (variant, image), each once.
+    """
+
+    runs: Counter[str] = field(default_factory=Counter)
+    models: dict[str, list[Model]] = field(default_factory=lambda: defaultdict(list))
+    devices: dict[tuple[str, str | None], Device] = field(default_factory=dict)
+    versions: Counter[Versions] = field(default_factory=Counter)
+    first: str = ""
+    last: str = ""
+    resolution: dict[tuple[str, str], str] = field(default_factory=dict)
+    tokens: dict[tuple[str, str], Tokens] = field(default_factory=dict)
+    contexts: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+    disagreeing: list[RunName] = field(default_factory=list)
+    throttled: dict[tuple[str, str], list[RunName]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    conditions: dict[str, tuple[float, float]] = field(default_factory=dict)
+    absent: Counter[tuple[str, str]] = field(default_factory=Counter)
+    contents: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    @property
+    def total(self) -> int:
+        """Number of runs."""
+        return sum(self.runs.values())
+
+    def reasons(self, name: str) -> list[str]:
+        """Why a field of the runs is absent, where it is."""
+        return [reason for field_name, reason in self.absent if field_name == name]
+
+    def add(self, run: Run) -> None:
+        """Take a run in."""
+        name = RunName(run.variant, run.image, run.repeat)
+        page = (run.variant, run.image)
+        self.runs[run.variant] += 1
+        if run.model not in self.models[run.variant]:
+            self.models[run.variant].append(run.model)
+        self.devices.setdefault((run.device.name, run.device.uuid), run.device)
+        self.versions[run.versions] += 1
+        self.first = min(self.first or run.measured_at, run.measured_at)
+        self.last = max(self.last, run.measured_at)
+        self.resolution[page] = run.page.resolution
+        self.contents[page].add(run.page.sha256)
+        self._add_tokens(page, run)
+        if not run.passes_agree:
+            self.disagreeing.append(name)
+        conditions = (run.timed.conditions_before, run.timed.conditions_after)
+        for reason in sorted({r for c in conditions for r in c.throttle_reasons or ()}):
+            self.throttled[run.variant, reason].append(name)
+        for one in conditions:
+            self._add_conditions(one)
+        self.absent.update({*_absences(run.timed), *_absences(run.traced)})
+
+    def _add_tokens(self, page: tuple[str, str], run: Run) -> None:
+        new = run.timed.new_tokens
+        known = self.tokens.get(page)
+        self.tokens[page] = Tokens(
+            run.prompt_tokens,
+            run.image_tokens,
+            min(known.new_least, new) if known else new,
+            max(known.new_most, new) if known else new,
+        )
+        key = (run.variant, run.page.resolution)
+        if new > 1:
+            total, count = self.contexts.get(key, (0.0, 0))
+            self.contexts[key] = (total + mean_context(run.prompt_tokens, new), count + 1)
+
+    def _add_conditions(self, conditions: Conditions) -> None:
+        for name in CONDITIONS:
+            value = getattr(conditions, name)
+            if value is not None:
+                least, most = self.conditions.get(name, (value, value))
+                self.conditions[name] = (min(least, value), max(most, value))
+
+
+def survey_runs(runs: Iterable[Run]) -> Survey:
+    """Look at every run once; keeps none of them."""
+    survey = Survey()
+    for run in runs:
+        survey.add(run)
+    return survey
+
+
+def _absences(one: Pass) -> Iterator[tuple[str, str]]:
+    for absent in (one.absent, one.conditions_before.absent, one.conditions_after.absent):
+        yield from absent.items()
