@@ -110,10 +110,25 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            orientation = image.getexif().get(ExifTags.Base.Orientation)
+            # PIL decodes a whole PNG to look for EXIF data behind its pixels.
+            if image.format != "PNG" or _png_has_exif(path):
+                orientation = image.getexif().get(ExifTags.Base.Orientation)
+            else:
+                orientation = None
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
         raise _unreadable(path, error) from error
     return (height, width) if orientation in _QUARTER_TURNS else (width, height)
+
+
+def _png_has_exif(path: Path) -> bool:
+    """Whether a PNG holds an eXIf chunk anywhere; reads the chunks' headers only."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(header := file.read(8)) == 8:
+            if header[4:] == b"eXIf":
+                return True
+            file.seek(int.from_bytes(header[:4]) + 4, os.SEEK_CUR)
+    return False
 
 
 def check_decodes(path: Path) -> None:

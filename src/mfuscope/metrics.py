@@ -40,8 +40,9 @@ def run_metrics(run: Run, calibration: Calibration, hardware: Hardware) -> dict[
     """One row of metrics.csv.
 
     Raises:
-        ValueError: the run was made on another device than `hardware` describes, with another
-            model than `calibration` counted, or an MFU lies outside [0, 1.5].
+        ValueError: the run was made on another device than `hardware` describes, in a precision
+            without a peak, with another model than `calibration` counted, or an MFU lies outside
+            [0, 1.5].
     """
     name = f"run {run.variant}/{run.image}/{run.repeat}"
     if run.device.name != hardware.device.name:
@@ -51,6 +52,10 @@ def run_metrics(run: Run, calibration: Calibration, hardware: Hardware) -> dict[
         )
     if run.model.fingerprint != calibration.model.fingerprint:
         raise ValueError(f"{name} and its calibration are of different models")
+    if run.model.dtype not in hardware.peaks:
+        raise ValueError(
+            f"{name}: no peak is known for {run.model.dtype} on {hardware.device.name!r}"
+        )
     peak = hardware.peaks[run.model.dtype]
     timed = run.timed
     steps = timed.new_tokens - 1

@@ -113,9 +113,15 @@ class Session:
 
     def generate(self, page: PageInputs, max_new_tokens: int, *, ignore_eos: bool) -> torch.Tensor:
         """New token ids of a page, shape (new_tokens,), on the device."""
-        generation = _generation_config(self.model, max_new_tokens, ignore_eos)
-        with torch.inference_mode():
-            out = self.model.generate(**page.tensors, generation_config=generation)
+        # Not as an argument: generate() fills what is None there from the model's own config, and
+        # would bring the end-of-sequence token back.
+        own = self.model.generation_config
+        self.model.generation_config = _generation_config(own, max_new_tokens, ignore_eos)
+        try:
+            with torch.inference_mode():
+                out = self.model.generate(**page.tensors)
+        finally:
+            self.model.generation_config = own
         new_tokens: torch.Tensor = out[0, page.prompt_tokens :]
         return new_tokens
 
@@ -218,11 +224,11 @@ class Session:
         )
 
 
-def _generation_config(model: Any, max_new_tokens: int, ignore_eos: bool) -> Any:
-    """The model's own generation config, made greedy and of a given length."""
+def _generation_config(own: Any, max_new_tokens: int, ignore_eos: bool) -> Any:
+    """A model's own generation config, made greedy and of a given length."""
     from transformers import GenerationConfig
 
-    config = GenerationConfig.from_dict(model.generation_config.to_dict())
+    config = GenerationConfig.from_dict(own.to_dict())
     config.update(
         max_new_tokens=max_new_tokens,
         min_new_tokens=None,
@@ -244,6 +250,8 @@ def _generation_config(model: Any, max_new_tokens: int, ignore_eos: bool) -> Any
 
 def _experts_implementation(model: Any) -> str | None:
     """How the mixture-of-experts layers compute in prefill, None for models without experts."""
+    if not any(type(module).__name__.endswith("Experts") for module in model.modules()):
+        return None
     used = {str(name) for name in model.get_experts_implementation().values() if name}
     return "+".join(sorted(used)) or None
 

@@ -25,6 +25,6 @@ rule render_report:
         "../envs/mfuscope.yaml"
     params:
         settings=PLAN.public_settings(),
-        code=code_digest("report"),
+        code=code_digest("report", "metrics", "statistics"),
     script:
         "../scripts/render_report.py"

@@ -57,7 +57,15 @@ def resolve_hardware(ceiling: Ceiling, override_tflops: float | None) -> Hardwar
             detail = "the setting peak_tflops (MFU_PEAK_TFLOPS)"
             peaks[precision] = Peak(tflops=override_tflops, source="override", detail=detail)
         else:
-            peaks[precision] = _peak(row, precision, ceiling)
+            found = _peak(row, precision, ceiling)
+            if found is not None:
+                peaks[precision] = found
+    if ceiling.precision not in peaks:
+        raise UserError(
+            f"peak_tflops: {ceiling.device.name!r} is not in the table of devices and cannot be "
+            "estimated",
+            "set `peak_tflops` (or MFU_PEAK_TFLOPS) to its dense peak for this precision",
+        )
     bandwidth, bandwidth_source, bandwidth_detail = _bandwidth(row, ceiling)
     peak = peaks[ceiling.precision]
     return Hardware(
@@ -78,7 +86,7 @@ def resolve_hardware(ceiling: Ceiling, override_tflops: float | None) -> Hardwar
 _COLUMNS = {"bf16": "bf16_tflops_dense", "fp16": "fp16_tflops_dense", "fp32": "fp32_tflops"}
 
 
-def _peak(row: dict[str, str] | None, precision: str, ceiling: Ceiling) -> Peak:
+def _peak(row: dict[str, str] | None, precision: str, ceiling: Ceiling) -> Peak | None:
     device = ceiling.device
     if device.kind == "cpu":
         shape = "x".join(map(str, ceiling.gemm_shape[precision]))
@@ -93,17 +101,14 @@ def _peak(row: dict[str, str] | None, precision: str, ceiling: Ceiling) -> Peak:
     return _estimate(device, precision)
 
 
-def _estimate(device: Device, precision: str) -> Peak:
+def _estimate(device: Device, precision: str) -> Peak | None:
     capability = device.compute_capability or ""
     if precision == "fp32":
         per_clock: int | None = _FP32_FLOPS_PER_SM_CLOCK.get(capability, _FP32_DEFAULT)
     else:
         per_clock = _TENSOR_FLOPS_PER_SM_CLOCK.get(capability)
     if per_clock is None or not device.sm_count or not device.sm_clock_max_mhz:
-        raise UserError(
-            f"peak_tflops: {device.name!r} is not in the table of devices and cannot be estimated",
-            "set `peak_tflops` (or MFU_PEAK_TFLOPS) to its dense peak for this precision",
-        )
+        return None
     tflops = device.sm_count * per_clock * device.sm_clock_max_mhz * 1e6 / 1e12
     detail = (
         f"{device.sm_count} SMs x {per_clock} FLOPs per clock x {device.sm_clock_max_mhz:.0f} MHz "

@@ -29,6 +29,7 @@ _DESCRIPTION_FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
 )
+_LARGEST_HEADER = 100_000_000  # safetensors' own limit
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -280,9 +281,27 @@ def _fingerprint(folder: Path, weights: str) -> str:
     if weights == "checkpoint":
         # Gigabytes are not hashed: sizes and headers (names, shapes, offsets) tell shards apart.
         for path in sorted(folder.glob("*.safetensors")):
-            with path.open("rb") as file:
-                prefix = file.read(8)
-                length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-                header = file.read(min(length, 1 << 26))
-            digest.update(f"{path.name} {path.stat().st_size}".encode() + header)
+            digest.update(f"{path.name} {path.stat().st_size}".encode() + _header(path))
     return digest.hexdigest()[:16]
+
+
+def _header(path: Path) -> bytes:
+    """The JSON header of a safetensors file whose length is what the header says."""
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+        header = file.read(min(length, _LARGEST_HEADER))
+    try:
+        tensors = json.loads(header)
+        end = max(
+            (t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"),
+            default=0,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        end = -1
+    if 8 + length + end != path.stat().st_size:
+        raise UserError(
+            f"model: {str(path)!r} is damaged: its length is not what its header says",
+            "copy or download the file again",
+        )
+    return header

@@ -5,6 +5,7 @@ import unicodedata
 
 ABSENT = "–"
 _MINUS = "−"
+_SPACE = "\N{NO-BREAK SPACE}"  # between a number and its unit
 # Characters that reorder the text around them; a file name may hold them, a report must not.
 _BIDI_CONTROLS = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -36,15 +37,17 @@ def spread(mean: float, std: float | None, scale: float = 1.0) -> str:
     """``mean ± std``, both times `scale`; the mean alone where there is no spread.
 
     The standard deviation gets two significant digits and the mean as many places, within three
-    to five significant digits of the mean.
+    or four significant digits of the mean.
     """
     mean *= scale
-    least, most = decimals(mean, 3), decimals(mean, 5)
+    least, most = decimals(mean, 3), decimals(mean, 4)
     if std is None:
         return fixed(mean, least)
+    if std == 0:
+        return f"{fixed(mean, least)} ± 0"
     std *= scale
-    places = min(max(decimals(std, 2), least), most) if std else least
-    small = 0 < std < 0.5 * 10**-places
+    places = min(max(decimals(std, 2), least), most)
+    small = std < 0.5 * 10**-places
     deviation = f"<{fixed(10**-places, places)}" if small else fixed(std, places)
     return f"{fixed(mean, places)} ± {deviation}"
 
@@ -55,20 +58,20 @@ def interval(low: float, high: float, scale: float = 1.0) -> str:
     width = high - low
     places = decimals(max(abs(low), abs(high)), 3)
     if width:
-        places = max(places, min(decimals(width, 2), decimals(max(abs(low), abs(high)), 5)))
+        places = max(places, min(decimals(width, 2), decimals(max(abs(low), abs(high)), 4)))
     return f"{fixed(low, places)} to {fixed(high, places)}"
 
 
 def percent(share: float, significant: int = 2) -> str:
-    """A share of 1 as ``12 %``."""
-    return f"{number(share * 100, significant)} %"
+    """A share of 1, e.g. ``12 %``."""
+    return f"{number(share * 100, significant)}{_SPACE}%"
 
 
 def count(value: int) -> str:
     """A large count in words of thousands: ``3.34 B``, ``14.8 M``."""
-    for limit, suffix in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
+    for limit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= limit:
-            return number(value / limit) + suffix
+            return number(value / limit) + _SPACE + suffix
     return str(value)
 
 
@@ -76,13 +79,14 @@ def size(nbytes: float) -> str:
     """Bytes in decimal units."""
     for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if abs(nbytes) >= limit:
-            return f"{number(nbytes / limit)} {unit}"
-    return f"{nbytes:.0f} B"
+            return f"{number(nbytes / limit)}{_SPACE}{unit}"
+    return f"{nbytes:.0f}{_SPACE}B"
 
 
 def milliseconds(value: float) -> str:
     """A duration given in ms, in ms or, from ten seconds on, in s."""
-    return f"{number(value / 1000)} s" if value >= 10_000 else f"{number(value)} ms"
+    long = value >= 10_000
+    return number(value / 1000 if long else value) + _SPACE + ("s" if long else "ms")
 
 
 def plural(amount: int, one: str, many: str = "") -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import jinja2
 
-from mfuscope.report import checks, formats, tables, words
+from mfuscope.report import appendix, checks, formats, stakeholder, tables, words
+from mfuscope.report.cells import Cell, Table
 from mfuscope.report.data import Measured, ReportData
-from mfuscope.report.tables import Cell, Table
 
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Operators per stage in the report, and in operators.md.
@@ -18,9 +18,10 @@ TOP, LONG = 10, 40
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKUP = re.compile(r"([\\`*|\[\]])")
-# Within a word an underscore is no emphasis: names stay as they are, and can be searched for.
+# Within a word or alone an underscore is no emphasis, and a single tilde strikes nothing through:
+# names stay as they are where they can, and can be searched for.
 _EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
-_BLOCK_START = re.compile(r"^(\s*)([-+#=~]|\d+(?=[.)]\s))")
+_BLOCK_START = re.compile(r"^(\s*\d*)([-+#=~](?=[-+#=~\s])|(?<=\d)[.)](?=\s))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +59,15 @@ def markdown(text: object, strict: bool = False) -> str:
     """Text that Markdown shows as it is, in a paragraph or a table cell: on one line, escaped.
 
     Args:
-        strict: also escape a single ``~``, for a text that shares its cell with another.
+        strict: escape what needs a partner too, for a text that shares its cell with another.
     """
-    line = formats.printable(str(text))
+    line = formats.printable(str(text)).replace("\N{NO-BREAK SPACE}", " ")
     line = _MARKUP.sub(r"\\\1", "".join(_ENTITIES.get(c, c) for c in line))
-    line = _EMPHASIS.sub(r"\\_", line)
+    if strict or len(_EMPHASIS.findall(line)) > 1:
+        line = _EMPHASIS.sub(r"\\_", line)
     if strict or line.count("~") > 1:
         line = line.replace("~", "\\~")
-    return _BLOCK_START.sub(r"\1\\\2", line) if not line.startswith("\\") else line
+    return _BLOCK_START.sub(r"\1\\\2", line)
 
 
 def markdown_table(table: Table) -> str:
@@ -131,7 +133,7 @@ def environment() -> jinja2.Environment:
     """Templates that escape by themselves in HTML; in Markdown the filter ``md`` does."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",)),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -165,10 +167,12 @@ def render(data: ReportData) -> Texts:
 
 def _context(data: ReportData) -> dict[str, Any]:
     main = data.variants[0]
+    drawn = bars(data)
+    models = list(dict.fromkeys(variant.model.name for variant in data.variants))
     return {
         "data": data,
         "main": main,
-        "title": f"{main.model.name} on {data.hardware.device.name}",
+        "title": f"{formats.listing(models)} on {data.hardware.device.name}",
         "facts": words.facts(data),
         "dummies": words.dummy_statement(data),
         "stand_in": words.stand_in_statement(data),
@@ -177,18 +181,18 @@ def _context(data: ReportData) -> dict[str, Any]:
             data.hardware, (v.model.dtype for v in data.variants)
         ),
         "interval_statement": words.interval_statement(data),
-        "bars": bars(data),
-        "legend": _legend(data),
+        "bars": drawn,
+        "legend": _legend(drawn),
         "checks": checks.all_checks(data),
-        "unsteady": checks.unsteady(data),
-        "absences": checks.absences(data),
         "tables": tables,
+        "appendix": appendix,
         "words": words,
+        "stakeholder": stakeholder,
         "top": TOP,
         "long": LONG,
     }
 
 
-def _legend(data: ReportData) -> list[tuple[str, str]]:
-    used = {segment.key for _, found in bars(data) for bar in found for segment in bar.segments}
+def _legend(drawn: list[tuple[str, list[Bar]]]) -> list[tuple[str, str]]:
+    used = {segment.key for _, found in drawn for bar in found for segment in bar.segments}
     return [(key, centre.name) for key, centre in words.CENTRES.items() if key in used]

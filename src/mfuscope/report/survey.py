@@ -32,7 +32,6 @@ class Tokens(NamedTuple):
     """Tokens of a page in a variant; the new ones may differ between repeats."""
 
     prompt: int
-    image: int
     new_least: int
     new_most: int
 
@@ -104,14 +103,13 @@ class Survey:
             self.throttled[run.variant, reason].append(name)
         for one in conditions:
             self._add_conditions(one)
-        self.absent.update({*_absences(run.timed), *_absences(run.traced)})
+        self.absent.update({*run.absent.items(), *_absences(run.timed), *_absences(run.traced)})
 
     def _add_tokens(self, page: tuple[str, str], run: Run) -> None:
         new = run.timed.new_tokens
         known = self.tokens.get(page)
         self.tokens[page] = Tokens(
             run.prompt_tokens,
-            run.image_tokens,
             min(known.new_least, new) if known else new,
             max(known.new_most, new) if known else new,
         )

@@ -1,110 +1,56 @@
-"""The report's tables, once for all formats: HTML and Markdown show the same cells."""
+"""The report's tables of results: times, MFU, FLOPs, operators."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
 
-from mfuscope.report import checks
+from mfuscope.report.cells import (
+    Cell,
+    Table,
+    absent,
+    amount,
+    build,
+    confidence,
+    figure,
+    label,
+    mean,
+)
 from mfuscope.report.data import Measured, Page, ReportData, Stat
-from mfuscope.report.formats import ABSENT, interval, number, percent, size, spread
+from mfuscope.report.formats import fixed, number, percent, size
 from mfuscope.report.operators import StageOperators
-from mfuscope.report.survey import CONDITIONS
 
-_NO_SPREAD = "n = 1: a single value has no spread"
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell.
-
-    `kind`: ``number`` is set to the right, ``name`` is a name that may hold any character. `note`
-    says why an absent value is absent, or gives more of a present one. `sub` is a second line.
-    """
-
-    text: str
-    kind: Literal["text", "number", "name"] = "text"
-    note: str = ""
-    sub: str = ""
-
-    @property
-    def absent(self) -> bool:
-        """Whether the value could not be had."""
-        return self.text == ABSENT
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table; the first column names the rows. `numeric` has one entry per column."""
-
-    caption: str
-    columns: tuple[str, ...]
-    numeric: tuple[bool, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-def _table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Table:
-    """A table; columns whose first cell is a number are numeric. Empty columns are dropped."""
-    lines = [tuple(row) for row in rows]
-    names = tuple(columns)
-    kept = [i for i in range(len(names)) if any(line[i].text for line in lines)]
-    return Table(
-        caption,
-        tuple(names[i] for i in kept),
-        tuple(bool(lines) and lines[0][i].kind == "number" for i in kept),
-        tuple(tuple(line[i] for i in kept) for line in lines),
-    )
-
-
-def _name(text: str, sub: str = "") -> Cell:
-    return Cell(text, "name", sub=sub)
-
-
-def _number(text: str, note: str = "") -> Cell:
-    return Cell(text, "number", note)
-
-
-def _value(value: float | None, significant: int = 3, reason: str = "no value") -> Cell:
-    if value is None:
-        return _number(ABSENT, reason)
-    return _number(number(value, significant))
-
-
-def mean_cell(stat: Stat, scale: float = 1.0) -> Cell:
-    """``mean ± std``."""
-    if stat.mean is None:
-        return _number(ABSENT, stat.reason)
-    return _number(spread(stat.mean, stat.std, scale), "" if stat.n > 1 else _NO_SPREAD)
-
-
-def interval_cell(stat: Stat, scale: float = 1.0) -> Cell:
-    """95 % confidence interval of the mean."""
-    if stat.ci95_low is None or stat.ci95_high is None:
-        return _number(ABSENT, stat.reason or _NO_SPREAD)
-    return _number(interval(stat.ci95_low, stat.ci95_high, scale))
+_MEMORY = ("Self CPU memory", "Self device memory")
+# The parts of the calibration in the order of their work; others follow.
+_COMPONENT_NAMES = {
+    "vision": "Vision",
+    "projector": "Projector",
+    "language_model": "Language",
+    "lm_head": "LM head",
+    "other": "Other",
+}
 
 
 def headline(data: ReportData) -> Table:
     """The numbers that a reader came for, per variant."""
     over = data.variants[0].over
-    return _table(
-        f"Headline numbers: mean ± standard deviation between {over}s",
+    return build(
+        f"Headline numbers: mean ± standard deviation between {over}s; n counts {over}s",
         (
             "Variant",
             "n",
             "Prefill, ms",
             "Decode, tokens/s",
             "MFU, %",
-            *("MFU of prefill, %", "MFU of decode, %"),
+            "MFU of prefill, %",
+            "MFU of decode, %",
         ),
         (
             (
-                _name(v.name),
-                _number(str(v.headline["prefill_ms"].n)),
-                mean_cell(v.headline["prefill_ms"]),
-                mean_cell(v.headline["decode_tokens_per_s"]),
-                mean_cell(v.headline["mfu_model"], 100),
-                mean_cell(v.headline["mfu_prefill"], 100),
-                mean_cell(v.headline["mfu_decode"], 100),
+                label(v.name),
+                amount(str(v.headline["prefill_ms"].n)),
+                mean(v.headline["prefill_ms"]),
+                mean(v.headline["decode_tokens_per_s"]),
+                mean(v.headline["mfu_model"], 100),
+                mean(v.headline["mfu_prefill"], 100),
+                mean(v.headline["mfu_decode"], 100),
             )
             for v in data.variants
         ),
@@ -121,21 +67,22 @@ def times(data: ReportData) -> Table:
         if tokens.new_most != tokens.new_least:
             new += f" to {tokens.new_most}"
         return (
-            _name(page.image, page.file),
-            _name(measured.variant if several else ""),
+            label(page.image, page.file),
+            label(measured.variant if several else ""),
             Cell(measured.resolution),
-            _number(str(tokens.prompt), f"of these {tokens.image} stand for the image"),
-            _number(new),
-            mean_cell(measured.stats["prefill_ms"]),
-            mean_cell(measured.stats["vision_ms"]),
-            mean_cell(measured.stats["projector_ms"]),
-            mean_cell(measured.stats["language_prefill_ms"]),
-            mean_cell(measured.stats["rest_ms"]),
-            mean_cell(measured.stats["decode_ms"]),
+            amount(str(tokens.prompt)),
+            amount(new),
+            mean(measured.stats["prefill_ms"]),
+            mean(measured.stats["decode_ms"]),
+            mean(measured.stats["vision_ms"]),
+            mean(measured.stats["projector_ms"]),
+            mean(measured.stats["language_prefill_ms"]),
+            mean(measured.stats["rest_ms"]),
         )
 
-    return _table(
-        "Time per page in ms: mean ± standard deviation between repeats",
+    return build(
+        "Time per page in ms: mean ± standard deviation between repeats. Prefill is the sum of the "
+        "last four",
         (
             "Page",
             "Variant",
@@ -143,7 +90,11 @@ def times(data: ReportData) -> Table:
             "Prompt tokens",
             "New tokens",
             "Prefill",
-            *("Vision", "Projector", "Language", "Rest of prefill", "Decode"),
+            "Decode",
+            "Vision",
+            "Projector",
+            "Language",
+            "Rest of prefill",
         ),
         (row(page, measured) for page in data.pages for measured in page.measured),
     )
@@ -152,22 +103,17 @@ def times(data: ReportData) -> Table:
 def mfu(data: ReportData) -> Table:
     """Model FLOPs utilisation per variant and page, and over all pages."""
 
-    def row(name: str, variant: str, n: str, stats: Mapping[str, Stat]) -> tuple[Cell, ...]:
-        cells = [_name(name), _name(variant), _number(n)]
+    def row(page: str, variant: str, n: int, stats: Mapping[str, Stat]) -> tuple[Cell, ...]:
+        cells = [label(page), label(variant), amount(str(n))]
         for metric in ("mfu_model", "mfu_prefill", "mfu_decode"):
-            cells += [mean_cell(stats[metric], 100), interval_cell(stats[metric], 100)]
+            cells += [mean(stats[metric], 100), confidence(stats[metric], 100)]
         return tuple(cells)
 
-    rows = []
-    for variant in data.variants:
-        n = variant.stats["mfu_model"].n
-        rows.append(row("all pages", variant.name, f"{n}", variant.stats))
-        for page in data.pages:
-            for one in page.measured:
-                if one.variant == variant.name:
-                    n = one.stats["mfu_model"].n
-                    rows.append(row(page.image, variant.name, f"{n}", one.stats))
-    return _table(
+    rows = [row("all pages", v.name, v.stats["mfu_model"].n, v.stats) for v in data.variants]
+    for page in data.pages:
+        for one in page.measured:
+            rows.append(row(page.image, one.variant, one.stats["mfu_model"].n, one.stats))
+    return build(
         "MFU in %: mean ± standard deviation, and 95 % confidence interval of the mean. n counts "
         "a page's repeats; for all pages it counts pages, whose means are compared",
         (
@@ -179,7 +125,7 @@ def mfu(data: ReportData) -> Table:
             "Prefill",
             "95 % interval",
             "Decode",
-            *("95 % interval",),
+            "95 % interval",
         ),
         rows,
     )
@@ -194,22 +140,22 @@ def peaks(data: ReportData) -> Table:
         rows.append(
             (
                 Cell(f"{dtype} arithmetic, TFLOP/s"),
-                _value(peak.tflops),
+                figure(peak.tflops),
                 Cell(peak.source),
                 Cell(peak.detail),
-                _value(gemm, reason=ceiling.absent.get(f"gemm_tflops.{dtype}", "not measured")),
+                figure(gemm, reason=ceiling.absent.get(f"gemm_tflops.{dtype}", "not measured")),
             )
         )
     rows.append(
         (
             Cell("memory bandwidth, GB/s"),
-            _value(hardware.bandwidth_gbs),
+            figure(hardware.bandwidth_gbs),
             Cell(hardware.bandwidth_source),
             Cell(hardware.bandwidth_detail),
-            _value(ceiling.copy_gbs),
+            figure(ceiling.copy_gbs),
         )
     )
-    return _table(
+    return build(
         "Peaks used, and what was measured on this device: its best matrix product, and a copy "
         "(bytes read and written)",
         ("What", "Peak used", "Source", "Detail", "Measured"),
@@ -219,35 +165,42 @@ def peaks(data: ReportData) -> Table:
 
 def flops(data: ReportData) -> Table:
     """FLOPs of one prefill by component, and of one decode step."""
-    names = list(dict.fromkeys(name for row in data.flops for name in row.components))
-    return _table(
+    found = {name: None for row in data.flops for name in row.components}
+    names = [name for name in _COMPONENT_NAMES if name in found]
+    names += [name for name in found if name not in _COMPONENT_NAMES]
+    return build(
         "GFLOPs of one prefill by component, and of one decode step at the mean context",
         (
             "Variant",
             "Resolution",
             "FLOP model",
             "Prompt tokens",
-            *names,
+            "Image tokens",
+            *(_COMPONENT_NAMES.get(name, name) for name in names),
             "Prefill total",
-            *("Mean context, tokens", "Per decoded token"),
+            "Mean context, tokens",
+            "Per decoded token",
         ),
         (
             (
-                _name(row.variant),
+                label(row.variant),
                 Cell(row.resolution),
                 Cell(row.flop_model),
-                _number(str(row.prompt_tokens)),
+                amount(str(row.prompt_tokens)),
+                amount(str(row.image_tokens))
+                if row.image_tokens is not None
+                else absent("the model does not tell"),
                 *(
-                    _value(
+                    figure(
                         None if name not in row.components else row.components[name] / 1e9,
                         5,
                         "no such component",
                     )
                     for name in names
                 ),
-                _value(row.total / 1e9, 5),
-                _value(row.context_tokens, 4, "no decode steps of this FLOP model"),
-                _value(
+                figure(row.total / 1e9, 5),
+                figure(row.context_tokens, 4, "no decode steps of this FLOP model"),
+                figure(
                     None if row.per_token is None else row.per_token / 1e9,
                     5,
                     "no decode steps of this FLOP model",
@@ -264,18 +217,18 @@ def operators(stage: StageOperators, most: int) -> Table:
 
     def share(value: float | None) -> Cell:
         if value is None:
-            return _number(ABSENT, "the profiler's own pauses are no part of the total")
-        return _number(percent(value))
+            return absent("the profiler's own pauses are no part of the total")
+        return amount(percent(value))
 
-    no_device, no_memory = "the trace holds no device event", "memory was not recorded"
+    no_device, no_memory = "the traces hold no device event", "memory was not recorded"
     rows = [
         (
-            _name(row.name, "" if row.kind == "operator" else row.kind),
+            label(row.name, "" if row.kind == "operator" else row.kind),
             share(row.share),
-            _value(row.device_ms, reason=no_device),
-            _value(row.self_cpu_ms),
-            _value(row.total_cpu_ms),
-            _value(row.calls),
+            figure(row.device_ms, reason=no_device),
+            figure(row.self_cpu_ms),
+            figure(row.total_cpu_ms),
+            _calls(row.calls),
             _bytes(row.self_cpu_memory_bytes, no_memory),
             _bytes(row.self_device_memory_bytes, no_memory),
         )
@@ -287,16 +240,16 @@ def operators(stage: StageOperators, most: int) -> Table:
             (
                 Cell(f"{len(others)} others"),
                 share(sum(row.share or 0 for row in others)),
-                _value(sum(device) if device else None, reason=no_device),
-                _value(sum(row.self_cpu_ms for row in others)),
-                _number(ABSENT, "total times nest: they do not add up"),
-                _value(sum(row.calls for row in others)),
-                _number(ABSENT, "not added up"),
-                _number(ABSENT, "not added up"),
+                figure(sum(device) if device else None, reason=no_device),
+                figure(sum(row.self_cpu_ms for row in others)),
+                absent("total times nest: they do not add up"),
+                _calls(sum(row.calls for row in others)),
+                absent("not added up"),
+                absent("not added up"),
             )
         )
     ranked = "device time" if stage.on_device else "self CPU time"
-    return _table(
+    return build(
         f"{stage.stage}, variant {stage.variant}: by {ranked}, mean of {stage.runs} traced runs",
         (
             "Operator",
@@ -305,135 +258,33 @@ def operators(stage: StageOperators, most: int) -> Table:
             "Self CPU ms",
             "Total CPU ms",
             "Calls",
-            *("Self CPU memory", "Self device memory"),
+            *_MEMORY,
         ),
         rows,
+        dropped=("Device ms", *_MEMORY),
     )
+
+
+def operator_notes(data: ReportData) -> list[str]:
+    """Why columns of the operator tables are missing, where they are."""
+    rows = [row for stage in data.operators for row in stage.rows]
+    if not rows:
+        return ["The traces hold no operators."]
+    notes = []
+    if all(row.device_ms is None for row in rows):
+        notes.append(
+            "There is no device time, as the traces hold no device event: on a CPU, self CPU "
+            "time is the time of the work itself."
+        )
+    if all(row.self_cpu_memory_bytes is None for row in rows):
+        notes.append("Memory was not recorded (setting profiler.profile_memory).")
+    return notes
+
+
+def _calls(value: float) -> Cell:
+    """Calls per run: whole where every run has as many."""
+    return amount(fixed(value, 0) if value.is_integer() else number(value))
 
 
 def _bytes(value: float | None, reason: str) -> Cell:
-    return _number(ABSENT, reason) if value is None else _number(size(value))
-
-
-def slowdown(data: ReportData) -> Table:
-    """Timed against traced pass."""
-    return _table(
-        "The profiler's slowdown: mean over pages",
-        ("Variant", "Stage", "Timed, ms", "Traced, ms", "Traced by timed"),
-        (
-            (
-                _name(one.variant),
-                Cell(one.stage),
-                _value(one.timed_ms),
-                _value(one.traced_ms),
-                _number(f"×{number(one.factor)}"),
-            )
-            for one in checks.slowdowns(data)
-        ),
-    )
-
-
-def unsteady(data: ReportData) -> Table:
-    """Pages whose repeats differ much, the worst first."""
-    found = checks.unsteady(data)
-    more = len(found) - checks.MOST
-    rest = f", the {checks.MOST} worst ({more} more in summary.csv)" if more > 0 else ""
-    return _table(
-        f"Times that vary by more than {percent(checks.CV_LIMIT)} between repeats{rest}",
-        ("Page", "Variant", "Stage", "Mean ± std, ms", "Variation", "Smallest to largest, ms"),
-        (
-            (
-                _name(one.image),
-                _name(one.variant),
-                Cell(one.stage),
-                mean_cell(one.stat),
-                _number(percent(one.stat.cv or 0)),
-                _number(interval(one.stat.min or 0, one.stat.max or 0)),
-            )
-            for one in found[: checks.MOST]
-        ),
-    )
-
-
-def absences(data: ReportData) -> Table:
-    """Values that could not be had, by reason."""
-    return _table(
-        "Absent values and their reasons",
-        ("Values", "Where", "Reason"),
-        (
-            (Cell(", ".join(one.names)), Cell(one.where), Cell(one.reason))
-            for one in checks.absences(data)
-        ),
-    )
-
-
-def settings(data: ReportData) -> Table:
-    """Every setting, as it was resolved."""
-    return _table(
-        "Settings as resolved",
-        ("Setting", "Value"),
-        ((_name(key), _name(value)) for key, value in _flat(data.settings)),
-    )
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, bool):
-            yield f"{prefix}{key}", str(value).lower()
-        elif value is None or value == "":
-            yield f"{prefix}{key}", "(not set)"
-        else:
-            yield f"{prefix}{key}", str(value)
-
-
-def versions(data: ReportData) -> Table:
-    """The software that measured."""
-    found = list(data.survey.versions.items())
-    several = len(found) > 1
-    rows = []
-    for one, runs in found:
-        pairs = [("mfuscope", one.mfuscope), ("Python", one.python), ("torch", one.torch)]
-        pairs += [("transformers", one.transformers), ("CUDA", one.cuda or "none")]
-        pairs += [("driver", one.driver or "none"), ("platform", one.platform)]
-        which = f"{runs} of {data.survey.total}" if several else ""
-        rows += [(Cell(name), Cell(value), Cell(which)) for name, value in pairs]
-    return _table("Software of the runs", ("Software", "Version", "Runs"), rows)
-
-
-def conditions(data: ReportData) -> Table:
-    """How the device fared before and after the timed passes."""
-    rows = []
-    for name, unit in CONDITIONS.items():
-        reason = "; ".join(data.survey.reasons(name)) or "not recorded"
-        title = name.rpartition("_")[0].replace("_", " ").replace("sm ", "SM ")
-        if name in data.survey.conditions:
-            low, high = data.survey.conditions[name]
-            text = number(low) if low == high else interval(low, high)
-            rows.append((Cell(f"{title}, {unit}"), _number(text)))
-        else:
-            rows.append((Cell(f"{title}, {unit}"), _number(ABSENT, reason)))
-    return _table(
-        "Device conditions: lowest to highest, right before and after the timed passes",
-        ("Condition", "Range"),
-        rows,
-    )
-
-
-def images(data: ReportData) -> Table:
-    """The pages, so that the same ones can be measured again."""
-    return _table(
-        "Images",
-        ("Image", "File", "Size, px", "Category", "SHA-256"),
-        (
-            (
-                _name(page.image),
-                _name(page.path),
-                _number(f"{page.width} × {page.height}"),
-                Cell(page.category),
-                _name(page.sha256),
-            )
-            for page in data.pages
-        ),
-    )
+    return absent(reason) if value is None else amount(size(value))

@@ -1,15 +1,37 @@
-"""Sentences, made from the data: another bottleneck gives another text."""
+"""The report's sentences, made from the data: another bottleneck gives another text."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from mfuscope.records import Hardware
-from mfuscope.report.data import CostCentre, ReportData, Variant
-from mfuscope.report.formats import count, listing, milliseconds, number, percent, plural, size
+from mfuscope.report.data import ReportData, Variant
+from mfuscope.report.formats import count, listing, milliseconds, percent, plural, size
 
 #: Bundled models that only stand in for the one they are cut down from.
 STAND_INS = {"deepseek-ocr-nano": "DeepSeek-OCR"}
+
+#: What the sections say of their definitions, alike in every format.
+DEFINITIONS = {
+    "time": (
+        "Prefill runs from inputs on the device to the first logits, and includes the vision "
+        "encoder and the projector. Decode runs from there to the last new token. Reading the "
+        "file and tokenizing lie outside of both."
+    ),
+    "mfu": (
+        "MFU is the FLOPs that the model's architecture asks for, by the time they took, by the "
+        "device's peak. The column Model takes prefill and decode together."
+    ),
+    "flops": (
+        "Counted where operators are dispatched, once per variant and resolution. A multiply-add "
+        "counts 2; attention is counted over its full context."
+    ),
+    "operators": (
+        "From the traced passes, which the profiler slows: read shares rather than times. The "
+        "longest of each stage; operators.md has more, and the definitions of the columns."
+    ),
+    "uncounted": "FLOPs and MFU are too low by the share of these operators.",
+}
 
 _EVEN = 0.05  # prefill and decode within half and half by this much are said to be even
 
@@ -28,29 +50,29 @@ CENTRES = {
     "vision": Centre(
         "vision encoder",
         "prefill",
-        "looking at the page: turning its pixels into features that the language model can read",
+        "looking at the page and turning its pixels into features for the language model",
         "Try a smaller resolution mode, and check on known pages that the text stays right: the "
         "work of the vision encoder follows from the number of pixels that it is given.",
     ),
     "projector": Centre(
         "projector",
         "prefill",
-        "translating what the vision encoder saw into the language model's vocabulary of features",
+        "fitting the vision encoder's features to the language model",
         "This part is small in FLOPs, so that its time deserves a look at its operators before "
         "anything else is changed.",
     ),
     "language": Centre(
         "language prefill",
         "prefill",
-        "reading the prompt: the language model takes in the page and the instruction at once",
+        "reading the page's features and the instruction, all at once",
         "Fewer image tokens (a smaller resolution mode, fewer tiles) shorten it; check on known "
         "pages that the text stays right.",
     ),
     "rest": Centre(
         "rest of prefill",
         "prefill",
-        "what happens between the main parts of prefill: preparing, merging image and text, and "
-        "the output layer",
+        "the work between the main parts of prefill: preparing, merging image and text, and the "
+        "output layer",
         "None of it is in the model's main parts: open a trace of one run, and see what runs "
         "between them.",
     ),
@@ -87,8 +109,8 @@ def time_sentence(variant: Variant) -> str:
     prefill, decode = variant.prefill_ms, variant.decode_ms
     share = decode / variant.page_ms if variant.page_ms else 0.0
     stages = [
-        f"decode {percent(share)} ({milliseconds(decode)})",
-        f"prefill {percent(1 - share)} ({milliseconds(prefill)})",
+        f"decode takes {percent(share)} ({milliseconds(decode)})",
+        f"prefill takes {percent(1 - share)} ({milliseconds(prefill)})",
     ]
     if abs(share - 0.5) <= _EVEN:
         opening = "Decode and prefill take about the same time"
@@ -100,7 +122,7 @@ def time_sentence(variant: Variant) -> str:
     parts = [c for c in variant.centres if CENTRES[c.key].stage == "prefill"]
     sentence = (
         f"{opening}: of the {milliseconds(variant.page_ms)} that a page takes on average, "
-        f"{stages[0]} and {stages[1]}"
+        f"{stages[0]}, {stages[1]}"
     )
     if not variant.parts_known or not prefill:
         return f"{sentence}; prefill's parts are not told apart."
@@ -140,8 +162,7 @@ def stand_in_statement(data: ReportData) -> str:
         sentences.append("It was measured on a CPU, not on an accelerator.")
     if sentences:
         sentences.append(
-            "It shows that and how the measurement works; its times say nothing of the real "
-            "model on a GPU."
+            "It shows how the measurement works; its times say nothing of the real model on a GPU."
             if small
             else "Its times say nothing of a GPU."
         )
@@ -190,7 +211,7 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
                 lambda v: "dummies (random)" if v.model.weights == "dummy" else v.model.weights,
             ),
         ),
-        ("Precision", per_variant(data, lambda v: v.model.dtype)),
+        ("Precision", _precision(data)),
         ("Attention", per_variant(data, lambda v: v.model.attention)),
         (
             "Measured",
@@ -201,12 +222,22 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
     ]
 
 
+def _precision(data: ReportData) -> str:
+    dtypes = per_variant(data, lambda v: v.model.dtype)
+    if dtypes == data.hardware.precision:
+        return f"{dtypes} ({data.hardware.precision_reason})"
+    return dtypes
+
+
 def dates(data: ReportData) -> str:
     """From the first to the last measurement, UTC."""
     first, last = (
         stamp.replace("T", " ").removesuffix("Z") for stamp in (data.survey.first, data.survey.last)
     )
-    return f"{first} UTC" if first == last else f"{first} to {last} UTC"
+    if first == last:
+        return f"{first} UTC"
+    same_day = first.split()[0] == last.split()[0]
+    return f"{first} to {last.split()[-1] if same_day else last} UTC"
 
 
 def peak_statement(hardware: Hardware, dtypes: Iterable[str]) -> str:
@@ -241,97 +272,3 @@ def interval_statement(data: ReportData) -> str:
         "Some intervals reach below 0, which no MFU can be: their repeats are too few and differ "
         "too much to tell the mean. More repeats, or a quieter device, narrow them."
     )
-
-
-def top_centres(variant: Variant, most: int = 3) -> list[CostCentre]:
-    """The most expensive cost centres."""
-    return variant.centres[:most]
-
-
-def meaning(data: ReportData, variant: Variant) -> list[str]:
-    """What the numbers of a variant mean, for somebody who is no engineer; one text a point."""
-    top = variant.centres[0]
-    centre = CENTRES[top.key]
-    points = [
-        f"Most of the time, {percent(top.share)} of it, goes into {centre.work}. If this part "
-        f"cost nothing at all, a page would take {milliseconds(variant.page_ms - top.ms)} instead "
-        f"of {milliseconds(variant.page_ms)}: no work on it can bring more than that.",
-    ]
-    busy = _device_share(data, variant, centre.stage)
-    if busy is not None:
-        points.append(busy)
-    mfu = variant.headline["mfu_model"].mean
-    if mfu is not None:
-        peak = data.hardware.peaks[variant.model.dtype]
-        best = (
-            "the best calculation that it was seen to do"
-            if peak.source == "measured"
-            else "its theoretical best"
-        )
-        points.append(
-            f"While it worked on a page, the device did {percent(mfu)} of the arithmetic of "
-            f"{best} (this share is called MFU). The rest of its capacity was not used."
-        )
-    points.append(_certainty(data, variant))
-    return points
-
-
-def _device_share(data: ReportData, variant: Variant, stage: str) -> str | None:
-    operators = data.operators_of(variant.name, stage)
-    timed = variant.decode_ms if stage == "decode" else variant.prefill_ms
-    if operators is None or operators.device_ms is None or not timed:
-        return None
-    return (
-        f"In {stage}, everything that the accelerator itself computed adds up to "
-        f"{milliseconds(operators.device_ms)} of {milliseconds(timed)}; in the time that remains "
-        "it mostly waited for its next piece of work."
-        if operators.device_ms < 0.5 * timed
-        else f"In {stage}, everything that the accelerator itself computed adds up to "
-        f"{milliseconds(operators.device_ms)} of {milliseconds(timed)}: it was at work most of the time."
-    )
-
-
-def _certainty(data: ReportData, variant: Variant) -> str:
-    spreads = [
-        cv
-        for page in data.pages
-        for m in page.measured
-        if m.variant == variant.name
-        for metric in ("prefill_ms", "decode_ms")
-        if (cv := m.stats[metric].cv) is not None
-    ]
-    if not spreads:
-        return "Each page was measured once, so how much these numbers vary is not known."
-    worst = max(spreads)
-    text = f"Measuring the same page again gave times that differ by up to {percent(worst)}"
-    if worst > 0.1:
-        return f"{text}: too much to read anything into small differences."
-    return f"{text}: smaller differences than that mean nothing."
-
-
-def comparison(data: ReportData) -> list[str]:
-    """One sentence per variant after the first: its time beside the first's."""
-    first, *others = data.variants
-    sentences = []
-    for other in others:
-        ratio = other.page_ms / first.page_ms if first.page_ms else 1.0
-        top = other.centres[0]
-        sentences.append(
-            f"{other.name}: {milliseconds(other.page_ms)} a page, {number(ratio)} times as long "
-            f"as {first.name}; most of it is {CENTRES[top.key].name} ({percent(top.share)})."
-        )
-    return sentences
-
-
-def next_steps(data: ReportData, variant: Variant) -> list[str]:
-    """What to do next: where the picture is not the real thing, first that; then the bottleneck."""
-    steps = []
-    if stand_in_statement(data):
-        steps.append("Measure the full model on the accelerator that it will run on.")
-    if data.repeats < 3:
-        steps.append("Measure each page at least three times, so that the spread is known.")
-    for centre in variant.centres[:2]:
-        if centre.share >= 0.2:
-            text = CENTRES[centre.key]
-            steps.append(f"{text.name.capitalize()} ({percent(centre.share)}): {text.advice}")
-    return steps

@@ -1,0 +1,134 @@
+"""The report's tables that say how far to trust the results, and how to get them again."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mfuscope.report import checks
+from mfuscope.report.cells import Cell, Table, absent, amount, build, figure, label, mean
+from mfuscope.report.data import ReportData
+from mfuscope.report.formats import interval, number, percent
+from mfuscope.report.survey import CONDITIONS
+
+
+def slowdown(data: ReportData) -> Table:
+    """Timed against traced pass."""
+    return build(
+        "The profiler's slowdown: mean over pages",
+        ("Variant", "Stage", "Timed, ms", "Traced, ms", "Traced by timed"),
+        (
+            (
+                label(one.variant),
+                Cell(one.stage),
+                figure(one.timed_ms),
+                figure(one.traced_ms),
+                amount(f"×{number(one.factor)}"),
+            )
+            for one in checks.slowdowns(data)
+        ),
+    )
+
+
+def unsteady(data: ReportData) -> Table:
+    """Pages whose repeats differ much, the worst first."""
+    found = checks.unsteady(data)
+    more = len(found) - checks.MOST
+    rest = f", the {checks.MOST} worst ({more} more in summary.csv)" if more > 0 else ""
+    return build(
+        f"Times that vary by more than {percent(checks.CV_LIMIT)} between repeats{rest}",
+        ("Page", "Variant", "Stage", "Mean ± std, ms", "Variation", "Smallest to largest, ms"),
+        (
+            (
+                label(one.image),
+                label(one.variant),
+                Cell(one.stage),
+                mean(one.stat),
+                amount(percent(one.stat.cv or 0)),
+                amount(interval(one.stat.min or 0, one.stat.max or 0)),
+            )
+            for one in found[: checks.MOST]
+        ),
+    )
+
+
+def absences(data: ReportData) -> Table:
+    """Values that could not be had, by reason."""
+    return build(
+        "Absent values and their reasons",
+        ("Values", "Where", "Reason"),
+        (
+            (Cell(", ".join(one.names)), Cell(one.where), Cell(one.reason))
+            for one in checks.absences(data)
+        ),
+    )
+
+
+def settings(data: ReportData) -> Table:
+    """Every setting, as it was resolved."""
+    return build(
+        "Settings as resolved",
+        ("Setting", "Value"),
+        ((label(key), label(text)) for key, text in _flat(data.settings)),
+    )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, bool):
+            yield f"{prefix}{key}", str(value).lower()
+        elif value is None or value == "":
+            yield f"{prefix}{key}", "(not set)"
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def versions(data: ReportData) -> Table:
+    """The software that measured."""
+    found = list(data.survey.versions.items())
+    several = len(found) > 1
+    rows = []
+    for one, runs in found:
+        pairs = [("mfuscope", one.mfuscope), ("Python", one.python), ("torch", one.torch)]
+        pairs += [("transformers", one.transformers), ("CUDA", one.cuda or "none")]
+        pairs += [("driver", one.driver or "none"), ("platform", one.platform)]
+        which = f"{runs} of {data.survey.total}" if several else ""
+        rows += [(Cell(name), Cell(value), Cell(which)) for name, value in pairs]
+    return build("Software of the runs", ("Software", "Version", "Runs"), rows)
+
+
+def conditions(data: ReportData) -> Table:
+    """How the device fared before and after the timed passes."""
+    rows = []
+    for name, unit in CONDITIONS.items():
+        reason = "; ".join(data.survey.reasons(name)) or "not recorded"
+        title = name.rpartition("_")[0].replace("_", " ").replace("sm ", "SM ")
+        if name in data.survey.conditions:
+            low, high = data.survey.conditions[name]
+            text = number(low) if low == high else interval(low, high)
+            rows.append((Cell(f"{title}, {unit}"), amount(text)))
+        else:
+            rows.append((Cell(f"{title}, {unit}"), absent(reason)))
+    return build(
+        "Device conditions: lowest to highest, right before and after the timed passes",
+        ("Condition", "Range"),
+        rows,
+    )
+
+
+def images(data: ReportData) -> Table:
+    """The pages, so that the same ones can be measured again."""
+    return build(
+        "Images",
+        ("Image", "File", "Size, px", "Category", "SHA-256"),
+        (
+            (
+                label(page.image),
+                label(page.path),
+                amount(f"{page.width} × {page.height}"),
+                Cell(page.category),
+                label(page.sha256),
+            )
+            for page in data.pages
+        ),
+    )

@@ -1,0 +1,110 @@
+"""Cells and tables, once for all formats: HTML and Markdown show the same."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Literal
+
+from mfuscope.report.data import Stat
+from mfuscope.report.formats import ABSENT, interval, number, spread
+
+_NO_SPREAD = "n = 1: a single value has no spread"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell.
+
+    `kind`: ``number`` is set to the right, ``name`` is a name that may hold any character. `note`
+    says why an absent value is absent, or gives more of a present one. `sub` is a second line.
+    """
+
+    text: str
+    kind: Literal["text", "number", "name"] = "text"
+    note: str = ""
+    sub: str = ""
+
+    @property
+    def absent(self) -> bool:
+        """Whether the value could not be had."""
+        return self.kind == "number" and self.text == ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; its first column names the rows. `numeric` has one entry per column."""
+
+    caption: str
+    columns: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """How many rows each row's first cell stands for; 0 where it repeats the one above."""
+        spans: list[int] = []
+        for _, group in groupby(self.rows, key=itemgetter(0)):
+            length = len(list(group))
+            spans += [length] + [0] * (length - 1)
+        return tuple(spans)
+
+
+def build(
+    caption: str,
+    columns: Iterable[str],
+    rows: Iterable[Iterable[Cell]],
+    dropped: Collection[str] = (),
+) -> Table:
+    """A table; columns whose first cell is a number are numeric. Empty columns are dropped.
+
+    Args:
+        dropped: texts of columns that are dropped where they are absent in every row.
+    """
+    lines = [tuple(row) for row in rows]
+    names = tuple(columns)
+    kept = [
+        i
+        for i, column in enumerate(names)
+        if any(line[i].text and not (line[i].absent and column in dropped) for line in lines)
+    ]
+    return Table(
+        caption,
+        tuple(names[i] for i in kept),
+        tuple(bool(lines) and lines[0][i].kind == "number" for i in kept),
+        tuple(tuple(line[i] for i in kept) for line in lines),
+    )
+
+
+def label(text: str, sub: str = "") -> Cell:
+    """A name that comes from outside, and may hold any character."""
+    return Cell(text, "name", sub=sub)
+
+
+def amount(text: str, note: str = "") -> Cell:
+    """A number that is text already."""
+    return Cell(text, "number", note)
+
+
+def absent(reason: str) -> Cell:
+    """A value that could not be had."""
+    return Cell(ABSENT, "number", reason or "no value")
+
+
+def figure(value: float | None, significant: int = 3, reason: str = "") -> Cell:
+    """A number with so many significant digits, or absent for a reason."""
+    return absent(reason) if value is None else amount(number(value, significant))
+
+
+def mean(stat: Stat, scale: float = 1.0) -> Cell:
+    """``mean ± std``."""
+    if stat.mean is None:
+        return absent(stat.reason)
+    return amount(spread(stat.mean, stat.std, scale), "" if stat.n > 1 else _NO_SPREAD)
+
+
+def confidence(stat: Stat, scale: float = 1.0) -> Cell:
+    """95 % confidence interval of the mean."""
+    if stat.ci95_low is None or stat.ci95_high is None:
+        return absent(stat.reason or _NO_SPREAD)
+    return amount(interval(stat.ci95_low, stat.ci95_high, scale))

@@ -1,0 +1,116 @@
+"""Peaks by name, precision and override; the measured ceiling of a CPU; devices in the plan."""
+
+import pynvml
+import pytest
+from builders import ceiling, gpu
+
+from mfuscope.errors import UserError
+from mfuscope.hardware import nvml
+from mfuscope.hardware.ceiling import measure_ceiling
+from mfuscope.hardware.devices import measuring_threads, pick_precision, plan_device
+from mfuscope.hardware.peaks import find_peak, resolve_hardware
+from mfuscope.records import Conditions
+
+
+@pytest.mark.parametrize(
+    ("name", "bf16", "bandwidth"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989.4, 3352),
+        ("NVIDIA H200", 989.4, 4800),
+        ("NVIDIA GeForce RTX 4090", 165.2, 1008),
+        ("NVIDIA A100-SXM4-80GB", 312, 2039),
+        ("NVIDIA A100-SXM4-40GB", 312, 1555),
+    ],
+)
+def test_peaks_come_from_the_table(name: str, bf16: float, bandwidth: float) -> None:
+    hardware = resolve_hardware(ceiling(device=gpu(name=name)), None)
+    assert (hardware.peak_tflops, hardware.peak_source) == (bf16, "table")
+    assert (hardware.bandwidth_gbs, hardware.bandwidth_source) == (bandwidth, "table")
+    assert "confidence" in hardware.peak_detail
+
+
+def test_an_override_wins() -> None:
+    hardware = resolve_hardware(ceiling(), 123.0)
+    assert (hardware.peak_tflops, hardware.peak_source) == (123.0, "override")
+    assert hardware.peaks["bf16"].tflops == 123.0
+
+
+def test_an_override_is_of_the_precision_asked_for() -> None:
+    both = ceiling(precision="bf16", precisions=["bf16", "fp32"])
+    hardware = resolve_hardware(both, 123.0)
+    assert {name: peak.source for name, peak in hardware.peaks.items()} == {
+        "bf16": "override",
+        "fp32": "table",
+    }
+
+
+def test_unlisted_cards_are_estimated() -> None:
+    unlisted = gpu(name="NVIDIA H1000", sm_count=100, sm_clock_max_mhz=2000.0)
+    hardware = resolve_hardware(ceiling(device=unlisted), None)
+    assert hardware.peak_source == "estimated"
+    assert hardware.peak_tflops == pytest.approx(100 * 4096 * 2e9 / 1e12)
+    assert hardware.bandwidth_source == "measured"
+    unknown = gpu(name="NVIDIA H1000", compute_capability="99.0")
+    with pytest.raises(UserError, match=r"peak_tflops.*MFU_PEAK_TFLOPS"):
+        resolve_hardware(ceiling(device=unknown), None)
+    assert resolve_hardware(ceiling(device=unknown), 5.0).peak_tflops == 5.0
+
+
+def test_similar_names_do_not_match() -> None:
+    assert find_peak("NVIDIA H100 80GB HBM3x") is None
+    assert find_peak("AMD Ryzen") is None
+
+
+def test_precision() -> None:
+    assert pick_precision("auto", gpu())[0] == "bf16"
+    assert pick_precision("auto", gpu(compute_capability="7.5"))[0] == "fp16"
+    assert pick_precision("fp32", gpu()) == ("fp32", "the setting dtype")
+
+
+def test_a_cpu_is_measured() -> None:
+    measured = measure_ceiling("cpu", ["auto"])
+    assert measured.precisions == ["fp32"]
+    assert measured.device.threads == measuring_threads()
+    assert measured.gemm_tflops["fp32"] > 0.001
+    assert measured.copy_gbs > 0.1
+    hardware = resolve_hardware(measured, None)
+    assert (hardware.peak_source, hardware.bandwidth_source) == ("measured", "measured")
+    assert hardware.peak_tflops == measured.gemm_tflops["fp32"]
+
+
+def test_the_planned_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: 2)
+    assert [plan_device(s) for s in ("auto", "cpu", "cuda", "cuda:1")] == [
+        "cuda",
+        "cpu",
+        "cuda",
+        "cuda:1",
+    ]
+    with pytest.raises(UserError, match="'cuda:2' is not there, 2 CUDA GPUs are visible"):
+        plan_device("cuda:2")
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: 0)
+    assert plan_device("auto") == "cpu"
+    with pytest.raises(UserError, match="'cuda' is not there"):
+        plan_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"),
+    [(None, 4), ("", 0), ("0", 1), ("2,3", 2), ("0,9,1", 1), ("GPU-1234", 1), ("1,-1,2", 1)],
+)
+def test_visible_gpus(visible: str | None, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvml, "_initialise", lambda: "")
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 4)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert nvml.visible_gpus() == count
+
+
+def test_conditions_without_a_gpu_say_why() -> None:
+    state = nvml.read_conditions(None)
+    values = {f: getattr(state, f) for f in Conditions.__slots__ if f != "absent"}
+    assert set(values.values()) == {None}
+    assert state.absent == dict.fromkeys(values, "not a GPU")
+    assert nvml.read_energy_mj(None) == (None, "not a GPU")

@@ -1,0 +1,104 @@
+"""Metrics against arithmetic done by hand, and their statistics."""
+
+import numpy as np
+import pytest
+from builders import a_pass, calibration, cpu, hardware, model, run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mfuscope.metrics import flops_per_step, mean_context, metrics_table, run_metrics
+from mfuscope.statistics import SUMMARISED, describe, summarise
+
+
+def test_the_formulas() -> None:
+    made = run(4)  # 50 ms prefill; three steps of 20 ms and 2 ms for the first token's choice
+    row = run_metrics(made, calibration(), hardware())
+    peak = hardware().peaks["bf16"].tflops * 1e12
+    prefill = sum(part["counted"] for part in calibration().prefill_flops.values())
+    assert row["prefill_gflops"] == pytest.approx(prefill / 1e9)
+    assert row["mfu_prefill"] == pytest.approx(prefill / (0.050 * peak))
+    # Contexts 279, 280, 281: the mean is 280.
+    per_token = 1_165_393_920
+    assert row["decode_gflops_per_token"] == pytest.approx(per_token / 1e9)
+    assert row["decode_tokens_per_s"] == pytest.approx(3 / 0.062)
+    assert row["mfu_decode"] == pytest.approx(3 / 0.062 * per_token / peak)
+    assert row["mfu_model"] == pytest.approx((prefill + 3 * per_token) / (0.112 * peak))
+    assert row["step_p50_ms"] == row["step_p95_ms"] == 20.0
+
+
+@given(prompt=st.integers(1, 5000), new_tokens=st.integers(2, 2000))
+def test_the_mean_context_is_that_of_the_steps(prompt: int, new_tokens: int) -> None:
+    steps = [prompt + 1 + i for i in range(new_tokens - 1)]
+    assert mean_context(prompt, new_tokens) == pytest.approx(np.mean(steps))
+    line = calibration()
+    total = sum(flops_per_step(line, context) for context in steps)
+    assert len(steps) * flops_per_step(line, float(np.mean(steps))) == pytest.approx(total)
+
+
+def test_one_token_has_no_decode_rate() -> None:
+    row = run_metrics(run(1), calibration(), hardware())
+    assert row["decode_tokens_per_s"] is row["mfu_decode"] is row["step_p50_ms"] is None
+    assert row["mfu_model"] is not None
+
+
+def test_nonsense_is_refused_by_name() -> None:
+    fast = run(timed=a_pass(prefill_ms=0.001))
+    with pytest.raises(ValueError, match=r"run baseline/page\.png/0: mfu_prefill is .* outside"):
+        run_metrics(fast, calibration(), hardware())
+    with pytest.raises(ValueError, match="was measured on 'A processor'"):
+        run_metrics(run(device=cpu()), calibration(), hardware())
+    other = calibration(model=model(fingerprint="ffff"))
+    with pytest.raises(ValueError, match="different models"):
+        run_metrics(run(), other, hardware())
+
+
+def test_describe_is_the_textbook() -> None:
+    values = np.array([10.0, 12.0, 14.0])
+    made = describe(values)
+    assert (made["n"], made["mean"], made["std"]) == (3, 12.0, 2.0)
+    assert made["cv"] == pytest.approx(1 / 6)
+    half = 4.302652729911275 * 2 / np.sqrt(3)  # Student's t, two degrees of freedom
+    assert (made["ci95_low"], made["ci95_high"]) == pytest.approx((12 - half, 12 + half))
+    assert (made["min"], made["max"]) == (10.0, 14.0)
+
+
+def test_one_value_has_no_spread() -> None:
+    made = describe(np.array([5.0]))
+    assert (made["n"], made["mean"], made["min"], made["max"]) == (1, 5.0, 5.0, 5.0)
+    assert all(np.isnan(made[name]) for name in ("std", "cv", "ci95_low", "ci95_high"))
+
+
+def test_absent_values_are_left_out() -> None:
+    assert describe(np.array([np.nan, 3.0, 5.0]))["mean"] == 4.0
+    assert describe(np.array([np.nan]))["n"] == 0
+
+
+@given(st.lists(st.floats(1, 1e6), min_size=2, max_size=30))
+def test_the_interval_holds_the_mean(values: list[float]) -> None:
+    made = describe(np.array(values))
+    assert made["ci95_low"] <= made["mean"] + 1e-6
+    assert made["mean"] - 1e-6 <= made["ci95_high"]
+    assert made["min"] - 1e-6 <= made["mean"] <= made["max"] + 1e-6
+
+
+def test_summary_has_pages_and_all() -> None:
+    runs = [
+        run(image=image, repeat=repeat, timed=a_pass(prefill_ms=base + repeat))
+        for image, base in (("a.png", 50.0), ("b.png", 70.0))
+        for repeat in range(3)
+    ]
+    table = metrics_table(runs, {("baseline", "1024"): calibration()}, hardware())
+    rows = summarise(table).to_dict("records")
+    assert len(rows) == 3 * len(SUMMARISED)
+    summary = {(row["variant"], row["image"], row["metric"]): row for row in rows}
+    page = summary["baseline", "a.png", "prefill_ms"]
+    assert (page["n"], page["mean"], page["std"]) == (3, 51.0, 1.0)
+    over_pages = summary["baseline", "all", "prefill_ms"]
+    assert (over_pages["n"], over_pages["mean"]) == (2, 61.0)
+    assert over_pages["std"] == pytest.approx(np.std([51, 71], ddof=1))
+
+
+def test_more_repeats_narrow_the_interval() -> None:
+    rows = np.array([10.0, 11.0, 12.0] * 4)
+    few, many = describe(rows[:3]), describe(rows)
+    assert many["ci95_high"] - many["ci95_low"] < few["ci95_high"] - few["ci95_low"]

@@ -1,0 +1,151 @@
+"""A session on small checkpoints: passes, traces, calibration."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoints import MODELS, ROOT, write_llava, write_published
+
+from mfuscope.calibration import calibrate
+from mfuscope.errors import UserError
+from mfuscope.hardware.devices import measuring_threads
+from mfuscope.images import file_sha256
+from mfuscope.models.spec import resolve_model
+from mfuscope.profiling import RunSettings, Session, open_session
+from mfuscope.records import PROTOCOL, Run
+from mfuscope.settings import ModelSettings, ProfilerSettings
+
+PAGE = ROOT / "data" / "samples" / "image_eu_map.png"
+PLAIN = ProfilerSettings(record_shapes=False, profile_memory=False, with_stack=False)
+
+
+def settings(resolution: str = "tiny", tokens: int = 5, warmup: int = 0) -> RunSettings:
+    return RunSettings(resolution, tokens, ignore_eos=True, warmup=warmup, profiler=PLAIN)
+
+
+def session(folder: Path, attention: str = "sdpa") -> Session:
+    model = ModelSettings(str(folder), "auto", "auto", attention, "Free OCR.")
+    return Session(resolve_model(str(folder), "auto", MODELS), model, "cpu")
+
+
+def measure(made: Session, trace: Path, how: RunSettings) -> Run:
+    return made.measure(PAGE, trace, how, variant="baseline", image="map.png", repeat=1)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published") / "model"
+    write_published(folder)
+    return folder
+
+
+def test_a_run_has_both_passes(published: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)  # as under `--cores 1`; the session sets its own
+    run = measure(session(published), tmp_path / "trace.json.gz", settings())
+    assert run.protocol == PROTOCOL
+    assert (run.variant, run.image, run.repeat) == ("baseline", "map.png", 1)
+    assert run.page.sha256 == file_sha256(PAGE)
+    assert (run.page.width, run.page.height, run.page.resolution) == (640, 682, "512")
+    assert (run.prompt_tokens, run.image_tokens) == (78, 73)
+    assert run.device.threads == measuring_threads()
+    for measured in (run.timed, run.traced):
+        assert measured.new_tokens == measured.forwards == 5
+        assert len(measured.step_ms) == 4
+        assert 0 < sum(measured.step_ms) < measured.decode_ms
+        assert measured.vision_ms is not None
+        assert 0 < measured.vision_ms < measured.prefill_ms
+        assert measured.peak_memory_bytes is None or measured.peak_memory_bytes > 50e6
+        assert measured.absent["energy_j"] == "not a GPU"
+    assert run.context_tokens == 83
+    assert run.passes_agree
+    assert run.model.weights == "checkpoint"
+    with gzip.open(tmp_path / "trace.json.gz") as file:
+        names = {event.get("name") for event in json.load(file)["traceEvents"]}
+    assert {"prefill", "decode", "vision", "projector", "language_prefill"} <= names
+    assert {f"decode_step[{i}]" for i in range(4)} <= names
+    assert "decode_step[4]" not in names
+    assert [path.name for path in tmp_path.iterdir()] == ["trace.json.gz"]
+
+
+def test_warm_up_once_per_resolution(published: Path, tmp_path: Path) -> None:
+    made = session(published)
+    passes = [
+        measure(made, tmp_path / "t.json.gz", settings(mode, 2, warmup=1)).warmup_passes
+        for mode in ("tiny", "tiny", "small")
+    ]
+    assert passes == [1, 0, 1]
+
+
+def test_the_end_of_sequence_stops_unless_ignored(published: Path) -> None:
+    made = session(published)
+    page = made.blank_inputs("512")
+    first = int(made.generate(page, 1, ignore_eos=True)[0])
+    made.model.generation_config.eos_token_id = first
+    assert len(made.generate(page, 4, ignore_eos=False)) == 1
+    assert len(made.generate(page, 4, ignore_eos=True)) == 4
+
+
+def test_attention_implementations_agree(published: Path) -> None:
+    tokens = [
+        session(published, attention).generate(
+            session(published).blank_inputs("512"), 4, ignore_eos=True
+        )
+        for attention in ("sdpa", "eager")
+    ]
+    assert tokens[0].tolist() == tokens[1].tolist()
+
+
+@pytest.mark.parametrize("resolution", ["512", "1024+640x1x2"])
+def test_calibration_counts_what_a_page_of_the_resolution_costs(
+    published: Path, resolution: str
+) -> None:
+    made = session(published)
+    counted = calibrate(made, resolution, variant="baseline")
+    assert counted.resolution == resolution
+    assert counted.uncounted_operators == []
+    assert set(counted.prefill_flops) == {"vision", "projector", "language_model", "lm_head"}
+    # The head sees one position: 2 x hidden x vocabulary.
+    head = 2 * 64 * 129280
+    assert counted.prefill_flops["lm_head"]["counted"] == head
+    features = {"512": 64, "1024+640x1x2": 256 + 2 * 100}[resolution]
+    assert counted.prefill_flops["projector"]["counted"] == 2 * features * 128 * 64
+    first, second = counted.decode_steps
+    assert first.context_tokens == counted.prompt_tokens + 1
+    # One more token in the context: 4 x hidden FLOPs in each of the two layers.
+    assert second.total - first.total == 2 * 4 * 64
+    layer = 2 * 4 * 64 * 64
+    dense, shared, routed = (2 * 3 * 64 * width for width in (96, 2 * 32, 2 * 32))
+    router = 2 * 64 * 4
+    attention = 4 * 64 * first.context_tokens
+    expected = 2 * (layer + attention) + dense + shared + routed + router + head
+    assert first.total == expected
+
+
+def test_another_architecture_is_measured(tmp_path: Path) -> None:
+    write_llava(tmp_path / "llava")
+    made = session(tmp_path / "llava")
+    run = measure(made, tmp_path / "trace.json.gz", settings("auto", 3))
+    assert run.page.resolution == "native-640x682"
+    assert run.model.family == "generic"
+    assert run.model.experts_implementation is None
+    assert run.timed.vision_ms is not None
+    assert run.passes_agree
+    counted = calibrate(made, run.page.resolution, variant="baseline")
+    assert counted.prompt_tokens == run.prompt_tokens
+    assert counted.uncounted_operators == []
+
+
+def test_a_model_that_changed_under_way_is_refused(published: Path) -> None:
+    job = {
+        "model": str(published),
+        "load_format": "auto",
+        "dtype": "auto",
+        "attention": "sdpa",
+        "prompt": "Free OCR.",
+        "device": "cpu",
+        "fingerprint": "another",
+    }
+    with pytest.raises(UserError, match="changed while the workflow ran"):
+        open_session(job, MODELS)

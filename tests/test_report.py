@@ -1,0 +1,566 @@
+"""The report: the same facts in every format, true to the tables, safe with any name."""
+
+import html
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+
+import pandas as pd
+import pytest
+from builders import (
+    a_pass,
+    calibration,
+    ceiling,
+    conditions,
+    cpu,
+    gpu,
+    hardware,
+    model,
+    no_conditions,
+    page,
+    run,
+)
+
+from mfuscope import records
+from mfuscope.metrics import metrics_table
+from mfuscope.report import formats
+from mfuscope.report.checks import all_checks
+from mfuscope.report.data import ReportData
+from mfuscope.report.gather import gather
+from mfuscope.report.operators import aggregate_operators
+from mfuscope.report.render import Texts, markdown, render
+from mfuscope.report.survey import survey_runs
+from mfuscope.report.words import time_sentence
+from mfuscope.statistics import summarise
+
+NASTY = "<script>alert(1)</script> | `id` *x* _y_.png"
+SETTINGS: dict[str, Any] = {
+    "device": "cuda",
+    "peak_tflops": None,
+    "repeats": 2,
+    "variants": {"baseline": {}},
+}
+
+
+@dataclass
+class Tables:
+    """What the report is made from, and the summary that it must agree with."""
+
+    data: ReportData
+    summary: pd.DataFrame
+
+
+def tables(
+    runs: list[records.Run],
+    *,
+    operators: Iterable[tuple[str, pd.DataFrame]] = (),
+    calibrations: list[records.Calibration] | None = None,
+    machine: records.Hardware | None = None,
+    measured: records.Ceiling | None = None,
+    settings: dict[str, Any] | None = None,
+) -> Tables:
+    """The artefacts of these runs, put together as the workflow does it."""
+    machine = machine or hardware()
+    if calibrations is None:
+        keys = dict.fromkeys((r.variant, r.page.resolution) for r in runs)
+        calibrations = [calibration(variant=v, resolution=size) for v, size in keys]
+    metrics = metrics_table(runs, {(c.variant, c.resolution): c for c in calibrations}, machine)
+    summary = summarise(metrics)
+    pages = {
+        r.image: {
+            "image": r.image,
+            "path": r.page.path,
+            "sha256": r.page.sha256,
+            "width": r.page.width,
+            "height": r.page.height,
+            "category": None,
+            "resolution": r.page.resolution,
+        }
+        for r in runs
+    }
+    data = gather(
+        inputs=pd.DataFrame(list(pages.values())),
+        hardware=machine,
+        ceiling=measured or ceiling(),
+        metrics=metrics,
+        summary=summary,
+        calibrations=calibrations,
+        survey=survey_runs(runs),
+        operators=aggregate_operators(operators),
+        settings=SETTINGS if settings is None else settings,
+    )
+    return Tables(data, summary)
+
+
+def texts(runs: list[records.Run], **changes: Any) -> Texts:
+    """The rendered report of these runs."""
+    return render(tables(runs, **changes).data)
+
+
+def repeats(n: int = 2, **changes: Any) -> list[records.Run]:
+    """Repeats of one page; each takes a little longer than the one before."""
+    timed = changes.pop("timed", {})
+    image = changes.pop("image", "page.png")
+    changes.setdefault("page", page(path=f"pages/{image}"))
+    return [
+        run(
+            image=image,
+            repeat=repeat,
+            timed=a_pass(**{"prefill_ms": 50.0 + repeat, "decode_ms": 62.0 + repeat} | timed),
+            **changes,
+        )
+        for repeat in range(n)
+    ]
+
+
+def operator_rows(*rows: tuple[str, str, float, float | None]) -> pd.DataFrame:
+    """An operator table of (stage, operator, self CPU ms, device ms)."""
+    return pd.DataFrame(
+        [
+            {
+                "stage": stage,
+                "kind": "overhead" if name == "pause" else "operator",
+                "operator": name,
+                "calls": 2,
+                "self_cpu_ms": self_cpu,
+                "total_cpu_ms": self_cpu,
+                "device_ms": device,
+                "self_cpu_memory_bytes": None,
+                "self_device_memory_bytes": None,
+            }
+            for stage, name, self_cpu, device in rows
+        ]
+    )
+
+
+@dataclass
+class Grid:
+    """A table as a browser would read it."""
+
+    caption: str = ""
+    rows: list[list[str]] = field(default_factory=list)
+
+
+class Reader(HTMLParser):
+    """Collects tables (row spans filled in) and every tag."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.grids: list[Grid] = []
+        self.tags: list[str] = []
+        self._into: str | None = None
+        self._spans: tuple[str, int] = ("", 0)
+        self._span = 1
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "table":
+            self.grids.append(Grid())
+            self._spans = ("", 0)
+        elif tag == "tr":
+            first, left = self._spans
+            self.grids[-1].rows.append([first] if left else [])
+            self._spans = (first, max(left - 1, 0))
+        elif tag in ("td", "th"):
+            self._into = "cell"
+            self._span = int(dict(attrs).get("rowspan") or 1)
+            self.grids[-1].rows[-1].append("")
+        elif tag == "caption":
+            self._into = "caption"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th", "caption"):
+            self._into = None
+        if tag == "th" and self._span > 1:
+            self._spans = (self.grids[-1].rows[-1][-1], self._span - 1)
+
+    def handle_data(self, data: str) -> None:
+        if self._into == "cell":
+            self.grids[-1].rows[-1][-1] += data
+        elif self._into == "caption":
+            self.grids[-1].caption += data
+
+    def grid(self, caption: str) -> Grid:
+        """The table whose caption starts so."""
+        return next(grid for grid in self.grids if grid.caption.startswith(caption))
+
+
+def section(text: str, title: str) -> str:
+    """A section of a Markdown text."""
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_every_image_is_named_in_both_texts() -> None:
+    images = [f"page-{number}.png" for number in range(12)] + ["scan~0123abcd.png"]
+    made = texts([r for image in images for r in repeats(image=image)])
+    for image in images:
+        assert image in section(made.markdown, "Where the time goes")
+        assert image in made.html.split('id="time"')[1].split('id="mfu"')[0]
+
+
+def test_path_is_told_where_the_id_is_not_the_file_name() -> None:
+    one = page(path="scans/first page.png")
+    made = texts(repeats(image="first-page~0123abcd.png", page=one))
+    assert "scans/first page.png" in section(made.markdown, "Where the time goes")
+    assert "pages/page.png" not in section(texts(repeats()).markdown, "Where the time goes")
+
+
+def test_nasty_names_are_escaped() -> None:
+    runs = repeats(image=NASTY, page=page(path=f"a\nb/{NASTY}"), model=model(name="<b>`m`|"))
+    made = texts(runs, settings={"prompt": "</style>|`x`\n<img>"})
+    assert NASTY not in made.html
+    assert html.escape(NASTY, quote=False) in made.html
+    assert not {"script", "img", "b"} & set(Reader(made.html).tags)
+    for text in (made.markdown, made.stakeholder, made.operators):
+        assert not re.search(r"<(script|img|b)\b", text)
+        for line in text.splitlines():
+            if line.startswith("| "):
+                assert len(re.findall(r"(?<!\\)\|", line)) >= 2
+    columns = {
+        len(re.findall(r"(?<!\\)\|", line))
+        for line in section(made.markdown, "Where the time goes").splitlines()
+        if line.startswith("|")
+    }
+    assert len(columns) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a|b", r"a\|b"),
+        ("`a`", r"\`a\`"),
+        ("<b> & c", "&lt;b&gt; &amp; c"),
+        ("a\nb\r\tc", "a b  c"),
+        ("text_ar_vocalised.png", "text_ar_vocalised.png"),
+        ("_a_ b", r"\_a\_ b"),
+        ("aten::_softmax", "aten::_softmax"),
+        ("a~1.png", "a~1.png"),
+        ("~~a~~", r"\~\~a\~\~"),
+        ("[a](b)", r"\[a\](b)"),
+        ("# a", r"\# a"),
+        ("1. a", r"1\. a"),
+        ("1.5 s", "1.5 s"),
+        ("back\\slash", r"back\\slash"),
+        ("a\u202eb", "a&lt;U+202E&gt;b"),
+    ],
+)
+def test_markdown_shows_text_as_it_is(text: str, escaped: str) -> None:
+    assert markdown(text) == escaped
+
+
+def test_dummy_weights_are_stated_and_checkpoints_are_not_called_dummies() -> None:
+    made = texts(repeats())
+    for text in (made.markdown, made.html, made.stakeholder):
+        assert "weights are dummies" in text
+    made = texts(repeats(model=model(weights="checkpoint")))
+    for text in (made.markdown, made.html, made.stakeholder, made.operators):
+        assert "dumm" not in text
+
+
+def test_variants_with_dummies_are_named_where_others_have_weights() -> None:
+    runs = repeats(variant="real", model=model(weights="checkpoint")) + repeats(variant="fake")
+    assert "The weights of variant fake are dummies" in texts(runs).markdown
+
+
+def on_cpu(**changes: Any) -> list[records.Run]:
+    """Repeats on a CPU, where NVML knows nothing."""
+    timed: dict[str, Any] = {
+        "conditions_before": no_conditions(),
+        "conditions_after": no_conditions(),
+    }
+    timed |= {"energy_j": None, "absent": {"energy_j": "not a GPU"}}
+    return repeats(device=cpu(), timed=timed, **changes)
+
+
+def cpu_tables() -> dict[str, Any]:
+    """Peak and ceiling of a CPU."""
+    peak = records.Peak(tflops=100.0, source="measured", detail="best bf16 matrix product")
+    return {
+        "machine": hardware(device=cpu(), peak_source="measured", peaks={"bf16": peak}),
+        "measured": ceiling(device=cpu()),
+    }
+
+
+def test_stand_in_on_a_cpu_is_stated() -> None:
+    made = texts(on_cpu(model=model(name="deepseek-ocr-nano")), **cpu_tables())
+    for text in (made.markdown, made.html, made.stakeholder):
+        assert "small stand-in for DeepSeek-OCR" in text
+        assert "measured on a CPU" in text
+    assert "The peak is measured, not theoretical" in made.markdown
+    assert "stand-in" not in texts(repeats()).stakeholder
+
+
+def test_absent_values_are_a_dash_with_a_reason_and_never_zero() -> None:
+    made = texts(on_cpu(), **cpu_tables())
+    rows = section(made.markdown, "Checks").splitlines()
+    assert any("energy_j" in row and "not a GPU" in row for row in rows)
+    assert "| power, W | – |" in made.markdown
+    assert '<abbr class="absent" title="not a GPU">–</abbr>' in made.html
+
+
+def bound(**timed: float) -> Texts:
+    """A report of runs with these stages."""
+    return texts(repeats(timed=timed))
+
+
+def test_other_bottlenecks_give_other_texts() -> None:
+    seeing = {"prefill_ms": 900.0, "vision_ms": 850.0, "decode_ms": 60.0}
+    reading = {"prefill_ms": 900.0, "language_prefill_ms": 850.0, "decode_ms": 60.0}
+    writing = {"prefill_ms": 50.0, "decode_ms": 900.0}
+    made = [bound(**stages) for stages in (seeing, reading, writing)]
+    assert "Prefill dominates" in made[0].markdown
+    assert "the vision encoder (850 ms" in made[0].markdown
+    assert "the language model's prefill (850 ms" in made[1].markdown
+    assert "Decode dominates" in made[2].markdown
+    first = [section(m.stakeholder, "Where the time goes").splitlines()[3] for m in made]
+    assert ["Vision encoder" in first[0], "Language prefill" in first[1], "Decode" in first[2]] == [
+        True
+    ] * 3
+    for title in ("What it means", "What next"):
+        assert len({section(m.stakeholder, title) for m in made}) == 3
+
+
+def test_cost_centres_are_each_with_their_stage() -> None:
+    table = section(bound(prefill_ms=90.0, decode_ms=20.0).stakeholder, "Where the time goes")
+    rows = [
+        line.split(" | ") for line in table.splitlines() if line.startswith("| ") and "ms" in line
+    ]
+    stages = {row[1].split(":")[0]: row[2] for row in rows}
+    assert stages == {"Rest of prefill": "prefill", "Vision encoder": "prefill", "Decode": "decode"}
+
+
+def test_prefill_without_known_parts_is_one_cost_centre() -> None:
+    none = dict.fromkeys(("vision_ms", "projector_ms", "language_prefill_ms"))
+    reason = "the model has no such part under a known name"
+    made = tables(repeats(timed=none | {"absent": dict.fromkeys(none, reason)}))
+    variant = made.data.variants[0]
+    assert [centre.key for centre in variant.centres] == ["decode", "prefill"]
+    assert "not told apart" in time_sentence(variant)
+    text = render(made.data)
+    assert f'title="{reason}"' in text.html
+    assert '<rect class="prefill"' in text.html
+
+
+def test_one_repeat_shows_no_spread() -> None:
+    made = texts(repeats(1))
+    times = section(made.markdown, "Where the time goes")
+    row = next(line for line in times.splitlines() if line.startswith("| page.png"))
+    assert "±" not in row
+    assert "50.0" in row
+    assert "nan" not in made.html.lower().replace("nano", "")
+    assert "Every page was measured once" in made.markdown
+    assert "±" not in re.sub(r"mean ± (std|standard)", "", made.html)
+
+
+def test_one_new_token_has_no_decode_steps() -> None:
+    timed = a_pass(1, decode_ms=0.5)
+    made = texts([run(1, timed=timed, traced=a_pass(1)), run(1, timed=timed, repeat=1)])
+    assert "one new token: no decode step" in made.html
+    assert "Prefill dominates" in made.markdown
+
+
+def test_passes_that_disagree_are_listed() -> None:
+    runs = repeats(3)
+    runs[1] = run(repeat=1, passes_agree=False)
+    made = texts(runs)
+    for text in (made.markdown, made.html):
+        assert "baseline / page.png / repeat 1" in text
+        assert "baseline / page.png / repeat 0" not in text
+    assert "both passes made the same tokens" in texts(repeats()).markdown
+
+
+def test_long_lists_of_findings_end_with_a_count() -> None:
+    runs = [run(repeat=repeat, passes_agree=False) for repeat in range(60)]
+    check = all_checks(tables(runs).data)[0]
+    assert len(check.details) == 51
+    assert "10 more" in check.details[-1]
+
+
+def test_throttled_runs_are_listed_with_their_reason() -> None:
+    hot = conditions(throttle_reasons=["sw_thermal_slowdown"])
+    runs = [*repeats(2), run(repeat=2, timed=a_pass(conditions_after=hot))]
+    assert "sw_thermal_slowdown in 1 of 3 runs (page.png repeat 2)" in texts(runs).markdown
+    assert "No throttle reason was active" in texts(repeats()).markdown
+
+
+def test_uncounted_operators_are_named() -> None:
+    short = calibration(uncounted_operators=["aten::_mystery_mm"])
+    made = texts(repeats(), calibrations=[short])
+    for text in (made.markdown, made.html):
+        assert "aten::_mystery_mm" in text
+        assert "baseline at 1024" in text
+    assert "No compute-heavy operator was left uncounted" in texts(repeats()).markdown
+
+
+def test_unsteady_pages_are_listed() -> None:
+    runs = [run(repeat=i, timed=a_pass(prefill_ms=ms)) for i, ms in enumerate((50.0, 90.0))]
+    checks = section(texts(runs).markdown, "Checks")
+    assert "| page.png | baseline | prefill |" in checks
+    assert "| page.png | baseline | decode |" not in checks
+
+
+def test_pages_that_changed_since_they_were_measured_are_named() -> None:
+    runs = repeats()
+    old = page(path=runs[0].page.path, sha256="0" * 64)
+    runs[0] = run(page=old)
+    assert "baseline / page.png" in section(texts(runs).markdown, "Checks")
+
+
+def test_several_devices_are_a_warning() -> None:
+    runs = [run(), run(repeat=1, device=gpu(uuid="GPU-other"))]
+    assert "GPU-other" in section(texts(runs).markdown, "Checks")
+
+
+def test_slowdown_of_the_profiler() -> None:
+    runs = [run(repeat=i, traced=a_pass(decode_ms=93.0, prefill_ms=75.0)) for i in range(2)]
+    checks = section(texts(runs).markdown, "Checks")
+    assert "| baseline | prefill | 50.0 | 75.0 | ×1.50 |" in checks
+    assert "| baseline | decode | 62.0 | 93.0 | ×1.50 |" in checks
+
+
+def test_numbers_are_those_of_the_summary() -> None:
+    images = ("a.png", "b.png")
+    runs = [
+        run(
+            variant=variant,
+            image=image,
+            repeat=repeat,
+            page=page(path=f"pages/{image}"),
+            timed=a_pass(prefill_ms=factor * (50.0 + repeat + position)),
+        )
+        for variant, factor in (("slow", 7.77), ("fast", 1.0))
+        for position, image in enumerate(images)
+        for repeat in range(3)
+    ]
+    made = tables(runs)
+    reader = Reader(render(made.data).html)
+    rows = made.summary.to_dict("records")
+    summary = {(str(r["variant"]), str(r["image"]), str(r["metric"])): r for r in rows}
+    times = reader.grid("Time per page")
+    at = {name: times.rows[0].index(name) for name in ("Page", "Variant", "Prefill", "Decode")}
+    assert len(times.rows) == 1 + 4
+    for row in times.rows[1:]:
+        for column, metric in (("Prefill", "prefill_ms"), ("Decode", "decode_ms")):
+            expected = summary[row[at["Variant"]], row[at["Page"]], metric]
+            shown = [float(part) for part in row[at[column]].replace(",", "").split(" ± ")]
+            assert shown == pytest.approx([expected["mean"], expected["std"]], rel=6e-3, abs=6e-3)
+    for row in reader.grid("MFU in %").rows[1:]:
+        image = "all" if row[0] == "all pages" else row[0]
+        expected = summary[row[1], image, "mfu_model"]
+        assert int(row[2]) == expected["n"]
+        mean, std = (float(part) for part in row[3].split(" ± "))
+        low, high = (float(part.replace("−", "-")) for part in row[4].split(" to "))
+        shown = [mean / 100, std / 100, low / 100, high / 100]
+        names = ["mean", "std", "ci95_low", "ci95_high"]
+        assert shown == pytest.approx([expected[name] for name in names], rel=0.02, abs=1e-4)
+
+
+def test_rest_of_prefill_is_what_its_parts_leave() -> None:
+    times = Reader(bound(prefill_ms=60.0).html).grid("Time per page")
+    assert times.rows[1][times.rows[0].index("Rest of prefill")] == "11.0 ± 0"
+
+
+def test_operators_are_means_per_run_with_shares_of_device_time() -> None:
+    found = [
+        (
+            "baseline",
+            operator_rows(("prefill", "aten::mm", 1.0, 6.0), ("prefill", "pause", 9.0, 0.0)),
+        ),
+        ("baseline", operator_rows(("prefill", "aten::mm", 3.0, 0.0), ("decode", "x", 1.0, 4.0))),
+        ("other", operator_rows(("prefill", "aten::add", 2.0, 1.0))),
+    ]
+    prefill, decode, other = aggregate_operators(found)
+    assert (prefill.stage, prefill.runs, prefill.device_ms) == ("prefill", 2, 3.0)
+    assert prefill.self_cpu_ms == 2.0
+    assert [(row.name, row.share) for row in prefill.rows] == [("aten::mm", 1.0), ("pause", None)]
+    assert (decode.rows[0].calls, decode.rows[0].device_ms) == (1.0, 2.0)
+    assert other.variant == "other"
+
+
+def test_operators_without_device_time_are_ranked_by_self_cpu_time() -> None:
+    table = operator_rows(("decode", "small", 1.0, None), ("decode", "large", 3.0, None))
+    (stage,) = aggregate_operators([("baseline", table)] * 200)
+    assert not stage.on_device
+    assert [(row.name, row.share) for row in stage.rows] == [("large", 0.75), ("small", 0.25)]
+    made = texts(repeats(), operators=[("baseline", table)])
+    assert "| large | 75 % |" in made.markdown
+    assert "| large | 75 % |" in made.operators
+    assert "There is no device time" in made.markdown
+
+
+def test_report_shows_ten_operators_and_the_long_table_forty() -> None:
+    table = operator_rows(*(("decode", f"op{number}", 50.0 - number, None) for number in range(50)))
+    made = texts(repeats(), operators=[("baseline", table)])
+    assert ("| op9 |" in made.markdown, "| op10 |" in made.markdown) == (True, False)
+    assert ("| op39 |" in made.operators, "| op40 |" in made.operators) == (True, False)
+    assert "| 40 others |" in made.markdown
+
+
+def test_page_is_self_contained() -> None:
+    text = texts(repeats()).html
+    assert text.lstrip().startswith("<!DOCTYPE html>")
+    assert '<html lang="en">' in text
+    tags = Reader(text).tags
+    assert not {"script", "link", "img", "iframe"} & set(tags)
+    assert "http" not in text
+    assert "url(" not in text
+    assert tags.count("table") == tags.count("caption")
+
+
+def test_settings_and_images_are_reproduced() -> None:
+    made = texts(repeats(), settings={"variants": {"a": {"prompt": ""}}, "ignore_eos": True})
+    for text in (made.markdown, made.html):
+        assert "variants.a.prompt" in text
+        assert "(not set)" in text
+        assert run().page.sha256 in text
+        assert "snakemake --cores 1 --resources gpu=1" in text
+    assert "| ignore_eos | true |" in made.markdown
+
+
+def test_page_that_was_not_measured_is_an_error() -> None:
+    runs = repeats(image="a.png") + repeats(image="b.png", variant="other")
+    with pytest.raises(ValueError, match="was not measured"):
+        tables(runs)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "scale", "text"),
+    [
+        (143.21, 2.34, 1, "143.2 ± 2.3"),
+        (143.21, None, 1, "143"),
+        (1234.5, 56.7, 1, "1,234 ± 57"),
+        (0.000061, 0.0000012, 100, "0.00610 ± 0.00012"),
+        (50.0, 0.0, 1, "50.0 ± 0"),
+        (123.4, 0.0001, 1, "123.4 ± <0.1"),
+        (0.0, 0.0, 1, "0 ± 0"),
+        (9.996, None, 1, "10.0"),
+        (1000.0, 2000.0, 1, "1,000 ± 2,000"),
+    ],
+)
+def test_mean_and_spread(mean: float, std: float | None, scale: float, text: str) -> None:
+    assert formats.spread(mean, std, scale) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(-4.71, 24.82, "−4.7 to 24.8"), (-0.001, 100.0, "0 to 100"), (5.0, 5.0, "5.00 to 5.00")],
+)
+def test_interval(low: float, high: float, text: str) -> None:
+    assert formats.interval(low, high) == text
+
+
+def test_numbers_with_units() -> None:
+    plain = [formats.milliseconds(571.2), formats.milliseconds(15_457), formats.percent(0.00006)]
+    plain += [formats.count(3_336_106_240), formats.size(25_276_502_016), formats.plural(1, "page")]
+    assert [text.replace("\u00a0", " ") for text in plain] == [
+        "571 ms",
+        "15.5 s",
+        "0.0060 %",
+        "3.34 B",
+        "25.3 GB",
+        "1 page",
+    ]
+    assert formats.listing(["a", "b", "c"]) == "a, b and c"

@@ -1,0 +1,117 @@
+"""Layers, types and errors of the settings."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mfuscope.errors import UserError
+from mfuscope.settings import ENVIRONMENT, Settings, load_schema, resolve_settings
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
+
+
+def resolve(
+    file: dict[str, Any] | None = None,
+    command_line: dict[str, Any] | None = None,
+    environment: dict[str, str] | None = None,
+) -> Settings:
+    return resolve_settings(file or {}, command_line or {}, environment or {}, SCHEMA)
+
+
+def test_the_bundled_file_says_the_defaults() -> None:
+    """config.yaml lists every setting, with its default."""
+    bundled = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    assert resolve(bundled) == resolve()
+    assert set(bundled) == set(SCHEMA["properties"])
+
+
+def test_precedence() -> None:
+    file, environment = {"max_new_tokens": 1}, {"DSOCR_MAX_NEW_TOKENS": "2"}
+    assert resolve().inference.max_new_tokens == 64
+    assert resolve(file).inference.max_new_tokens == 1
+    assert resolve(file, environment=environment).inference.max_new_tokens == 2
+    both = resolve(file, {"max_new_tokens": 3}, environment)
+    assert both.inference.max_new_tokens == 3
+
+
+def test_every_variable_of_the_environment() -> None:
+    settings = resolve(
+        environment={
+            "DSOCR_MODEL": "deepseek-ocr-2",
+            "DSOCR_IMAGE": "pages",
+            "DSOCR_DEVICE": "cpu",
+            "DSOCR_USE_FLASH_ATTN": "1",
+            "DSOCR_MAX_NEW_TOKENS": "7",
+            "MFU_PEAK_TFLOPS": "312.5",
+        }
+    )
+    assert len(ENVIRONMENT) == 6
+    assert settings.inference.model == "deepseek-ocr-2"
+    assert settings.images == Path("pages")
+    assert settings.device == "cpu"
+    assert settings.inference.attention == "flash"
+    assert settings.inference.max_new_tokens == 7
+    assert settings.peak_tflops == 312.5
+    off = resolve({"attention": "eager"}, environment={"DSOCR_USE_FLASH_ATTN": "0"})
+    assert off.inference.attention == "sdpa"
+    assert resolve(environment={"DSOCR_MODEL": ""}) == resolve()
+
+
+def test_strings_of_the_command_line_get_their_type() -> None:
+    settings = resolve(
+        command_line={
+            "ignore_eos": "false",
+            "peak_tflops": "100",
+            "repeats": "5",
+            "prompt": "123",
+            "profiler": {"record_shapes": True},
+        }
+    )
+    assert settings.inference.ignore_eos is False
+    assert settings.peak_tflops == 100
+    assert settings.repeats == 5
+    assert settings.inference.prompt == "123"
+    assert settings.profiler.record_shapes is True
+    assert settings.profiler.with_stack is False
+
+
+def test_variants() -> None:
+    assert list(resolve().variants) == ["baseline"]
+    assert list(resolve({"variants": None}).variants) == ["baseline"]
+    two = resolve({"variants": {"baseline": None, "long": {"max_new_tokens": 128}}})
+    assert {name: v.max_new_tokens for name, v in two.variants.items()} == {
+        "baseline": 64,
+        "long": 128,
+    }
+    names = resolve({"variants": {"half": {"dtype": "float16"}}})
+    assert names.variants["half"].dtype == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ({"file": {"modle": "x"}}, "'modle' does not exist.*write 'model'"),
+        ({"file": {"profiler": {"shapes": True}}}, "'profiler.shapes' does not exist"),
+        ({"file": {"variants": {"a": {"repeat": 2}}}}, "'variants.a.repeat' does not exist"),
+        ({"file": {"repeats": 0}}, "'repeats' is 0.*at least 1"),
+        ({"file": {"repeats": True}}, "'repeats' is true"),
+        ({"file": {"warmup": -1}}, "'warmup' is -1"),
+        ({"file": {"peak_tflops": 0}}, "'peak_tflops' is 0.*above 0"),
+        ({"file": {"attention": "fast"}}, "'attention' is \"fast\".*sdpa, eager, flash"),
+        ({"file": {"device": "tpu"}}, "'device' is \"tpu\".*cuda:N"),
+        ({"command_line": {"ignore_eos": "maybe"}}, "'ignore_eos' is \"maybe\" .--config"),
+        ({"command_line": {"repeats": "many"}}, "'repeats' is \"many\""),
+        ({"environment": {"MFU_PEAK_TFLOPS": "fast"}}, "'peak_tflops'.*from the environment"),
+        ({"environment": {"DSOCR_USE_FLASH_ATTN": "yes"}}, "DSOCR_USE_FLASH_ATTN is 'yes'"),
+        ({"file": {"variants": {"a/b": {}}}}, "'a/b' cannot name a folder"),
+        ({"file": {"variants": {"baseline": {"dtype": "fp32"}}}}, "'baseline' overrides"),
+    ],
+)
+def test_mistakes_are_named(layers: dict[str, dict[str, Any]], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        resolve(**layers)
+    assert "\n" not in str(caught.value)
+    assert "Remedy: " in str(caught.value)

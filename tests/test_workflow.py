@@ -1,0 +1,352 @@
+"""The workflow itself, on real runs of the nano model in a copy of this repository.
+
+The tests of `TestIncremental` follow one another, as a user's calls do: each starts from what the
+one before left behind.
+"""
+
+import csv
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image, ImageOps
+from validate import validate_results
+
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "data" / "samples"
+PARTS = ("Snakefile", "config", "profiles", "src", "workflow")
+GPU_RULES = {"probe_device", "calibrate", "profile"}
+
+
+@dataclass
+class Checkout:
+    """A copy of the repository with pages of its own."""
+
+    root: Path
+
+    @property
+    def pages(self) -> Path:
+        return self.root / "my pages"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    def configure(self, **settings: Any) -> None:
+        """Write config.yaml anew, with these settings alone."""
+        text = yaml.safe_dump(settings, sort_keys=False)
+        (self.root / "config" / "config.yaml").write_text(text)
+
+    def add_page(self, name: str) -> None:
+        """A page of the samples, made small enough to be read in no time."""
+        with Image.open(SAMPLES / name) as page:
+            ImageOps.contain(page.convert("RGB"), (300, 300)).save(self.pages / name)
+
+    def call(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run snakemake as a user would."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("DSOCR_", "MFU_"))}
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=self.root,
+            env=clean | {"PYTHONPATH": str(self.root / "src")} | environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def run(self, *arguments: str, **environment: str) -> str:
+        """A call that must succeed; returns what it printed."""
+        done = self.call(*arguments, **environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Jobs by rule that a call would run."""
+        text = self.run("-n", *arguments)
+        _, _, table = text.partition("Job stats:")
+        found = re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)
+        return {rule: int(count) for rule, count in found if rule not in ("total", "all")}
+
+    def digests(self, pattern: str = "*/runs/*/*.json") -> dict[str, str]:
+        """Content digests of results, by path within results/."""
+        return {
+            path.relative_to(self.results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(self.results.glob(pattern))
+        }
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        """Rows of a CSV in results/."""
+        with (self.results / name).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+
+def make_checkout(root: Path) -> Checkout:
+    root.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(
+                source, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            )
+        else:
+            shutil.copy(source, root / part)
+    checkout = Checkout(root)
+    checkout.pages.mkdir()
+    return checkout
+
+
+SETTINGS: dict[str, Any] = {
+    "images": "my pages",
+    "device": "cpu",
+    "max_new_tokens": 3,
+    "warmup": 0,
+    "profiler": {"record_shapes": False, "with_stack": False},
+}
+FIRST, SECOND, THIRD = "image_eu_map.png", "text_ar_vocalised.png", "image_photo_no_text.jpg"
+
+
+@pytest.fixture(scope="class")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    made = make_checkout(tmp_path_factory.mktemp("a path") / "with späces")
+    made.configure(**SETTINGS)
+    made.add_page(FIRST)
+    made.add_page(SECOND)
+    return made
+
+
+@pytest.mark.usefixtures("checkout")
+class TestIncremental:
+    """One folder of results through its life."""
+
+    def test_first_call(self, checkout: Checkout) -> None:
+        assert checkout.planned() == {
+            "calibrate": 1,
+            "inspect_images": 1,
+            "probe_device": 1,
+            "profile": 6,
+            "read_operators": 6,
+            "render_report": 1,
+            "resolve_hardware": 1,
+            "summarise": 1,
+            "tabulate_metrics": 1,
+        }
+        said = checkout.run()
+        assert "6 runs to measure" in said
+        assert "[6/6]" in said
+        assert said.rstrip().splitlines()[-1].startswith("mfuscope: report: results/report.html")
+        assert "\x1b" not in said
+        # 6 runs and operator tables, 1 calibration, 2 of the device, inputs, metrics, summary
+        assert validate_results(checkout.results) == 6 + 6 + 1 + 2 + 3
+        rows = checkout.table("metrics.csv")
+        assert len(rows) == 6
+        for row in rows:
+            assert 0 < float(row["mfu_prefill"]) < 1.5
+            assert 0 < float(row["mfu_decode"]) < 1.5
+            assert row["weights"] == "dummy"
+            assert row["resolution"] == "512"
+        assert all(path.stat().st_size for path in checkout.results.glob("*.md"))
+
+    def test_the_reports_name_every_page_and_the_dummies(self, checkout: Checkout) -> None:
+        inputs = checkout.table("inputs.csv")
+        assert [row["image"] for row in inputs] == [FIRST, SECOND]
+        for name in ("report.md", "report.html"):
+            text = (checkout.results / name).read_text()
+            assert all(row["image"] in text for row in inputs)
+            assert "dummy" in text.lower()
+        assert "dummy" in (checkout.results / "stakeholder.md").read_text().lower()
+
+    def test_traces_are_chrome_traces_with_the_stages(self, checkout: Checkout) -> None:
+        traces = sorted(checkout.results.glob("baseline/traces/*/*.json.gz"))
+        assert len(traces) == 6
+        with gzip.open(traces[0]) as file:
+            names = {event.get("name") for event in json.load(file)["traceEvents"]}
+        assert {"prefill", "vision", "decode", "decode_step[0]", "decode_step[1]"} <= names
+
+    def test_a_second_call_does_nothing(self, checkout: Checkout) -> None:
+        before = checkout.digests("**/*.*")
+        assert "Nothing to do" in checkout.run("--cores", "1", "--resources", "gpu=1")
+        assert checkout.digests("**/*.*") == before
+
+    def test_touching_every_file_measures_nothing(self, checkout: Checkout) -> None:
+        for path in sorted(checkout.root.rglob("*"), reverse=True):
+            if path.is_file() and ".snakemake" not in path.parts:
+                path.touch()
+        assert checkout.planned() == {}
+
+    def test_reordered_settings_are_the_same(self, checkout: Checkout) -> None:
+        shuffled = {key: SETTINGS[key] for key in reversed(SETTINGS)}
+        shuffled["profiler"] = {"with_stack": False, "record_shapes": False}
+        checkout.configure(**shuffled)
+        assert checkout.planned() == {}
+
+    def test_editing_one_page_measures_its_repeats(self, checkout: Checkout) -> None:
+        before = checkout.digests()
+        with Image.open(checkout.pages / FIRST) as page:
+            page.transpose(Image.Transpose.ROTATE_180).save(checkout.pages / FIRST)
+        plan = checkout.planned()
+        assert plan["profile"] == plan["read_operators"] == 3
+        assert "calibrate" not in plan
+        assert "probe_device" not in plan
+        checkout.run()
+        after = checkout.digests()
+        changed = {path for path in after if after[path] != before[path]}
+        assert changed == {f"baseline/runs/{FIRST}/{repeat}.json" for repeat in range(3)}
+        assert checkout.planned() == {}
+
+    def test_adding_a_page_measures_it_alone(self, checkout: Checkout) -> None:
+        before = checkout.digests()
+        checkout.add_page(THIRD)
+        assert checkout.planned()["profile"] == 3
+        checkout.run()
+        after = checkout.digests()
+        assert {path: after[path] for path in before} == before
+        assert set(after) - set(before) == {f"baseline/runs/{THIRD}/{r}.json" for r in range(3)}
+        assert len(checkout.table("metrics.csv")) == 9
+        assert THIRD in (checkout.results / "report.md").read_text()
+
+    def test_removing_a_page_only_aggregates(self, checkout: Checkout) -> None:
+        before = checkout.digests()
+        (checkout.pages / SECOND).unlink()
+        assert not GPU_RULES & set(checkout.planned())
+        checkout.run()
+        assert checkout.digests() == before
+        assert {row["image"] for row in checkout.table("metrics.csv")} == {FIRST, THIRD}
+        assert SECOND not in (checkout.results / "report.md").read_text()
+
+    def test_one_more_repeat_is_one_more_run_per_page(self, checkout: Checkout) -> None:
+        before = checkout.digests()
+        checkout.configure(**SETTINGS, repeats=4)
+        assert checkout.planned()["profile"] == 2
+        checkout.run()
+        after = checkout.digests()
+        assert {path: after[path] for path in before} == before
+        assert set(after) - set(before) == {
+            f"baseline/runs/{page}/3.json" for page in (FIRST, THIRD)
+        }
+        assert len(checkout.table("metrics.csv")) == 8
+
+    def test_another_peak_measures_nothing(self, checkout: Checkout) -> None:
+        before = checkout.digests()
+        old = float(checkout.table("metrics.csv")[0]["mfu_prefill"])
+        checkout.configure(**SETTINGS, repeats=4, peak_tflops=1000)
+        assert not GPU_RULES & set(checkout.planned())
+        checkout.run()
+        assert checkout.digests() == before
+        row = checkout.table("metrics.csv")[0]
+        assert (row["peak_tflops"], row["peak_source"]) == ("1000.0", "override")
+        assert float(row["mfu_prefill"]) < old
+
+    def test_another_template_renders_only(self, checkout: Checkout) -> None:
+        template = checkout.root / "src" / "mfuscope" / "report" / "templates" / "report.md.j2"
+        template.write_text(template.read_text() + "\nA line of our own.\n")
+        assert checkout.planned() == {"render_report": 1}
+        checkout.run()
+        assert "A line of our own." in (checkout.results / "report.md").read_text()
+
+    def test_another_length_measures_everything(self, checkout: Checkout) -> None:
+        settings = SETTINGS | {"max_new_tokens": 4, "repeats": 4, "peak_tflops": 1000}
+        checkout.configure(**settings)
+        plan = checkout.planned()
+        assert plan["profile"] == 8
+        assert "calibrate" not in plan
+        assert "probe_device" not in plan
+
+    def test_the_command_line_wins_over_the_environment(self, checkout: Checkout) -> None:
+        checkout.configure(**SETTINGS, repeats=4, peak_tflops=1000)
+        assert checkout.planned() == {}
+        text = checkout.run("-n", DSOCR_MAX_NEW_TOKENS="4")
+        assert "Params have changed" in text
+        text = checkout.run("-n", "--config", "max_new_tokens=3", DSOCR_MAX_NEW_TOKENS="4")
+        assert "Nothing to be done" in text
+
+
+def test_two_variants_are_measured_side_by_side(tmp_path: Path) -> None:
+    checkout = make_checkout(tmp_path / "checkout")
+    checkout.add_page(FIRST)
+    variants = {"sdpa": {"attention": "sdpa"}, "eager": {"attention": "eager"}}
+    checkout.configure(**SETTINGS, repeats=1, variants=variants)
+    checkout.run()
+    # 2 runs, operator tables and calibrations, 2 of the device, inputs, metrics, summary
+    assert validate_results(checkout.results) == 2 + 2 + 2 + 2 + 3
+    rows = checkout.table("metrics.csv")
+    assert [(row["variant"], row["attention"]) for row in rows] == [
+        ("sdpa", "sdpa"),
+        ("eager", "eager"),
+    ]
+    assert {row["variant"] for row in checkout.table("summary.csv")} == set(variants)
+    for name in ("report.md", "report.html", "operators.md"):
+        text = (checkout.results / name).read_text()
+        assert "sdpa" in text
+        assert "eager" in text
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Checkout]:
+    """A checkout in which nothing may be measured."""
+    checkout = make_checkout(tmp_path / "checkout")
+    checkout.add_page(FIRST)
+    checkout.configure(**SETTINGS)
+    yield checkout
+    assert not checkout.digests("**/*.*"), "something ran before the mistake was found"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"images": "nowhere"}, "'nowhere' does not exist"),
+        ({"images": "config"}, "the folder 'config' holds no image"),
+        ({"model": "deepseek-ocr-nan0"}, "did you mean 'deepseek-ocr-nano'"),
+        ({"model": "/no/checkpoint"}, "'/no/checkpoint' does not exist"),
+        ({"model": "config/models/deepseek-ocr/../deepseek-ocr"}, "holds no *.safetensors"),
+        ({"device": "cuda:63"}, "'cuda:63' is not there"),
+        ({"repeats": 0}, "'repeats' is 0"),
+        ({"reapeats": 3}, "write 'repeats'"),
+        ({"attention": "flash"}, "flash-attn, which is not installed"),
+    ],
+)
+def test_mistakes_end_the_run_at_once(
+    bare: Checkout, settings: dict[str, Any], message: str
+) -> None:
+    bare.configure(**SETTINGS | settings)
+    _assert_refused(bare, message)
+
+
+def _assert_refused(checkout: Checkout, message: str) -> None:
+    done = checkout.call()
+    assert done.returncode != 0
+    lines = done.stderr.splitlines()
+    (line,) = [ln for ln in lines if not ln.startswith("Using workflow") and "to measure" not in ln]
+    assert line.startswith("mfuscope: ")
+    assert message in line
+    assert "Remedy: " in line
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("bad.png", b"text", "cannot read 'my pages/bad.png'"),
+        ("empty.jpg", b"", "cannot read 'my pages/empty.jpg'"),
+        ("cut.png", None, "cannot read 'my pages/cut.png'"),
+        ("{x}.png", None, "holds '{x}'"),
+    ],
+)
+def test_unreadable_pages_end_the_run_at_once(
+    bare: Checkout, name: str, content: bytes | None, message: str
+) -> None:
+    if content is None:
+        whole = (SAMPLES / SECOND).read_bytes()
+        content = whole[: len(whole) // 2] if name == "cut.png" else whole
+    (bare.pages / name).write_bytes(content)
+    _assert_refused(bare, message)
