@@ -254,7 +254,7 @@ def test_markdown_shows_text_as_it_is(text: str, escaped: str) -> None:
 def test_dummy_weights_are_stated_and_checkpoints_are_not_called_dummies() -> None:
     made = texts(repeats())
     for text in (made.markdown, made.html, made.stakeholder):
-        assert "weights are dummies" in text
+        assert "Dummy weights: random numbers" in text
     made = texts(repeats(model=model(weights="checkpoint")))
     for text in (made.markdown, made.html, made.stakeholder, made.operators):
         assert "dumm" not in text
@@ -262,7 +262,7 @@ def test_dummy_weights_are_stated_and_checkpoints_are_not_called_dummies() -> No
 
 def test_variants_with_dummies_are_named_where_others_have_weights() -> None:
     runs = repeats(variant="real", model=model(weights="checkpoint")) + repeats(variant="fake")
-    assert "The weights of variant fake are dummies" in texts(runs).markdown
+    assert "Dummy weights of variant fake" in texts(runs).markdown
 
 
 def on_cpu(**changes: Any) -> list[records.Run]:

@@ -84,6 +84,7 @@ class Checkout:
         return {
             path.relative_to(self.results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(self.results.glob(pattern))
+            if path.is_file()
         }
 
     def table(self, name: str) -> list[dict[str, str]]:

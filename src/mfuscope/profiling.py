@@ -6,6 +6,7 @@ or more. Both run the same call; whether they made the same tokens is recorded.
 
 import gzip
 import hashlib
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -157,6 +158,10 @@ class Session:
         measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         timed = self._pass(page, settings)
         with _profiler(settings.profiler, self.device) as recording:
+            # The trace says what it is of, wherever it is opened.
+            label = {"model": self.description.name, "weights": self.description.weights}
+            label |= {"variant": variant, "image": image, "repeat": str(repeat)}
+            recording.add_metadata_json("mfuscope", json.dumps(label))
             traced = self._pass(page, settings)
         _save_trace(recording, trace)
         return records.Run(

@@ -69,14 +69,15 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     for variant, of_variant in metrics.groupby("variant", sort=False):
         pages = of_variant.groupby("image", sort=False)
         means = pages[list(SUMMARISED)].mean()
+        weights = of_variant["weights"].iloc[0]
         for image, of_page in pages:
             rows += [
-                {"variant": variant, "image": image, "metric": metric}
+                {"variant": variant, "image": image, "metric": metric, "weights": weights}
                 | describe(of_page[metric].to_numpy(dtype=float))
                 for metric in SUMMARISED
             ]
         rows += [
-            {"variant": variant, "image": ALL, "metric": metric}
+            {"variant": variant, "image": ALL, "metric": metric, "weights": weights}
             | describe(means[metric].to_numpy(dtype=float))
             for metric in SUMMARISED
         ]

@@ -18,6 +18,7 @@ rule profile:
 
 rule read_operators:
     input:
+        run="results/{variant}/runs/{image}/{repeat}.json",
         trace="results/{variant}/traces/{image}/{repeat}.json.gz",
     output:
         table="results/{variant}/operators/{image}/{repeat}.csv",

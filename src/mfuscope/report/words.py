@@ -139,7 +139,7 @@ def dummy_statement(data: ReportData) -> str:
         return ""
     which = "" if len(dummies) == len(data.variants) else f" of {_variants(dummies)}"
     return (
-        f"The weights{which} are dummies: random numbers in the model's own shapes. Times and "
+        f"Dummy weights{which}: random numbers in the model's own shapes. Times and "
         "FLOPs are meaningful, as they follow from the shapes; the text that the model writes "
         "is not."
     )
@@ -208,7 +208,11 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
             "Weights",
             per_variant(
                 data,
-                lambda v: "dummies (random)" if v.model.weights == "dummy" else v.model.weights,
+                lambda v: (
+                    "dummy (seeded random numbers)"
+                    if v.model.weights == "dummy"
+                    else v.model.weights
+                ),
             ),
         ),
         ("Precision", _precision(data)),
