@@ -1,0 +1,41 @@
+"""A trace of a real GPU (torch 2.11, H100), against key_averages() of the same recording."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mfuscope.operators import operator_table
+from mfuscope.traces import read_trace, stage_times
+
+DATA = Path(__file__).parent / "data"
+
+
+def test_a_gpu_trace_is_read_as_key_averages_does() -> None:
+    trace = read_trace(DATA / "h100-trace.json.gz")
+    table = operator_table(trace)
+    columns = ["calls", "self_cpu_ms", "total_cpu_ms", "device_ms"]
+    ours = table.groupby("operator")[columns].sum()
+    rows = json.loads((DATA / "h100-trace.key_averages.json").read_text())
+    # name, calls, self CPU us, total CPU us, self device us, ..., is an annotation, device type
+    theirs = {row[0]: row for row in rows if row[-1] == "DeviceType.CPU" and not row[7]}
+    # The profiler's own pauses launch nothing of the model's.
+    for name in table.loc[table["kind"] == "overhead", "operator"]:
+        del theirs[name]
+    assert len(theirs) > 50
+    for name, row in theirs.items():
+        calls, tolerance = row[1], 0.001 * row[1] + 1e-9
+        assert ours.loc[name, "calls"] == calls, name
+        assert ours.loc[name, "total_cpu_ms"] * 1e3 == pytest.approx(row[3], abs=tolerance), name
+        assert ours.loc[name, "device_ms"] * 1e3 == pytest.approx(row[4], abs=tolerance), name
+    kernels = (trace.device.end - trace.device.start).sum() / 1e6
+    assert table["device_ms"].sum() == pytest.approx(kernels)
+
+
+def test_the_device_is_busy_for_a_part_of_each_stage() -> None:
+    for stage, times in stage_times(read_trace(DATA / "h100-trace.json.gz")).items():
+        if stage == "outside":
+            continue
+        assert times.kernels > 0
+        assert times.device_busy_ms is not None
+        assert times.device_busy_ms > 0
