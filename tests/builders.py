@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from mfuscope import records
+from mfuscope.flops import architecture, directional
+from mfuscope.flops.dims import Language
 
 Json = dict[str, Any]
 
@@ -160,36 +162,100 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
     return replace(made, **changes)
 
 
+def language(**changes: Any) -> Language:
+    """DeepSeek-OCR's decoder."""
+    made = Language(
+        hidden=1280,
+        layers=12,
+        heads=10,
+        kv_heads=10,
+        head_dim=128,
+        dense_layers=1,
+        dense_mlp=6848,
+        experts=64,
+        active_experts=6,
+        expert_mlp=896,
+        shared_mlp=1792,
+        vocabulary=129280,
+        window=None,
+        sliding_layers=0,
+    )
+    return replace(made, **changes)
+
+
+def decode_step(context: int) -> records.DecodeStep:
+    """A step of DeepSeek-OCR in bf16."""
+    exact = architecture.decode_flops(language(), context, 278)
+    rough = directional.decode_flops(language().widths)
+    flops: records.FlopTable = {
+        name: {"counted": value, "architecture": value} for name, value in exact.items()
+    }
+    for name, value in rough.items():
+        flops[name]["directional"] = value
+    totals = {"counted": sum(exact.values()), "architecture": sum(exact.values())}
+    return records.DecodeStep(
+        context_tokens=context,
+        flops=flops,
+        total=totals | {"directional": sum(rough.values())},
+        weight_bytes=1_148_257_280,
+        kv_bytes=architecture.kv_bytes(language(), context, 278, 2),
+    )
+
+
 def calibration(**changes: Any) -> records.Calibration:
-    """FLOPs of DeepSeek-OCR at 1024: the published totals, split among the parts by guess."""
+    """FLOPs of DeepSeek-OCR at 1024: the true total, split among the parts by guess."""
     prefill = {
-        "vision": 1_124_564_214_784,
+        "clip": 1_138_624_856_064,
         "projector": 1_342_177_280,
-        "language_model": 246_000_000_000,
+        "attention": 231_939_358_720,
         "lm_head": 330_956_800,
     }
+    flops: records.FlopTable = {
+        name: {"counted": value, "architecture": value} for name, value in prefill.items()
+    }
+    flops["clip"]["directional"] = 6e11
+    total = sum(prefill.values())
     made = records.Calibration(
         variant="baseline",
         resolution="1024",
         model=model(),
         prompt_tokens=278,
         image_tokens=273,
-        prefill_flops={name: {"counted": flops} for name, flops in prefill.items()},
-        prefill_total={"counted": sum(prefill.values())},
-        decode_steps=[
-            records.StepFlops(
-                context_tokens=context,
-                components={"language_model": total - 330_956_800, "lm_head": 330_956_800},
-                total=total,
-            )
-            for context, total in ((279, 1_165_332_480), (280, 1_165_393_920))
-        ],
+        prefill_flops=flops,
+        prefill_total={"counted": total, "architecture": total, "directional": 6e11},
+        prefill_weight_bytes=6_342_375_936,
+        prefill_kv_bytes=17_080_320,
+        profiler_matmul_flops=1_000_000_000_000,
+        decode_steps=[decode_step(279), decode_step(280)],
+        language=language(),
         uncounted_operators=[],
         versions=versions(),
-        absent={
-            "architecture": "no closed form in this version",
-            "directional": "not computed in this version",
-        },
+    )
+    return replace(made, **changes)
+
+
+def generic_calibration(**changes: Any) -> records.Calibration:
+    """Of a model that is known by its parts only, with experts."""
+    steps = [
+        records.DecodeStep(
+            context_tokens=context,
+            flops={"language_model": {"counted": flops}},
+            total={"counted": flops},
+            weight_bytes=None,
+            kv_bytes=None,
+        )
+        for context, flops in ((279, 1000), (280, 1010))
+    ]
+    reason = "not known for this architecture"
+    names = ("architecture", "directional", "language", "prefill_weight_bytes", "prefill_kv_bytes")
+    made = calibration(
+        prefill_flops={"vision": {"counted": 10**12}},
+        prefill_total={"counted": 10**12},
+        prefill_weight_bytes=None,
+        prefill_kv_bytes=None,
+        decode_steps=steps,
+        language=None,
+        absent=dict.fromkeys(names, reason),
     )
     return replace(made, **changes)
 

@@ -64,7 +64,11 @@ def test_parts_get_their_own() -> None:
 
     model = Model()
     counter = FlopCounter()
-    with torch.inference_mode(), counter.attribute({"a": model.inner, "b": model.outer}), counter:
+    with (
+        torch.inference_mode(),
+        counter.attribute([("a", model.inner), ("b", model.outer)]),
+        counter,
+    ):
         model(torch.ones(1, 2))
     assert counter.counts == {"a": 2 * 2 * 3, "b": 2 * 3 * 5, "other": 2 * 5}
     assert not model.inner._forward_hooks

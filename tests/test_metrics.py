@@ -2,17 +2,28 @@
 
 import numpy as np
 import pytest
-from builders import a_pass, calibration, cpu, hardware, model, run
+from builders import (
+    a_pass,
+    calibration,
+    ceiling,
+    cpu,
+    generic_calibration,
+    hardware,
+    language,
+    model,
+    run,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfuscope.metrics import flops_per_step, mean_context, metrics_table, run_metrics
+from mfuscope.flops import architecture
+from mfuscope.metrics import decode_flops, mean_context, metrics_table, run_metrics, step_contexts
 from mfuscope.statistics import SUMMARISED, describe, summarise
 
 
 def test_the_formulas() -> None:
     made = run(4)  # 50 ms prefill; three steps of 20 ms and 2 ms for the first token's choice
-    row = run_metrics(made, calibration(), hardware())
+    row = run_metrics(made, calibration(), hardware(), ceiling())
     peak = hardware().peaks["bf16"].tflops * 1e12
     prefill = sum(part["counted"] for part in calibration().prefill_flops.values())
     assert row["prefill_gflops"] == pytest.approx(prefill / 1e9)
@@ -26,17 +37,74 @@ def test_the_formulas() -> None:
     assert row["step_p50_ms"] == row["step_p95_ms"] == 20.0
 
 
+def test_bytes_intensity_and_ceilings() -> None:
+    row = run_metrics(run(4), calibration(), hardware(), ceiling())
+    step_bytes = 1_148_257_280 + 2 * 12 * 280 * 1280 * 2  # active weights, keys and values
+    bandwidth = hardware().bandwidth_gbs * 1e9
+    assert row["mbu_decode"] == pytest.approx(step_bytes * 3 / 0.062 / bandwidth)
+    assert row["decode_flop_per_byte"] == pytest.approx(1_165_393_920 / step_bytes)
+    prefill_bytes = 6_342_375_936 + 17_080_320
+    assert row["prefill_flop_per_byte"] == pytest.approx(1_372_237_348_864 / prefill_bytes)
+    measured, peak = ceiling().gemm_tflops["bf16"], hardware().peaks["bf16"].tflops
+    for stage in ("prefill", "decode", "model"):
+        mfu, of_ceiling = row[f"mfu_{stage}"], row[f"mfu_{stage}_of_ceiling"]
+        assert isinstance(mfu, float)
+        assert of_ceiling == pytest.approx(mfu * peak / measured)
+
+
+def test_directional_counterparts_and_their_error() -> None:
+    row = run_metrics(run(4), calibration(), hardware(), ceiling())
+    assert row["prefill_gflops_directional"] == 600
+    assert row["prefill_directional_error"] == pytest.approx(600 / 1372.237348864 - 1)
+    per_token = 12 * (4 * 1280 * 6848 + 2 * 1280**2 + 2 * 1280 * 2560 + 2 * 1280 * 512)
+    assert row["decode_gflops_per_token_directional"] == pytest.approx(per_token / 1e9)
+    assert row["decode_directional_error"] == pytest.approx(per_token / 1_165_393_920 - 1)
+    assert row["mfu_prefill_directional"] == pytest.approx(
+        600 / 1372.237348864 * float(str(row["mfu_prefill"]))
+    )
+
+
+def test_what_is_not_known_is_absent() -> None:
+    row = run_metrics(run(4), generic_calibration(), hardware(), ceiling())
+    absent = {name for name, value in row.items() if value is None}
+    assert absent == {
+        "mbu_decode",
+        "prefill_flop_per_byte",
+        "decode_flop_per_byte",
+        "prefill_gflops_directional",
+        "decode_gflops_per_token_directional",
+        "mfu_prefill_directional",
+        "mfu_decode_directional",
+        "mfu_model_directional",
+        "prefill_directional_error",
+        "decode_directional_error",
+    }
+    # The line through the two counted steps, at the mean context 280.
+    assert row["decode_gflops_per_token"] == pytest.approx(1010 / 1e9)
+
+
 @given(prompt=st.integers(1, 5000), new_tokens=st.integers(2, 2000))
 def test_the_mean_context_is_that_of_the_steps(prompt: int, new_tokens: int) -> None:
     steps = [prompt + 1 + i for i in range(new_tokens - 1)]
+    assert list(step_contexts(prompt, new_tokens)) == steps
     assert mean_context(prompt, new_tokens) == pytest.approx(np.mean(steps))
-    line = calibration()
-    total = sum(flops_per_step(line, context) for context in steps)
-    assert len(steps) * flops_per_step(line, float(np.mean(steps))) == pytest.approx(total)
+    line = generic_calibration()
+    total = sum(decode_flops(line, "counted", context) for context in steps)
+    mean = decode_flops(line, "counted", float(np.mean(steps)))
+    assert len(steps) * mean == pytest.approx(total)
+
+
+def test_a_sliding_window_is_followed_step_by_step() -> None:
+    sliding = language(window=2, sliding_layers=12)
+    row = run_metrics(run(6), calibration(language=sliding), hardware(), ceiling())
+    # Contexts 279 to 283 with a window of two generated tokens: 279, 280, 280, 280, 280 keys.
+    seen = [architecture.decode_flops(language(), at, 278) for at in (279, 280, 280, 280, 280)]
+    expected = float(np.mean([sum(step.values()) for step in seen]))
+    assert row["decode_gflops_per_token"] == pytest.approx(expected / 1e9)
 
 
 def test_one_token_has_no_decode_rate() -> None:
-    row = run_metrics(run(1), calibration(), hardware())
+    row = run_metrics(run(1), calibration(), hardware(), ceiling())
     assert row["decode_tokens_per_s"] is row["mfu_decode"] is row["step_p50_ms"] is None
     assert row["mfu_model"] is not None
 
@@ -44,12 +112,12 @@ def test_one_token_has_no_decode_rate() -> None:
 def test_nonsense_is_refused_by_name() -> None:
     fast = run(timed=a_pass(prefill_ms=0.001))
     with pytest.raises(ValueError, match=r"run baseline/page\.png/0: mfu_prefill is .* outside"):
-        run_metrics(fast, calibration(), hardware())
+        run_metrics(fast, calibration(), hardware(), ceiling())
     with pytest.raises(ValueError, match="was measured on 'A processor'"):
-        run_metrics(run(device=cpu()), calibration(), hardware())
+        run_metrics(run(device=cpu()), calibration(), hardware(), ceiling())
     other = calibration(model=model(fingerprint="ffff"))
     with pytest.raises(ValueError, match="different models"):
-        run_metrics(run(), other, hardware())
+        run_metrics(run(), other, hardware(), ceiling())
 
 
 def test_describe_is_the_textbook() -> None:
@@ -87,7 +155,8 @@ def test_summary_has_pages_and_all() -> None:
         for image, base in (("a.png", 50.0), ("b.png", 70.0))
         for repeat in range(3)
     ]
-    table = metrics_table(runs, {("baseline", "1024"): calibration()}, hardware())
+    calibrations = {("baseline", "1024"): calibration()}
+    table = metrics_table(runs, calibrations, hardware(), ceiling())
     rows = summarise(table).to_dict("records")
     assert len(rows) == 3 * len(SUMMARISED)
     summary = {(row["variant"], row["image"], row["metric"]): row for row in rows}

@@ -105,22 +105,34 @@ def test_calibration_counts_what_a_page_of_the_resolution_costs(
     counted = calibrate(made, resolution, variant="baseline")
     assert counted.resolution == resolution
     assert counted.uncounted_operators == []
-    assert set(counted.prefill_flops) == {"vision", "projector", "language_model", "lm_head"}
     # The head sees one position: 2 x hidden x vocabulary.
     head = 2 * 64 * 129280
     assert counted.prefill_flops["lm_head"]["counted"] == head
     features = {"512": 64, "1024+640x1x2": 256 + 2 * 100}[resolution]
     assert counted.prefill_flops["projector"]["counted"] == 2 * features * 128 * 64
+    # The closed form, component by component, on the device too.
+    tables = [counted.prefill_flops, *(step.flops for step in counted.decode_steps)]
+    for by_model in (models for table in tables for models in table.values()):
+        assert by_model["counted"] == by_model["architecture"]
+    assert 0 < counted.prefill_total["directional"] < counted.prefill_total["counted"]
+    # torch.profiler knows no fused attention and no grouped products: less, but of that size.
+    ratio = counted.profiler_matmul_flops / counted.prefill_total["counted"]
+    assert 0.5 < ratio < 1
     first, second = counted.decode_steps
     assert first.context_tokens == counted.prompt_tokens + 1
     # One more token in the context: 4 x hidden FLOPs in each of the two layers.
-    assert second.total - first.total == 2 * 4 * 64
+    assert second.total["counted"] - first.total["counted"] == 2 * 4 * 64
     layer = 2 * 4 * 64 * 64
     dense, shared, routed = (2 * 3 * 64 * width for width in (96, 2 * 32, 2 * 32))
     router = 2 * 64 * 4
     attention = 4 * 64 * first.context_tokens
     expected = 2 * (layer + attention) + dense + shared + routed + router + head
-    assert first.total == expected
+    assert first.total["counted"] == expected
+    # Bytes in fp32: what a step multiplies with, norms, one embedding row; keys and values.
+    matrices = (expected - 2 * attention) // 2
+    norms, row = (2 * 2 + 1) * 64, 64
+    assert first.weight_bytes == 4 * (matrices + norms + row)
+    assert first.kv_bytes == 4 * 2 * 2 * 64 * first.context_tokens
 
 
 def test_another_architecture_is_measured(tmp_path: Path) -> None:
@@ -135,6 +147,15 @@ def test_another_architecture_is_measured(tmp_path: Path) -> None:
     counted = calibrate(made, run.page.resolution, variant="baseline")
     assert counted.prompt_tokens == run.prompt_tokens
     assert counted.uncounted_operators == []
+    assert counted.language is None
+    assert set(counted.absent) == {"architecture", "language"}
+    assert set(counted.prefill_flops) == {"vision", "projector", "language_model", "lm_head"}
+    assert counted.prefill_total["directional"] > 0
+    width, layers, kv_width = 32, 2, 2 * 8
+    step = counted.decode_steps[0]
+    assert step.kv_bytes == 4 * 2 * layers * kv_width * step.context_tokens
+    layer = 2 * width * width + 2 * width * kv_width + 3 * width * 64 + 2 * width
+    assert step.weight_bytes == 4 * (layers * layer + width + 800 * width + width)
 
 
 def test_a_model_that_changed_under_way_is_refused(published: Path) -> None:

@@ -304,7 +304,7 @@ def metrics() -> pd.DataFrame:
     absent = {"image_tokens": "the config names no image token"}
     runs.append(builders.run(1, variant="other", timed=bare, image_tokens=None, absent=absent))
     calibrations = {(run.variant, "1024"): builders.calibration() for run in runs}
-    return metrics_table(runs, calibrations, builders.hardware())
+    return metrics_table(runs, calibrations, builders.hardware(), builders.ceiling())
 
 
 def inputs(folder: Path) -> list[Json]:

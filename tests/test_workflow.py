@@ -328,7 +328,9 @@ def _assert_refused(checkout: Checkout, message: str) -> None:
     done = checkout.call()
     assert done.returncode != 0
     lines = done.stderr.splitlines()
-    (line,) = [ln for ln in lines if not ln.startswith("Using workflow") and "to measure" not in ln]
+    (line,) = [
+        ln for ln in lines if not ln.startswith("Using workflow") and " to measure, " not in ln
+    ]
     assert line.startswith("mfuscope: ")
     assert message in line
     assert "Remedy: " in line

@@ -2,41 +2,136 @@
 
 Formulas (docs/measurement.md): ``mfu_prefill = prefill FLOPs / (prefill s x peak)``;
 ``mfu_decode = decode tokens/s x FLOPs per token at the mean context / peak``;
-``mfu_model = (prefill + decode FLOPs) / ((prefill + decode s) x peak)``.
+``mfu_model = (prefill + decode FLOPs) / ((prefill + decode s) x peak)``;
+``mbu_decode = bytes per step x decode tokens/s / bandwidth``. The headline takes counted FLOPs for
+prefill, and for decode the closed form where the architecture is known.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from mfuscope.records import Calibration, Hardware, Run
+from mfuscope.flops import architecture
+from mfuscope.records import Calibration, Ceiling, Hardware, Run
 
 # Beyond this a utilisation is no measurement but a mistake in FLOPs, time or peak.
 MFU_LIMIT = 1.5
 
+_BYTES_PER_VALUE = {"bf16": 2, "fp16": 2, "fp32": 4}
 
-def flops_per_step(calibration: Calibration, context_tokens: float) -> float:
-    """FLOPs of a decode step that attends to `context_tokens` tokens.
 
-    The straight line through the two counted steps: only attention grows with the context, and it
-    grows by the same amount for every token.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a run had to do: FLOPs, and bytes to move at the least.
+
+    Attributes:
+        prefill_flops: FLOPs of the prefill.
+        step_flops: FLOPs of a decode step, mean over the run's steps.
+        prefill_bytes: weights read and keys and values written; None where not known.
+        step_bytes: active weights and KV cache that a decode step reads, mean over the steps.
     """
-    first, second = calibration.decode_steps[:2]
-    slope = (second.total - first.total) / (second.context_tokens - first.context_tokens)
-    return first.total + slope * (context_tokens - first.context_tokens)
+
+    prefill_flops: float
+    step_flops: float
+    prefill_bytes: float | None
+    step_bytes: float | None
+
+
+def headline_work(calibration: Calibration, run: Run) -> Work:
+    """The run's work by the headline's FLOP models."""
+    contexts = step_contexts(run.prompt_tokens, run.timed.new_tokens)
+    language = calibration.language
+    if language is not None:
+        flops = [
+            float(sum(architecture.decode_flops(language, at, run.prompt_tokens).values()))
+            for at in contexts
+        ]
+    else:
+        flops = [decode_flops(calibration, "counted", at) for at in contexts]
+    weights, kv = calibration.prefill_weight_bytes, calibration.prefill_kv_bytes
+    return Work(
+        prefill_flops=calibration.prefill_total["counted"],
+        step_flops=float(np.mean(flops)),
+        prefill_bytes=None if weights is None or kv is None else weights + kv,
+        step_bytes=_step_bytes(calibration, run, contexts),
+    )
+
+
+def directional_work(calibration: Calibration) -> Work | None:
+    """The work by the directional formulas, None where the model's widths are not known."""
+    prefill = calibration.prefill_total.get("directional")
+    step = calibration.decode_steps[0].total.get("directional")
+    if prefill is None or step is None:
+        return None
+    return Work(prefill, step, None, None)
+
+
+def decode_flops(calibration: Calibration, flop_model: str, context: float) -> float:
+    """FLOPs of a decode step at a context by one FLOP model: a straight line through two steps.
+
+    Args:
+        flop_model: ``counted``, ``architecture``, or ``directional``, which keeps to its S = 512.
+    """
+    points = [(s.context_tokens, s.total[flop_model]) for s in calibration.decode_steps]
+    return _line(points, context)
+
+
+def step_contexts(prompt_tokens: int, new_tokens: int) -> range:
+    """Tokens that each decode step attends to.
+
+    Step i (from 0) attends to the prompt, the first new token and those of the i steps before it:
+    ``prompt + 1 + i``; there is one step for each new token after the first. With a single new
+    token, the context that a step would have.
+    """
+    return range(prompt_tokens + 1, prompt_tokens + 1 + max(new_tokens - 1, 1))
 
 
 def mean_context(prompt_tokens: int, new_tokens: int) -> float:
-    """Mean number of tokens that the decode steps attend to.
-
-    Step i (from 0) attends to the prompt, the first new token and those of the i steps before it:
-    ``prompt + 1 + i``; there is one step for each new token after the first.
-    """
-    return prompt_tokens + 1 + max(new_tokens - 2, 0) / 2
+    """Mean number of tokens that a run's decode steps attend to."""
+    contexts = step_contexts(prompt_tokens, new_tokens)
+    return (contexts[0] + contexts[-1]) / 2
 
 
-def run_metrics(run: Run, calibration: Calibration, hardware: Hardware) -> dict[str, object]:
+def _line(points: Sequence[tuple[int, float]], at: float) -> float:
+    """The straight line through two counted steps: only attention grows, by as much per token."""
+    (x0, y0), (x1, y1) = points[:2]
+    return y0 + (y1 - y0) / (x1 - x0) * (at - x0)
+
+
+def _step_bytes(calibration: Calibration, run: Run, contexts: range) -> float | None:
+    first, second = calibration.decode_steps[:2]
+    if first.weight_bytes is None or first.kv_bytes is None or second.kv_bytes is None:
+        return None
+    language = calibration.language
+    if language is not None:
+        size = _BYTES_PER_VALUE[run.model.dtype]
+        kv = [
+            float(architecture.kv_bytes(language, at, run.prompt_tokens, size)) for at in contexts
+        ]
+    else:
+        points = [(s.context_tokens, s.kv_bytes) for s in (first, second) if s.kv_bytes]
+        kv = [_line(points, at) for at in contexts]
+    return first.weight_bytes + float(np.mean(kv))
+
+
+def utilisation(work: Work, run: Run, flops_per_s: float) -> dict[str, float | None]:
+    """MFU of prefill, decode and model against a speed in FLOP/s."""
+    prefill_s, decode_s = run.timed.prefill_ms / 1e3, run.timed.decode_ms / 1e3
+    steps = run.timed.new_tokens - 1
+    decode_flops = steps * work.step_flops
+    whole = work.prefill_flops + decode_flops
+    return {
+        "prefill": work.prefill_flops / (prefill_s * flops_per_s),
+        "decode": decode_flops / (decode_s * flops_per_s) if steps else None,
+        "model": whole / ((prefill_s + decode_s) * flops_per_s),
+    }
+
+
+def run_metrics(
+    run: Run, calibration: Calibration, hardware: Hardware, ceiling: Ceiling
+) -> dict[str, object]:
     """One row of metrics.csv.
 
     Raises:
@@ -45,37 +140,25 @@ def run_metrics(run: Run, calibration: Calibration, hardware: Hardware) -> dict[
             [0, 1.5].
     """
     name = f"run {run.variant}/{run.image}/{run.repeat}"
-    if run.device.name != hardware.device.name:
-        raise ValueError(
-            f"{name} was measured on {run.device.name!r}, the peaks are those of "
-            f"{hardware.device.name!r}: delete the results of one of them"
-        )
-    if run.model.fingerprint != calibration.model.fingerprint:
-        raise ValueError(f"{name} and its calibration are of different models")
-    if run.model.dtype not in hardware.peaks:
-        raise ValueError(
-            f"{name}: no peak is known for {run.model.dtype} on {hardware.device.name!r}"
-        )
-    peak = hardware.peaks[run.model.dtype]
-    timed = run.timed
-    steps = timed.new_tokens - 1
-    prefill_s, decode_s = timed.prefill_ms / 1e3, timed.decode_ms / 1e3
-    prefill_flops = calibration.prefill_total["counted"]
-    per_token = flops_per_step(calibration, mean_context(run.prompt_tokens, timed.new_tokens))
-    tokens_per_s = steps / decode_s if steps else None
-    peak_flops = peak.tflops * 1e12
-    mfu = {
-        "mfu_prefill": prefill_flops / (prefill_s * peak_flops),
-        "mfu_decode": tokens_per_s * per_token / peak_flops if tokens_per_s else None,
-        "mfu_model": (prefill_flops + steps * per_token) / ((prefill_s + decode_s) * peak_flops),
-    }
-    for key, value in mfu.items():
+    _check_same(run, calibration, hardware, name)
+    dtype, timed = run.model.dtype, run.timed
+    peak = hardware.peaks[dtype]
+    work, rough = headline_work(calibration, run), directional_work(calibration)
+    mfu = utilisation(work, run, peak.tflops * 1e12)
+    for stage, value in mfu.items():
         if value is not None and not 0 <= value <= MFU_LIMIT:
             raise ValueError(
-                f"{name}: {key} is {value:.3f}, outside of 0 to {MFU_LIMIT}: check the peak "
+                f"{name}: mfu_{stage} is {value:.3f}, outside of 0 to {MFU_LIMIT}: check the peak "
                 f"({peak.tflops} TFLOP/s, {peak.source}) and the calibration of "
                 f"{run.page.resolution}"
             )
+    measured = ceiling.gemm_tflops.get(dtype)
+    of_ceiling = utilisation(work, run, measured * 1e12) if measured else dict.fromkeys(mfu)
+    of_rough = utilisation(rough, run, peak.tflops * 1e12) if rough else dict.fromkeys(mfu)
+    steps = timed.new_tokens - 1
+    tokens_per_s = steps / (timed.decode_ms / 1e3) if steps else None
+    step_bytes = work.step_bytes
+    known = tokens_per_s is not None and step_bytes is not None
     percentile = {
         f"step_p{q}_ms": float(np.percentile(timed.step_ms, q)) if timed.step_ms else None
         for q in (50, 95)
@@ -97,12 +180,29 @@ def run_metrics(run: Run, calibration: Calibration, hardware: Hardware) -> dict[
         "decode_ms": timed.decode_ms,
         "decode_tokens_per_s": tokens_per_s,
         **percentile,
-        "prefill_gflops": prefill_flops / 1e9,
-        "decode_gflops_per_token": per_token / 1e9,
-        **mfu,
+        "prefill_gflops": work.prefill_flops / 1e9,
+        "decode_gflops_per_token": work.step_flops / 1e9,
+        **{f"mfu_{stage}": value for stage, value in mfu.items()},
+        "mbu_decode": step_bytes * tokens_per_s / (hardware.bandwidth_gbs * 1e9)
+        if known and step_bytes and tokens_per_s
+        else None,
+        **{f"mfu_{stage}_of_ceiling": value for stage, value in of_ceiling.items()},
+        "prefill_flop_per_byte": work.prefill_flops / work.prefill_bytes
+        if work.prefill_bytes
+        else None,
+        "decode_flop_per_byte": work.step_flops / step_bytes if step_bytes else None,
+        "prefill_gflops_directional": rough.prefill_flops / 1e9 if rough else None,
+        "decode_gflops_per_token_directional": rough.step_flops / 1e9 if rough else None,
+        **{f"mfu_{stage}_directional": value for stage, value in of_rough.items()},
+        "prefill_directional_error": rough.prefill_flops / work.prefill_flops - 1
+        if rough
+        else None,
+        "decode_directional_error": rough.step_flops / work.step_flops - 1 if rough else None,
         "peak_tflops": peak.tflops,
         "peak_source": peak.source,
-        "dtype": run.model.dtype,
+        "ceiling_tflops": measured,
+        "bandwidth_gbs": hardware.bandwidth_gbs,
+        "dtype": dtype,
         "attention": run.model.attention,
         "peak_memory_gb": None
         if timed.peak_memory_bytes is None
@@ -116,10 +216,25 @@ def run_metrics(run: Run, calibration: Calibration, hardware: Hardware) -> dict[
     }
 
 
+def _check_same(run: Run, calibration: Calibration, hardware: Hardware, name: str) -> None:
+    if run.device.name != hardware.device.name:
+        raise ValueError(
+            f"{name} was measured on {run.device.name!r}, the peaks are those of "
+            f"{hardware.device.name!r}: delete the results of one of them"
+        )
+    if run.model.fingerprint != calibration.model.fingerprint:
+        raise ValueError(f"{name} and its calibration are of different models")
+    if run.model.dtype not in hardware.peaks:
+        raise ValueError(
+            f"{name}: no peak is known for {run.model.dtype} on {hardware.device.name!r}"
+        )
+
+
 def metrics_table(
     runs: Iterable[Run],
     calibrations: Mapping[tuple[str, str], Calibration],
     hardware: Hardware,
+    ceiling: Ceiling,
 ) -> pd.DataFrame:
     """metrics.csv: one row per run, in the runs' order.
 
@@ -127,7 +242,10 @@ def metrics_table(
         calibrations: by (variant, resolution).
     """
     table = pd.DataFrame(
-        [run_metrics(run, calibrations[run.variant, run.page.resolution], hardware) for run in runs]
+        [
+            run_metrics(run, calibrations[run.variant, run.page.resolution], hardware, ceiling)
+            for run in runs
+        ]
     )
     # Whole numbers, also where one is absent.
     return table.astype({"image_tokens": "Int64"})

@@ -7,6 +7,8 @@ value that could not be had is None, and its name and the reason stand in the re
 from dataclasses import dataclass, field
 from typing import Any
 
+from mfuscope.flops.dims import Language
+
 # A change to what is measured, or how, must change this number: results of another protocol are
 # measured again, while edits that do not touch the measurement leave them alone.
 PROTOCOL = 1
@@ -171,13 +173,20 @@ class Hardware:
     bandwidth_detail: str
 
 
+# FLOPs by component and FLOP model (counted, architecture, directional). Whole numbers but for
+# the directional formulas, which halve.
+FlopTable = dict[str, dict[str, int | float]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepFlops:
-    """FLOPs of one decode step that attends to `context_tokens` tokens."""
+class DecodeStep:
+    """One decode step that attends to `context_tokens` tokens: its FLOPs and its least bytes."""
 
     context_tokens: int
-    components: dict[str, int]
-    total: int
+    flops: FlopTable
+    total: dict[str, int | float]
+    weight_bytes: int | None
+    kv_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +198,13 @@ class Calibration:
     model: Model
     prompt_tokens: int
     image_tokens: int | None
-    prefill_flops: dict[str, dict[str, int]]
-    prefill_total: dict[str, int]
-    decode_steps: list[StepFlops]
+    prefill_flops: FlopTable
+    prefill_total: dict[str, int | float]
+    prefill_weight_bytes: int | None
+    prefill_kv_bytes: int | None
+    profiler_matmul_flops: int
+    decode_steps: list[DecodeStep]
+    language: Language | None
     uncounted_operators: list[str]
     versions: Versions
     absent: dict[str, str] = field(default_factory=dict)

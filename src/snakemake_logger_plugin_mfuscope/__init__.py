@@ -54,6 +54,7 @@ class State:
     jobs: dict[int, Job] = field(default_factory=dict)  # by job id, under way or failed
     failed: set[int] = field(default_factory=set)
     runs_done: int = 0
+    told_reading: bool = False
     recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS))
     width: int = 0
     held: dict[int | None, str] = field(default_factory=dict)  # by thread
@@ -178,6 +179,10 @@ class LogHandler(LogHandlerBase):
         self.state.failed.discard(fields["jobid"])  # tried again
         self.state.halted = False
         line = text.start_line(job.rule, job.wildcards)
+        if job.rule == "read_operators" and not self.state.told_reading:
+            # After the last run these are what takes a while.
+            self.state.told_reading = self.state.runs_done == self.state.stats.get("profile", 0)
+            line = "reading the traces ..." if self.state.told_reading else None
         return [line] if line and "rules" not in self.quiet else []
 
     def _job_finished(self, record: LogRecord) -> list[str]:

@@ -3,6 +3,7 @@ rule tabulate_metrics:
         runs=per_run("results/{variant}/runs/{image}/{repeat}.json"),
         calibrations=all_calibrations,
         hardware="results/hardware.json",
+        ceiling="results/ceiling.json",
     output:
         metrics=report(
             "results/metrics.csv",
@@ -15,7 +16,7 @@ rule tabulate_metrics:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        code=code_digest("metrics", "records"),
+        code=code_digest("metrics", "records", "flops"),
     script:
         "../scripts/tabulate_metrics.py"
 

@@ -7,12 +7,13 @@ with job_log(snakemake.log[0]):
 
     from mfuscope.artefacts import read_json, write_table
     from mfuscope.metrics import metrics_table
-    from mfuscope.records import Calibration, Hardware, Run
+    from mfuscope.records import Calibration, Ceiling, Hardware, Run
 
     calibrations = [read_json(Path(path), Calibration) for path in snakemake.input.calibrations]
     table = metrics_table(
         (read_json(Path(path), Run) for path in snakemake.input.runs),
         {(c.variant, c.resolution): c for c in calibrations},
         read_json(Path(snakemake.input.hardware), Hardware),
+        read_json(Path(snakemake.input.ceiling), Ceiling),
     )
     write_table(Path(snakemake.output.metrics), table)

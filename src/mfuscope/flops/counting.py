@@ -5,7 +5,7 @@ added here. A compute-heavy operator without a formula is recorded, never passed
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -15,9 +15,13 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
+from mfuscope.flops.components import OTHER
+
 aten = torch.ops.aten
 
-OTHER = "other"
+# (label, module), and (label, module, name of its method).
+Labels = Sequence[tuple[str, nn.Module]]
+MethodLabels = Sequence[tuple[str, nn.Module, str]]
 
 # Parts of an operator's name that say that it does much arithmetic.
 _HEAVY = (
@@ -33,7 +37,7 @@ _HEAVY = (
     "rnn",
     "lstm",
 )
-_LIGHT_ALTHOUGH_NAMED_SO = ("convert", "_to_copy")
+_LIGHT_ALTHOUGH_NAMED_SO = ("upsample",)
 
 
 def _grouped_mm_flop(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
@@ -102,13 +106,16 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return sum(self.counts.values())
 
     @contextmanager
-    def attribute(self, parts: dict[str, nn.Module]) -> Iterator[None]:
-        """Within, what runs inside of these modules counts for their names; the innermost wins."""
-        handles = []
-        for name, module in parts.items():
+    def attribute(self, modules: Labels, methods: MethodLabels = ()) -> Iterator[None]:
+        """Within, what runs inside of a labelled module or method counts for its label.
 
-            def enter(*_: object, name: str = name) -> None:
-                self._parts.append(name)
+        The innermost label wins; what carries none counts as ``other``.
+        """
+        handles = []
+        for label, module in modules:
+
+            def enter(*_: object, label: str = label) -> None:
+                self._parts.append(label)
 
             def leave(*_: object) -> None:
                 self._parts.pop()
@@ -117,11 +124,25 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 module.register_forward_pre_hook(enter),
                 module.register_forward_hook(leave),
             ]
+        for label, module, name in methods:
+            setattr(module, name, self._labelled(label, getattr(module, name)))
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
+            for _, module, name in methods:
+                delattr(module, name)  # the class's own method shows again
+
+    def _labelled(self, label: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def labelled(*args: Any, **kwargs: Any) -> Any:
+            self._parts.append(label)
+            try:
+                return method(*args, **kwargs)
+            finally:
+                self._parts.pop()
+
+        return labelled
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

@@ -140,8 +140,8 @@ class Flops:
     flop_model: str
     prompt_tokens: int
     image_tokens: int | None
-    components: Mapping[str, int]
-    total: int
+    components: Mapping[str, float]
+    total: float
     context_tokens: float | None
     per_token: float | None
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mfuscope.metrics import flops_per_step
+from mfuscope.metrics import decode_flops
 from mfuscope.records import Calibration, Ceiling, Hardware
 from mfuscope.report.data import PARTS, Flops, Measured, Page, ReportData, Stat, Variant
 from mfuscope.report.operators import StageOperators
@@ -145,8 +145,6 @@ def _flops(calibration: Calibration, survey: Survey) -> Iterable[Flops]:
     total, runs = survey.contexts.get((calibration.variant, calibration.resolution), (0.0, 0))
     context = total / runs if runs else None
     for flop_model, prefill in calibration.prefill_total.items():
-        # The two steps were counted; other models of decode are no part of a calibration.
-        decode = context is not None and flop_model == "counted"
         yield Flops(
             variant=calibration.variant,
             resolution=calibration.resolution,
@@ -159,8 +157,8 @@ def _flops(calibration: Calibration, survey: Survey) -> Iterable[Flops]:
                 if flop_model in flops
             },
             total=prefill,
-            context_tokens=context if decode else None,
-            per_token=flops_per_step(calibration, context) if decode and context else None,
+            context_tokens=context,
+            per_token=None if context is None else decode_flops(calibration, flop_model, context),
         )
 
 
