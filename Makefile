@@ -6,13 +6,16 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(TORCH)
 INSTALLED_DEV := $(VENV)/.installed-dev-$(TORCH)
 
-.PHONY: run test lint install clean help
+.PHONY: run flops test lint install clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(INSTALLED) ## measure every page and write results/report.html
 	$(BIN)/snakemake
+
+flops: $(INSTALLED) ## count FLOPs without a GPU: results/flops.md
+	$(BIN)/snakemake flops
 
 test: $(INSTALLED_DEV) ## run the tests that need no GPU
 	$(BIN)/python -m pytest -m "not gpu and not slow"

@@ -18,6 +18,7 @@ include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/profile.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/flops.smk"
 
 
 rule all:
@@ -34,6 +35,4 @@ onstart:
 
 
 onsuccess:
-    say(
-        "report: results/report.html (and report.md, stakeholder.md, operators.md beside it)"
-    )
+    say_where_results_are()

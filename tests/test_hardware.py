@@ -1,5 +1,7 @@
 """Peaks by name, precision and override; the measured ceiling of a CPU; devices in the plan."""
 
+from dataclasses import replace
+
 import pynvml
 import pytest
 from builders import ceiling, gpu
@@ -8,7 +10,7 @@ from mfuscope.errors import UserError
 from mfuscope.hardware import nvml
 from mfuscope.hardware.ceiling import measure_ceiling
 from mfuscope.hardware.devices import measuring_threads, pick_precision, plan_device
-from mfuscope.hardware.peaks import find_peak, resolve_hardware
+from mfuscope.hardware.peaks import _table, find_peak, resolve_hardware
 from mfuscope.records import Conditions
 
 
@@ -20,6 +22,9 @@ from mfuscope.records import Conditions
         ("NVIDIA GeForce RTX 4090", 165.2, 1008),
         ("NVIDIA A100-SXM4-80GB", 312, 2039),
         ("NVIDIA A100-SXM4-40GB", 312, 1555),
+        ("NVIDIA A100 80GB PCIe", 312, 1935),
+        ("NVIDIA A100-PCIE-40GB", 312, 1555),
+        ("NVIDIA L4", 121, 300),
     ],
 )
 def test_peaks_come_from_the_table(name: str, bf16: float, bandwidth: float) -> None:
@@ -27,6 +32,77 @@ def test_peaks_come_from_the_table(name: str, bf16: float, bandwidth: float) -> 
     assert (hardware.peak_tflops, hardware.peak_source) == (bf16, "table")
     assert (hardware.bandwidth_gbs, hardware.bandwidth_source) == (bandwidth, "table")
     assert "confidence" in hardware.peak_detail
+
+
+def test_cards_without_bf16_have_no_bf16_peak() -> None:
+    turing = ceiling(device=gpu(name="Tesla T4", compute_capability="7.5"))
+    with pytest.raises(UserError, match="peak_tflops"):
+        resolve_hardware(replace(turing, precision="bf16", precisions=["bf16"]), None)
+    fp16 = resolve_hardware(replace(turing, precision="fp16", precisions=["fp16"]), None)
+    assert (fp16.peak_tflops, fp16.peak_source) == (65, "table")
+
+
+def test_a_mig_slice_is_a_part_of_its_card() -> None:
+    name = "NVIDIA A100-SXM4-40GB MIG 3g.20gb"
+    hardware = resolve_hardware(ceiling(device=gpu(name=name, sm_count=42)), None)
+    assert hardware.peak_tflops == pytest.approx(312 * 42 / 108)
+    assert hardware.bandwidth_gbs == pytest.approx(1555 / 2)
+    assert "42 of 108 SMs" in hardware.peak_detail
+    small = gpu(name="NVIDIA H100 80GB HBM3 MIG 1g.10gb", sm_count=16)
+    hardware = resolve_hardware(ceiling(device=small), None)
+    assert hardware.peak_tflops == pytest.approx(989.4 * 16 / 132)
+    assert hardware.bandwidth_gbs == pytest.approx(3352 / 8)
+
+
+# FLOPs per SM (or CU) and clock of 16-bit matrix units with fp32 accumulation, by generation.
+RATES = {
+    "7.0": 1024,
+    "7.5": 1024,
+    "8.0": 2048,
+    "8.6": 1024,
+    "8.7": 2048,
+    "8.9": 1024,
+    "9.0": 4096,
+    "10.0": 8192,
+    "10.3": 8192,
+    "11.0": 8192,
+    "12.0": 1024,
+    "12.1": 1024,
+    "gfx90a": 1024,
+    "gfx942": 2048,
+    "gfx950": 4096,
+}
+# Cards whose tensor cores were cut, by what the table itself says of them or its sources measured.
+HALVED = ("A10G", "L40", "L20")
+QUARTERED = ("H20", "H20-3e")
+
+
+def plain(row: dict[str, str]) -> str:
+    """A row's name without the pattern around it."""
+    return row["name_pattern"].removeprefix("^(?:NVIDIA )?").removesuffix("$")
+
+
+def test_no_row_is_off_its_arithmetic() -> None:
+    """SMs x clock x rate; a sparse figure would be off by a hundred percent."""
+    off = []
+    for row in _table():
+        name, rate = plain(row), float(RATES[row["compute_capability"]])
+        if "GeForce" in name or name in HALVED:
+            rate /= 2
+        if name in QUARTERED:
+            rate /= 4
+        tflops = float(row["bf16_tflops_dense"] or row["fp16_tflops_dense"])
+        expected = int(row["sm_count"]) * float(row["boost_mhz"]) * 1e6 * rate / 1e12
+        if abs(tflops / expected - 1) > 0.03:
+            off.append(f"{name}: {tflops} in the table, {expected:.1f} by arithmetic")
+    assert len(_table()) == 90
+    assert off == []
+
+
+def test_every_row_has_a_source_and_a_confidence() -> None:
+    for row in _table():
+        assert row["source"], row
+        assert row["confidence"] in ("high", "medium", "low"), row
 
 
 def test_an_override_wins() -> None:

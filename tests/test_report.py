@@ -66,7 +66,8 @@ def tables(
     if calibrations is None:
         keys = dict.fromkeys((r.variant, r.page.resolution) for r in runs)
         calibrations = [calibration(variant=v, resolution=size) for v, size in keys]
-    metrics = metrics_table(runs, {(c.variant, c.resolution): c for c in calibrations}, machine)
+    by_key = {(c.variant, c.resolution): c for c in calibrations}
+    metrics = metrics_table(runs, by_key, machine, measured or ceiling())
     summary = summarise(metrics)
     pages = {
         r.image: {

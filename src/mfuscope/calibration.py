@@ -153,7 +153,8 @@ def _table(by_model: Mapping[str, Mapping[str, int | float] | None]) -> records.
     table: records.FlopTable = {}
     for model, flops in by_model.items():
         for component, value in (flops or {}).items():
-            table.setdefault(component, {})[model] = value
+            if value:
+                table.setdefault(component, {})[model] = value
     return table
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from mfuscope.errors import UserError
 from mfuscope.hardware.devices import plan_device
 from mfuscope.images import ImageFile, category_of, image_size, list_images, read_categories
-from mfuscope.models.spec import Family, ModelSpec, resolve_model
+from mfuscope.models.spec import Family, ModelSpec, bundled_names, resolve_model
 from mfuscope.records import PROTOCOL
 from mfuscope.settings import InferenceSettings, ModelSettings, Settings
 
@@ -35,6 +35,7 @@ class Plan:
         variants: name -> inference settings, model names resolved (no ``auto``).
         models: variant -> its model.
         images: id -> page, in the order of the listing.
+        bundled_models: the folder of the bundled model folders.
     """
 
     settings: Settings
@@ -42,6 +43,7 @@ class Plan:
     variants: Mapping[str, InferenceSettings]
     models: Mapping[str, ModelSpec]
     images: Mapping[str, ImageFile]
+    bundled_models: Path
 
     @cached_property
     def sizes(self) -> dict[str, tuple[int, int]]:
@@ -105,6 +107,18 @@ class Plan:
             }
         )
 
+    def flops_settings(self) -> dict[str, Any]:
+        """What decides the FLOP budget, as one sorted mapping."""
+        names = self.settings.flops.models or bundled_names(self.bundled_models)
+        specs = {name: resolve_model(name, "dummy", self.bundled_models) for name in names}
+        return _sorted(
+            {
+                "models": {name: spec.fingerprint for name, spec in specs.items()},
+                "prompt": self.settings.inference.prompt,
+                "resolutions": list(self.settings.flops.resolutions),
+            }
+        )
+
     def public_settings(self) -> dict[str, Any]:
         """Every setting as it was resolved, for the report."""
         settings = self.settings
@@ -155,7 +169,7 @@ def make_plan(settings: Settings, bundled_models: Path) -> Plan:
                 "workflow engine would replace",
                 "rename the file or folder",
             )
-    return Plan(settings, device, variants, models, images)
+    return Plan(settings, device, variants, models, images, bundled_models)
 
 
 def _check_combination(inference: InferenceSettings, spec: ModelSpec) -> None:

@@ -65,6 +65,14 @@ class InferenceSettings(ModelSettings):
 
 
 @dataclass(frozen=True, slots=True)
+class FlopsSettings:
+    """What the FLOP budget covers: model names (empty: every bundled one) and resolutions."""
+
+    models: list[str]
+    resolutions: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that a call of the workflow is told."""
 
@@ -75,6 +83,7 @@ class Settings:
     warmup: int
     peak_tflops: float | None
     profiler: ProfilerSettings
+    flops: FlopsSettings
     variants: Mapping[str, InferenceSettings] = field(default_factory=dict)
 
 
@@ -114,6 +123,7 @@ def resolve_settings(
         warmup=merged["warmup"],
         peak_tflops=merged["peak_tflops"],
         profiler=ProfilerSettings(**merged["profiler"]),
+        flops=FlopsSettings(**merged["flops"]),
         variants=_variants(base, merged["variants"]),
     )
 

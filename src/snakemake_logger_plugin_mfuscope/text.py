@@ -11,6 +11,7 @@ RERUN = "Run the same command again to redo only what is missing."
 
 _OWN_LINE = re.compile(r"^\s*(?:\w+: )?(?=mfuscope: )")
 _TRACEBACK = ('  File "', "Wildcards:", "Traceback:")
+_TARGETS = ("all", "flops", "total")  # rules that only ask for files, and the sum
 _NAMES = {"profile": "run", "calibrate": "calibration"}
 
 
@@ -47,7 +48,7 @@ def seconds_left(remaining: int, recent: Sequence[float], parallel: int) -> floa
 
 
 def plan_line(stats: Mapping[str, int]) -> str:
-    """What will be done, from the number of jobs per rule (``all`` does no work, nor counts)."""
+    """What will be done, from the number of jobs per rule (targets do no work, nor count)."""
     runs, calibrations = stats.get("profile", 0), stats.get("calibrate", 0)
     others = job_total(stats) - runs - calibrations
     parts = [f"{_count(runs, 'run')} to measure" if runs else "no run to measure"]
@@ -60,7 +61,7 @@ def plan_line(stats: Mapping[str, int]) -> str:
 
 def job_total(stats: Mapping[str, int]) -> int:
     """Number of jobs that do work."""
-    return sum(count for rule, count in stats.items() if rule not in ("all", "total"))
+    return sum(count for rule, count in stats.items() if rule not in _TARGETS)
 
 
 def job_label(wildcards: Mapping[str, str]) -> str:

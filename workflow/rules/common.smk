@@ -56,6 +56,17 @@ def check_pages():
         raise WorkflowError(f"mfuscope: {error}") from None
 
 
+def say_where_results_are():
+    """The last lines of a call that made something to read."""
+    made = {job.rule.name for job in workflow.dag.finished_jobs}
+    if "render_report" in made:
+        say(
+            "report: results/report.html (and report.md, stakeholder.md, operators.md beside it)"
+        )
+    if "count_budget" in made:
+        say("FLOP budget: results/flops.md (every figure in results/flops.csv)")
+
+
 def page_path(wildcards):
     """The image file of a run."""
     return str(PLAN.images[wildcards.image].path)

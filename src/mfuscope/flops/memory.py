@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from mfuscope.flops import components as c
-from mfuscope.flops.attribution import label_modules
+from mfuscope.flops.attribution import label_methods, label_modules
 from mfuscope.flops.dims import Language
 from mfuscope.stages import find_parts
 
@@ -48,7 +48,11 @@ def _owners(model: Any) -> dict[int, str]:
     """Label of the innermost labelled module, by the parameter's identity."""
     labels = label_modules(model)
     outermost_first = sorted(labels, key=lambda item: -sum(p.numel() for p in item[1].parameters()))
-    return {id(p): label for label, module in outermost_first for p in module.parameters()}
+    owner = {id(p): label for label, module in outermost_first for p in module.parameters()}
+    for label, module, _ in label_methods(model):
+        # A method's parameters are the module's own, not those of the modules within it.
+        owner |= {id(p): label for p in module.parameters(recurse=False)}
+    return owner
 
 
 def _has_experts(model: Any) -> bool:

@@ -12,20 +12,24 @@ from importlib.resources import files
 from mfuscope.errors import UserError
 from mfuscope.records import Ceiling, Device, Hardware, Peak
 
-# Dense FLOPs per SM and clock with fp32 accumulation, by compute capability: what an unlisted card
-# is estimated from. Tensor cores for 16-bit types, CUDA cores for fp32.
+# Dense FLOPs per SM and clock of 16-bit tensor cores with fp32 accumulation, by compute capability:
+# what an unlisted card is estimated from. GeForce cards accumulate in fp32 at half the rate.
 _TENSOR_FLOPS_PER_SM_CLOCK = {
     "7.0": 1024,
     "7.5": 1024,
     "8.0": 2048,
-    "8.6": 512,
-    "8.9": 512,
+    "8.6": 1024,
+    "8.9": 1024,
     "9.0": 4096,
     "10.0": 8192,
+    "10.3": 8192,
     "12.0": 1024,
 }
+_FIRST_WITH_BF16 = (8, 0)
 _FP32_FLOPS_PER_SM_CLOCK = {"7.0": 128, "7.5": 128, "8.0": 128}
 _FP32_DEFAULT = 256
+
+_MIG = re.compile(r"(?P<card>.+?) MIG (?:\d+c\.)?(?P<slices>\d+)g\.(?P<gigabytes>\d+)gb\S*")
 
 
 @cache
@@ -35,8 +39,13 @@ def _table() -> list[dict[str, str]]:
 
 
 def find_peak(name: str) -> dict[str, str] | None:
-    """The row of the table whose name pattern matches a device's name, None for an unlisted one."""
-    return next((row for row in _table() if re.search(row["name_pattern"], name)), None)
+    """The row of the table whose name pattern matches a device's name, None for an unlisted one.
+
+    A MIG slice finds the row of its card.
+    """
+    mig = _MIG.fullmatch(name)
+    card = mig["card"] if mig else name
+    return next((row for row in _table() if re.search(row["name_pattern"], card)), None)
 
 
 def resolve_hardware(ceiling: Ceiling, override_tflops: float | None) -> Hardware:
@@ -96,17 +105,41 @@ def _peak(row: dict[str, str] | None, precision: str, ceiling: Ceiling) -> Peak 
         )
         return Peak(tflops=ceiling.gemm_tflops[precision], source="measured", detail=detail)
     if row and row[_COLUMNS[precision]]:
-        detail = f"{row['source']} (confidence: {row['confidence']})"
-        return Peak(tflops=float(row[_COLUMNS[precision]]), source="table", detail=detail)
+        share, of = _compute_share(row, device)
+        detail = f"{of}{row['source']} (confidence: {row['confidence']})"
+        return Peak(tflops=float(row[_COLUMNS[precision]]) * share, source="table", detail=detail)
     return _estimate(device, precision)
+
+
+def _compute_share(row: dict[str, str], device: Device) -> tuple[float, str]:
+    """A MIG slice's part of its card's SMs, and words for it."""
+    if _MIG.fullmatch(device.name) is None or not device.sm_count:
+        return 1.0, ""
+    total = int(row["sm_count"])
+    return device.sm_count / total, f"{device.sm_count} of {total} SMs of "
+
+
+def _memory_share(row: dict[str, str], device: Device) -> tuple[float, str]:
+    """A MIG slice's part of its card's memory and thereby bandwidth, and words for it."""
+    mig = _MIG.fullmatch(device.name)
+    if mig is None:
+        return 1.0, ""
+    total, own = float(row["memory_gb"]), float(mig["gigabytes"])
+    # Slices come in eighths of the memory; their names round.
+    eighths = max(1, round(8 * own / total))
+    return eighths / 8, f"{eighths} of 8 parts of the memory of "
 
 
 def _estimate(device: Device, precision: str) -> Peak | None:
     capability = device.compute_capability or ""
     if precision == "fp32":
         per_clock: int | None = _FP32_FLOPS_PER_SM_CLOCK.get(capability, _FP32_DEFAULT)
+    elif precision == "bf16" and _version(capability) < _FIRST_WITH_BF16:
+        return None  # emulated: no peak to hold anything against
     else:
         per_clock = _TENSOR_FLOPS_PER_SM_CLOCK.get(capability)
+        if per_clock is not None and "GeForce" in device.name:
+            per_clock //= 2
     if per_clock is None or not device.sm_count or not device.sm_clock_max_mhz:
         return None
     tflops = device.sm_count * per_clock * device.sm_clock_max_mhz * 1e6 / 1e12
@@ -117,9 +150,14 @@ def _estimate(device: Device, precision: str) -> Peak | None:
     return Peak(tflops=tflops, source="estimated", detail=detail)
 
 
+def _version(capability: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in capability.split(".") if part.isdigit())
+
+
 def _bandwidth(row: dict[str, str] | None, ceiling: Ceiling) -> tuple[float, str, str]:
     if row and row["memory_bandwidth_gbs"]:
-        detail = f"{row['source']} (confidence: {row['confidence']})"
-        return float(row["memory_bandwidth_gbs"]), "table", detail
+        share, of = _memory_share(row, ceiling.device)
+        detail = f"{of}{row['source']} (confidence: {row['confidence']})"
+        return float(row["memory_bandwidth_gbs"]) * share, "table", detail
     detail = f"copy of {ceiling.copy_bytes / 1e9:.1f} GB, bytes read and written"
     return ceiling.copy_gbs, "measured", detail

@@ -103,6 +103,11 @@ class DeepSeekInputs:
             tiles = torch.zeros(geometry.tiles, 3, tile, tile, device=device, dtype=dtype)
         return self._inputs(base, tiles, geometry)
 
+    def token_counts(self, geometry: Geometry) -> tuple[int, int]:
+        """Tokens of the whole prompt, and how many of them stand for the image."""
+        count = self._image_tokens(geometry)
+        return len(self._before) + count + len(self._after), count
+
     def _inputs(
         self, base: torch.Tensor, tiles: torch.Tensor | None, geometry: Geometry
     ) -> PageInputs:

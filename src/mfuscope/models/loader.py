@@ -52,7 +52,7 @@ def load_model(spec: ModelSpec, dtype: str, attention: str, device: torch.device
     folder = spec.path
     if spec.source == "hub" and spec.weights == "checkpoint":
         folder = fetch_from_hub(spec.name, weights=True)
-    model_class, config = _class_and_config(spec, folder)
+    model_class, config = model_class_and_config(spec, folder)
     implementation = _attention_implementation(spec.family, attention)
     if spec.weights == "dummy":
         model = _build_dummy(model_class, config, DTYPES[dtype], implementation, device)
@@ -68,7 +68,12 @@ def load_model(spec: ModelSpec, dtype: str, attention: str, device: torch.device
     )
 
 
-def _class_and_config(spec: ModelSpec, folder: Path) -> tuple[Any, Any]:
+def model_class_and_config(spec: ModelSpec, folder: Path) -> tuple[Any, Any]:
+    """The transformers class of a model and its config.
+
+    Raises:
+        UserError: the config does not follow the layout that its architecture promises.
+    """
     if spec.family is Family.DEEPSEEK_OCR:
         from transformers import UnlimitedOcrConfig, UnlimitedOcrForConditionalGeneration
 

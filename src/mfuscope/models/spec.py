@@ -121,8 +121,13 @@ def resolve_model(name: str, load_format: str, bundled: Path) -> ModelSpec:
     )
 
 
+def bundled_names(bundled: Path) -> list[str]:
+    """Names of the bundled models, sorted."""
+    return sorted(path.parent.name for path in bundled.glob("*/config.json"))
+
+
 def _find(name: str, bundled: Path) -> tuple[Literal["bundled", "folder", "hub"], Path]:
-    names = sorted(path.parent.name for path in bundled.glob("*/config.json"))
+    names = bundled_names(bundled)
     if name in names:
         return "bundled", bundled / name
     folder = Path(name).expanduser()

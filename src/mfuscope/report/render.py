@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from mfuscope.report import appendix, checks, formats, stakeholder, tables, words
+from mfuscope.report import appendix, checks, flops, formats, stakeholder, tables, words
 from mfuscope.report.cells import Cell, Table
 from mfuscope.report.data import Measured, ReportData
 
@@ -185,6 +185,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "legend": _legend(drawn),
         "checks": checks.all_checks(data),
         "tables": tables,
+        "flops": flops,
         "appendix": appendix,
         "words": words,
         "stakeholder": stakeholder,

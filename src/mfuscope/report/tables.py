@@ -18,14 +18,6 @@ from mfuscope.report.formats import fixed, number, percent, size
 from mfuscope.report.operators import StageOperators
 
 _MEMORY = ("Self CPU memory", "Self device memory")
-# The parts of the calibration in the order of their work; others follow.
-_COMPONENT_NAMES = {
-    "vision": "Vision",
-    "projector": "Projector",
-    "language_model": "Language",
-    "lm_head": "LM head",
-    "other": "Other",
-}
 
 
 def headline(data: ReportData) -> Table:
@@ -131,6 +123,34 @@ def mfu(data: ReportData) -> Table:
     )
 
 
+def utilisation(data: ReportData) -> Table:
+    """What else the work is held against: the measured ceiling, and the memory's bandwidth."""
+    return build(
+        "Against the measured ceiling and the bandwidth: mean ± standard deviation between pages",
+        (
+            "Variant",
+            "MFU of the measured ceiling, model, %",
+            "Prefill, %",
+            "Decode, %",
+            "MBU of decode, %",
+            "Prefill, FLOP per byte",
+            "Decode, FLOP per byte",
+        ),
+        (
+            (
+                label(v.name),
+                mean(v.stats["mfu_model_of_ceiling"], 100),
+                mean(v.stats["mfu_prefill_of_ceiling"], 100),
+                mean(v.stats["mfu_decode_of_ceiling"], 100),
+                mean(v.stats["mbu_decode"], 100),
+                mean(v.stats["prefill_flop_per_byte"]),
+                mean(v.stats["decode_flop_per_byte"]),
+            )
+            for v in data.variants
+        ),
+    )
+
+
 def peaks(data: ReportData) -> Table:
     """What utilisation is held against, and what the device was measured to do."""
     hardware, ceiling = data.hardware, data.ceiling
@@ -160,54 +180,6 @@ def peaks(data: ReportData) -> Table:
         "(bytes read and written)",
         ("What", "Peak used", "Source", "Detail", "Measured"),
         rows,
-    )
-
-
-def flops(data: ReportData) -> Table:
-    """FLOPs of one prefill by component, and of one decode step."""
-    found = {name: None for row in data.flops for name in row.components}
-    names = [name for name in _COMPONENT_NAMES if name in found]
-    names += [name for name in found if name not in _COMPONENT_NAMES]
-    return build(
-        "GFLOPs of one prefill by component, and of one decode step at the mean context",
-        (
-            "Variant",
-            "Resolution",
-            "FLOP model",
-            "Prompt tokens",
-            "Image tokens",
-            *(_COMPONENT_NAMES.get(name, name) for name in names),
-            "Prefill total",
-            "Mean context, tokens",
-            "Per decoded token",
-        ),
-        (
-            (
-                label(row.variant),
-                Cell(row.resolution),
-                Cell(row.flop_model),
-                amount(str(row.prompt_tokens)),
-                amount(str(row.image_tokens))
-                if row.image_tokens is not None
-                else absent("the model does not tell"),
-                *(
-                    figure(
-                        None if name not in row.components else row.components[name] / 1e9,
-                        5,
-                        "no such component",
-                    )
-                    for name in names
-                ),
-                figure(row.total / 1e9, 5),
-                figure(row.context_tokens, 4, "no decode steps of this FLOP model"),
-                figure(
-                    None if row.per_token is None else row.per_token / 1e9,
-                    5,
-                    "no decode steps of this FLOP model",
-                ),
-            )
-            for row in data.flops
-        ),
     )
 
 

@@ -23,8 +23,12 @@ DEFINITIONS = {
         "device's peak. The column Model takes prefill and decode together."
     ),
     "flops": (
-        "Counted where operators are dispatched, once per variant and resolution. A multiply-add "
-        "counts 2; attention is counted over its full context."
+        "Counted where operators are dispatched, once per variant and resolution; beside it the "
+        "closed form of the architecture, where one is known, and the directional formulas of "
+        "earlier reports. A multiply-add counts 2; attention counts its full context. MFU takes "
+        "the count for prefill, and for decode the closed form or else the count. The directional "
+        "formulas differ because they leave out experts, gates, windows, convolutions and the LM "
+        "head, count some products half, and take a fixed context of 512 for decode."
     ),
     "operators": (
         "From the traced passes, which the profiler slows: read shares rather than times. The "

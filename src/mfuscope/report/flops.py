@@ -1,0 +1,134 @@
+"""The report's FLOPs: three models side by side, and the components of a prefill."""
+
+from collections.abc import Mapping
+
+from mfuscope.flops.components import COMPONENTS, LM_HEAD
+from mfuscope.report.cells import Cell, Table, absent, amount, build, figure, label
+from mfuscope.report.data import Flops, ReportData
+from mfuscope.report.formats import percent
+
+_NAMES = {
+    "vision": "vision encoder",
+    "language_model": "language model",
+    LM_HEAD: "LM head",
+    "clip": "CLIP",
+    "dense_mlp": "dense MLP",
+    "vision_linear": "linear layers (SAM)",
+    "windowed_attention": "windowed attention (SAM)",
+    "global_attention": "global attention (SAM)",
+    "relative_positions": "relative positions (SAM)",
+    "convolutions": "convolutions (SAM)",
+    "patch_embedding": "patch embedding (SAM)",
+}
+_HEADLINE = "counted"
+
+
+def component_name(component: str) -> str:
+    """A component in words."""
+    return _NAMES.get(component, component.replace("_", " "))
+
+
+def models(data: ReportData) -> Table:
+    """Totals of every FLOP model, and how far each is from the count."""
+    counted = {
+        (row.variant, row.resolution): row for row in data.flops if row.flop_model == _HEADLINE
+    }
+    return build(
+        "GFLOPs of one prefill and of one decode step, by FLOP model; differences are from counted",
+        (
+            "Variant",
+            "Resolution",
+            "Prompt tokens",
+            "Image tokens",
+            "FLOP model",
+            "Prefill",
+            "Difference",
+            "Mean context, tokens",
+            "Per decoded token",
+            "Difference",
+        ),
+        (
+            (
+                label(row.variant),
+                Cell(row.resolution),
+                amount(str(row.prompt_tokens)),
+                amount(str(row.image_tokens))
+                if row.image_tokens is not None
+                else absent("the model does not tell"),
+                Cell(row.flop_model),
+                figure(row.total / 1e9, 6),
+                _difference(row.total, counted[row.variant, row.resolution].total),
+                figure(row.context_tokens, 4, "no decode steps"),
+                figure(
+                    None if row.per_token is None else row.per_token / 1e9, 6, "no decode steps"
+                ),
+                _difference(row.per_token, counted[row.variant, row.resolution].per_token),
+            )
+            for row in data.flops
+        ),
+    )
+
+
+def _difference(value: float | None, reference: float | None) -> Cell:
+    if value is None or not reference:
+        return absent("no decode steps")
+    if value == reference:
+        return amount("0")
+    sign = "+" if value > reference else "−"
+    return amount(sign + percent(abs(value / reference - 1)))
+
+
+def components(data: ReportData) -> Table:
+    """Counted GFLOPs of a prefill: a row per component, a column per resolution."""
+    columns = _distinct(data)
+    found = {name for row in columns.values() for name in row.components}
+    order = [name for name in ("vision", *COMPONENTS, "language_model") if name in found]
+    return build(
+        "GFLOPs of one prefill by component, as counted; a column per resolution",
+        ("Component", *columns),
+        (
+            (
+                Cell(component_name(name)),
+                *(
+                    figure(
+                        row.components[name] / 1e9 if name in row.components else None,
+                        5,
+                        "no such component",
+                    )
+                    for row in columns.values()
+                ),
+            )
+            for name in [*order, *sorted(found - set(order))]
+        ),
+    )
+
+
+def _distinct(data: ReportData) -> Mapping[str, Flops]:
+    """Counted FLOPs by heading; variants that count the same share a column."""
+    groups: dict[tuple[str, tuple[tuple[str, float], ...]], list[Flops]] = {}
+    for row in data.flops:
+        if row.flop_model == _HEADLINE:
+            groups.setdefault((row.resolution, tuple(row.components.items())), []).append(row)
+    resolutions = [resolution for resolution, _ in groups]
+    return {
+        resolution
+        if resolutions.count(resolution) == 1
+        else f"{resolution} ({', '.join(row.variant for row in rows)})": rows[0]
+        for (resolution, _), rows in groups.items()
+    }
+
+
+def agreement(data: ReportData) -> str:
+    """Whether the closed form and the count agree, in a sentence; empty without a closed form."""
+    closed = {(r.variant, r.resolution): r for r in data.flops if r.flop_model == "architecture"}
+    counted = {(r.variant, r.resolution): r for r in data.flops if r.flop_model == _HEADLINE}
+    if not closed:
+        return ""
+    off = [
+        f"{variant} at {resolution}"
+        for (variant, resolution), row in closed.items()
+        if dict(row.components) != dict(counted[variant, resolution].components)
+    ]
+    if not off:
+        return "The closed form of the architecture equals the count in every component."
+    return f"The closed form of the architecture differs from the count: {', '.join(off)}."
