@@ -3,7 +3,7 @@
 import html
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -15,6 +15,7 @@ from builders import (
     ceiling,
     conditions,
     cpu,
+    generic_calibration,
     gpu,
     hardware,
     model,
@@ -565,3 +566,24 @@ def test_numbers_with_units() -> None:
         "1 page",
     ]
     assert formats.listing(["a", "b", "c"]) == "a, b and c"
+
+
+def test_flop_models_stand_side_by_side() -> None:
+    made = texts(repeats())
+    assert "The closed form of the architecture equals the count in every component." in (
+        made.markdown
+    )
+    row = next(line for line in made.markdown.splitlines() if "| directional |" in line)
+    assert "| 600.000 | −56 % |" in row
+    calibrations = [generic_calibration()]
+    made = texts(repeats(), calibrations=calibrations)
+    assert "| architecture |" not in made.markdown
+    assert "equals the count" not in made.markdown
+
+
+def test_a_closed_form_that_is_off_is_named() -> None:
+    wrong = calibration()
+    flops = {name: dict(models) for name, models in wrong.prefill_flops.items()}
+    flops["clip"]["architecture"] = 1
+    made = texts(repeats(), calibrations=[replace(wrong, prefill_flops=flops)])
+    assert "differs from the count: baseline at 1024." in made.markdown

@@ -85,7 +85,7 @@ def types_of(part: Json) -> set[str]:
 
 
 def test_there_is_one_per_artefact() -> None:
-    names = [*RECORDS, "inputs", "metrics", "summary", "operators", "common", "config"]
+    names = [*RECORDS, "inputs", "metrics", "summary", "operators", "flops", "common", "config"]
     assert set(schemas()) == {f"{name}.schema.yaml" for name in names}
 
 

@@ -77,7 +77,7 @@ class Checkout:
         text = self.run("-n", *arguments)
         _, _, table = text.partition("Job stats:")
         found = re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)
-        return {rule: int(count) for rule, count in found if rule not in ("total", "all")}
+        return {rule: int(count) for rule, count in found if rule not in ("total", "all", "flops")}
 
     def digests(self, pattern: str = "*/runs/*/*.json") -> dict[str, str]:
         """Content digests of results, by path within results/."""
@@ -291,6 +291,18 @@ def test_two_variants_are_measured_side_by_side(tmp_path: Path) -> None:
         text = (checkout.results / name).read_text()
         assert "sdpa" in text
         assert "eager" in text
+
+
+def test_a_flop_budget_needs_no_measurement(tmp_path: Path) -> None:
+    checkout = make_checkout(tmp_path / "checkout")
+    checkout.add_page(FIRST)
+    flops = {"models": ["deepseek-ocr-nano"], "resolutions": ["tiny", "1024+640x1x2"]}
+    checkout.configure(**SETTINGS, flops=flops)
+    assert checkout.planned("flops") == {"count_budget": 1}
+    assert "results/flops.md" in checkout.run("flops").splitlines()[-1]
+    assert validate_results(checkout.results) == 1
+    assert {row["resolution"] for row in checkout.table("flops.csv")} == {"512", "1024+640x1x2"}
+    assert checkout.planned("flops") == {}
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ ARTEFACTS = {
     "inputs.csv": "inputs",
     "metrics.csv": "metrics",
     "summary.csv": "summary",
+    "flops.csv": "flops",
     "*/calibration/*.json": "calibration",
     "*/runs/*/*.json": "run",
     "*/operators/*/*.csv": "operators",
