@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from mfuscope.flops.components import COMPONENTS, LM_HEAD
+from mfuscope.flops.directional import DEFAULT_CONTEXT
 from mfuscope.report.cells import Cell, Table, absent, amount, build, figure, label
 from mfuscope.report.data import Flops, ReportData
 from mfuscope.report.formats import percent
@@ -58,7 +59,11 @@ def models(data: ReportData) -> Table:
                 Cell(row.flop_model),
                 figure(row.total / 1e9, 6),
                 _difference(row.total, counted[row.variant, row.resolution].total),
-                figure(row.context_tokens, 4, "no decode steps"),
+                figure(
+                    DEFAULT_CONTEXT if row.flop_model == "directional" else row.context_tokens,
+                    4,
+                    "no decode steps",
+                ),
                 figure(
                     None if row.per_token is None else row.per_token / 1e9, 6, "no decode steps"
                 ),
@@ -108,7 +113,8 @@ def _distinct(data: ReportData) -> Mapping[str, Flops]:
     groups: dict[tuple[str, tuple[tuple[str, float], ...]], list[Flops]] = {}
     for row in data.flops:
         if row.flop_model == _HEADLINE:
-            groups.setdefault((row.resolution, tuple(row.components.items())), []).append(row)
+            key = (row.resolution, tuple(sorted(row.components.items())))
+            groups.setdefault(key, []).append(row)
     resolutions = [resolution for resolution, _ in groups]
     return {
         resolution
