@@ -13,7 +13,8 @@ from checkpoints import MODELS, ROOT
 
 from mfuscope.calibration import calibrate
 from mfuscope.models.spec import resolve_model
-from mfuscope.profiling import RunSettings, Session
+from mfuscope.profiling import RunSettings, measure
+from mfuscope.sessions import Session
 from mfuscope.settings import ModelSettings, ProfilerSettings
 
 pytestmark = [
@@ -60,7 +61,8 @@ def test_the_full_size_reference_figures(resolution: str, flops: int) -> None:
 def test_a_run_has_device_times_and_conditions(tmp_path: Path) -> None:
     made = session("deepseek-ocr-nano")
     plain = ProfilerSettings(record_shapes=False, profile_memory=False, with_stack=False)
-    run = made.measure(
+    run = measure(
+        made,
         ROOT / "data" / "samples" / "image_eu_map.png",
         tmp_path / "trace.json.gz",
         RunSettings("tiny", 16, ignore_eos=True, warmup=1, profiler=plain),

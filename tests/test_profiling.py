@@ -13,8 +13,9 @@ from mfuscope.errors import UserError
 from mfuscope.hardware.devices import measuring_threads
 from mfuscope.images import file_sha256
 from mfuscope.models.spec import resolve_model
-from mfuscope.profiling import RunSettings, Session, open_session
+from mfuscope.profiling import RunSettings, measure
 from mfuscope.records import PROTOCOL, Run
+from mfuscope.sessions import Session, open_session
 from mfuscope.settings import ModelSettings, ProfilerSettings
 
 PAGE = ROOT / "data" / "samples" / "image_eu_map.png"
@@ -30,8 +31,8 @@ def session(folder: Path, attention: str = "sdpa") -> Session:
     return Session(resolve_model(str(folder), "auto", MODELS), model, "cpu")
 
 
-def measure(made: Session, trace: Path, how: RunSettings) -> Run:
-    return made.measure(PAGE, trace, how, variant="baseline", image="map.png", repeat=1)
+def one_run(made: Session, trace: Path, how: RunSettings) -> Run:
+    return measure(made, PAGE, trace, how, variant="baseline", image="map.png", repeat=1)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_has_both_passes(published: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)  # as under `--cores 1`; the session sets its own
-    run = measure(session(published), tmp_path / "trace.json.gz", settings())
+    run = one_run(session(published), tmp_path / "trace.json.gz", settings())
     assert run.protocol == PROTOCOL
     assert (run.variant, run.image, run.repeat) == ("baseline", "map.png", 1)
     assert run.page.sha256 == file_sha256(PAGE)
@@ -72,7 +73,7 @@ def test_a_run_has_both_passes(published: Path, tmp_path: Path) -> None:
 def test_warm_up_once_per_resolution(published: Path, tmp_path: Path) -> None:
     made = session(published)
     passes = [
-        measure(made, tmp_path / "t.json.gz", settings(mode, 2, warmup=1)).warmup_passes
+        one_run(made, tmp_path / "t.json.gz", settings(mode, 2, warmup=1)).warmup_passes
         for mode in ("tiny", "tiny", "small")
     ]
     assert passes == [1, 0, 1]
@@ -138,7 +139,7 @@ def test_calibration_counts_what_a_page_of_the_resolution_costs(
 def test_another_architecture_is_measured(tmp_path: Path) -> None:
     write_llava(tmp_path / "llava")
     made = session(tmp_path / "llava")
-    run = measure(made, tmp_path / "trace.json.gz", settings("auto", 3))
+    run = one_run(made, tmp_path / "trace.json.gz", settings("auto", 3))
     assert run.page.resolution == "native-640x682"
     assert run.model.family == "generic"
     assert run.model.experts_implementation is None

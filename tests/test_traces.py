@@ -17,7 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mfuscope.operators import COLUMNS, UNATTRIBUTED, operator_table
-from mfuscope.traces import StageTimes, TraceError, read_trace, stage_times
+from mfuscope.trace_file import TraceError
+from mfuscope.traces import StageTimes, read_trace, stage_times
 
 Json = dict[str, Any]
 
@@ -503,7 +504,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 
 
 def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mfuscope.traces.MAX_TEXT_BYTES", 1000)
+    monkeypatch.setattr("mfuscope.trace_file.MAX_TEXT_BYTES", 1000)
     for name, content in {"packed": gzip.compress(b" " * 10**6), "plain": b" " * 1001}.items():
         path = tmp_path / name
         path.write_bytes(content)

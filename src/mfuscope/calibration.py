@@ -21,7 +21,7 @@ from mfuscope.flops.dims import (
 from mfuscope.flops.memory import stage_weight_bytes
 from mfuscope.geometry import parse_resolution
 from mfuscope.models.inputs import PageInputs
-from mfuscope.profiling import Session
+from mfuscope.sessions import Session
 from mfuscope.stages import Ranges
 
 _STEPS = 2  # two contexts fix the straight line that a step's FLOPs follow

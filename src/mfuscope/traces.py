@@ -12,16 +12,16 @@ three decimals, so nothing is rounded away, and nesting can be decided by compar
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from mfuscope.trace_file import Event, TraceError, read_events
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -61,47 +61,8 @@ _HIDDEN: Final = frozenset(
 _CPU_DEVICE_TYPES: Final = (0, 2, 5)  # CPU, MKLDNN, IDEEP
 _ACCELERATOR_DEVICE_TYPES: Final = (1, 6, 12, 20)  # CUDA, HIP, XPU, PrivateUse1
 
-#: More text than this is refused rather than risked: twenty times the longest run seen.
-MAX_TEXT_BYTES: Final = 4 << 30
 # Above this many microseconds an int64 of nanoseconds overflows.
 _MAX_US: Final = 9e15
-
-
-class TraceError(ValueError):
-    """The file is no usable trace of a run; the message names it and says why."""
-
-    def __init__(self, path: Path, problem: str) -> None:
-        self.path = path
-        self.problem = problem
-        super().__init__(path, problem)
-
-    def __str__(self) -> str:
-        return f"trace {self.path}: {self.problem}"
-
-
-# gc=False: without it, the collector would visit half a million acyclic objects again and again.
-class _Args(msgspec.Struct, frozen=True, gc=False):
-    external_id: int = msgspec.field(default=0, name="External id")
-    correlation: int = 0
-    nbytes: int = msgspec.field(default=0, name="Bytes")
-    device_type: int = msgspec.field(default=-1, name="Device Type")
-
-
-_NO_ARGS: Final = _Args()
-
-
-class _Event(msgspec.Struct, frozen=True, gc=False):
-    cat: str = ""
-    name: str = ""
-    pid: int | str = 0
-    tid: int | str = 0
-    ts: float = 0.0
-    dur: float = 0.0
-    args: _Args = _NO_ARGS
-
-
-class _Document(msgspec.Struct, frozen=True, gc=False):
-    events: list[_Event] = msgspec.field(name="traceEvents")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,7 +178,7 @@ def read_trace(path: str | Path) -> Trace:
         OSError: the file cannot be opened.
     """
     path = Path(path)
-    events = _decode(path, _text(path))
+    events = read_events(path)
     try:
         return _columns(path, events)
     except OverflowError as error:
@@ -255,44 +216,9 @@ def stage_times(trace: Trace) -> dict[str, StageTimes]:
     return times
 
 
-def _text(path: Path) -> bytes:
-    data = path.read_bytes()
-    if not data:
-        raise TraceError(path, "is empty")
-    if data[:2] == b"\x1f\x8b":
-        data = _gunzip(path, data)
-    if len(data) > MAX_TEXT_BYTES:
-        raise TraceError(path, f"holds more than {MAX_TEXT_BYTES >> 30} GiB of text")
-    return data
-
-
-def _gunzip(path: Path, data: bytes) -> bytes:
-    # zlib instead of gzip.decompress: it stops at the size limit, and its errors are one type.
-    members: list[bytes] = []
-    room = MAX_TEXT_BYTES + 1
-    while data and room > 0:
-        member = zlib.decompressobj(wbits=31)
-        try:
-            members.append(member.decompress(data, room))
-        except zlib.error as error:
-            raise TraceError(path, f"is damaged gzip ({error})") from error
-        room -= len(members[-1])
-        if not member.eof and room > 0:
-            raise TraceError(path, "is truncated gzip")
-        data = member.unused_data.lstrip(b"\0")  # gzip allows zeros as padding
-    return members[0] if len(members) == 1 else b"".join(members)
-
-
-def _decode(path: Path, text: bytes) -> list[_Event]:
-    try:
-        return msgspec.json.decode(text, type=_Document).events
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise TraceError(path, f"is no Chrome trace in JSON ({error})") from error
-
-
-def _columns(path: Path, events: list[_Event]) -> Trace:
+def _columns(path: Path, events: list[Event]) -> Trace:
     kinds = _ANNOTATION_KINDS | _HOST_KINDS | _OVERHEAD_KINDS | _DEVICE_KINDS
-    by_category: dict[str, list[_Event]] = {c: [] for c in (*kinds, _MEMORY_CATEGORY)}
+    by_category: dict[str, list[Event]] = {c: [] for c in (*kinds, _MEMORY_CATEGORY)}
     for event in events:
         bucket = by_category.get(event.cat)
         if bucket is not None:
@@ -332,7 +258,7 @@ def _columns(path: Path, events: list[_Event]) -> Trace:
 
 def _spans(
     path: Path,
-    by_category: dict[str, list[_Event]],
+    by_category: dict[str, list[Event]],
     kinds: dict[str, int],
     names: dict[object, int],
     threads: dict[object, int],

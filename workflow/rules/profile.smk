@@ -27,6 +27,6 @@ rule read_operators:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        code=code_digest("traces", "operators"),
+        code=code_digest("traces", "trace_file", "operators"),
     script:
         "../scripts/read_operators.py"

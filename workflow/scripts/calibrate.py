@@ -7,7 +7,7 @@ with job_log(snakemake.log[0]):
 
     from mfuscope.artefacts import write_json
     from mfuscope.calibration import calibrate
-    from mfuscope.profiling import open_session
+    from mfuscope.sessions import open_session
 
     bundled = Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models"
     session = open_session(snakemake.params.settings, bundled)

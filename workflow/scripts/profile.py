@@ -6,11 +6,13 @@ with job_log(snakemake.log[0]):
     from pathlib import Path
 
     from mfuscope.artefacts import write_json
-    from mfuscope.profiling import RunSettings, open_session
+    from mfuscope.profiling import RunSettings, measure
+    from mfuscope.sessions import open_session
 
     bundled = Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models"
     session = open_session(snakemake.params.settings["model"], bundled)
-    run = session.measure(
+    run = measure(
+        session,
         Path(snakemake.input.image),
         Path(snakemake.output.trace),
         RunSettings.from_mapping(snakemake.params.settings),

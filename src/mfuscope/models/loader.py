@@ -10,8 +10,9 @@ from safetensors import SafetensorError
 from torch import nn
 
 from mfuscope.errors import UserError
+from mfuscope.models.hub import fetch_from_hub
 from mfuscope.models.published import map_published_config
-from mfuscope.models.spec import Family, ModelSpec, fetch_from_hub, read_json
+from mfuscope.models.spec import Family, ModelSpec, read_json
 
 DUMMY_SEED = 0
 DUMMY_STD = 0.02

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from mfuscope.errors import UserError
 from mfuscope.geometry import MODES, TILED_MODE, Geometry, Tiling, page_geometry
+from mfuscope.models.hub import fetch_from_hub
 from mfuscope.models.published import PUBLISHED_ARCHITECTURE
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -152,34 +153,6 @@ def _find(name: str, bundled: Path) -> tuple[Literal["bundled", "folder", "hub"]
         f"{hint}set `model` (or DSOCR_MODEL) to one of {', '.join(names)}, a checkpoint folder, "
         "or a hub id like 'owner/name'",
     )
-
-
-def fetch_from_hub(name: str, *, weights: bool) -> Path:
-    """Folder of a hub model's snapshot in the local cache, fetched where it is not there yet.
-
-    Only JSON, text and (with `weights`) safetensors files: no code and no pickles.
-
-    Raises:
-        UserError: it is not in the cache and cannot be fetched.
-    """
-    from huggingface_hub import snapshot_download  # half a second that bundled models need not pay
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    patterns = ["*.json", "*.jinja", "*.txt", "*.model"] + (["*.safetensors"] if weights else [])
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"model: cannot get {name!r} from the hub ({reason})",
-            "check the name and the network, or download the model and name its folder",
-        ) from error
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"model: the hub model {name!r} holds no config.json",
-            "name a transformers image-text-to-text model",
-        )
-    return folder
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""A run's trace file: gzipped or plain Chrome-trace JSON, decoded into typed events.
+
+Only the fields that :mod:`mfuscope.traces` needs are decoded; that is what makes it fast.
+"""
+
+import zlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+#: More text than this is refused rather than risked: twenty times the longest run seen.
+MAX_TEXT_BYTES: Final = 4 << 30
+
+
+class TraceError(ValueError):
+    """The file is no usable trace of a run; the message names it and says why."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(path, problem)
+
+    def __str__(self) -> str:
+        return f"trace {self.path}: {self.problem}"
+
+
+# gc=False: without it, the collector would visit half a million acyclic objects again and again.
+class _Args(msgspec.Struct, frozen=True, gc=False):
+    external_id: int = msgspec.field(default=0, name="External id")
+    correlation: int = 0
+    nbytes: int = msgspec.field(default=0, name="Bytes")
+    device_type: int = msgspec.field(default=-1, name="Device Type")
+
+
+_NO_ARGS: Final = _Args()
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One event, as far as it is needed: times in microseconds."""
+
+    cat: str = ""
+    name: str = ""
+    pid: int | str = 0
+    tid: int | str = 0
+    ts: float = 0.0
+    dur: float = 0.0
+    args: _Args = _NO_ARGS
+
+
+class _Document(msgspec.Struct, frozen=True, gc=False):
+    events: list[Event] = msgspec.field(name="traceEvents")
+
+
+def read_events(path: Path) -> list[Event]:
+    """All events of a trace file (gzip is told by its content, not by its name).
+
+    Raises:
+        TraceError: the file is empty, damaged, truncated or no Chrome trace.
+        OSError: the file cannot be opened.
+    """
+    try:
+        return msgspec.json.decode(_text(path), type=_Document).events
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise TraceError(path, f"is no Chrome trace in JSON ({error})") from error
+
+
+def _text(path: Path) -> bytes:
+    data = path.read_bytes()
+    if not data:
+        raise TraceError(path, "is empty")
+    if data[:2] == b"\x1f\x8b":
+        data = _gunzip(path, data)
+    if len(data) > MAX_TEXT_BYTES:
+        raise TraceError(path, f"holds more than {MAX_TEXT_BYTES >> 30} GiB of text")
+    return data
+
+
+def _gunzip(path: Path, data: bytes) -> bytes:
+    # zlib instead of gzip.decompress: it stops at the size limit, and its errors are one type.
+    members: list[bytes] = []
+    room = MAX_TEXT_BYTES + 1
+    while data and room > 0:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            members.append(member.decompress(data, room))
+        except zlib.error as error:
+            raise TraceError(path, f"is damaged gzip ({error})") from error
+        room -= len(members[-1])
+        if not member.eof and room > 0:
+            raise TraceError(path, "is truncated gzip")
+        data = member.unused_data.lstrip(b"\0")  # gzip allows zeros as padding
+    return members[0] if len(members) == 1 else b"".join(members)
