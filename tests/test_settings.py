@@ -78,6 +78,29 @@ def test_strings_of_the_command_line_get_their_type() -> None:
     assert settings.profiler.with_stack is False
 
 
+def test_strings_within_nested_values_get_their_type() -> None:
+    """As Snakemake hands over `--config 'profiler={"record_shapes": true}'`."""
+    settings = resolve(
+        file={"profiler": {"with_stack": True}},
+        command_line={
+            "profiler": {"record_shapes": "true"},
+            "variants": {"a": {"ignore_eos": "false", "max_new_tokens": "5"}, "b": "null"},
+        },
+    )
+    assert settings.profiler.record_shapes is True
+    assert settings.profiler.with_stack is True
+    assert settings.variants["a"].ignore_eos is False
+    assert settings.variants["a"].max_new_tokens == 5
+    assert settings.variants["b"] == settings.inference
+
+
+def test_whole_floats_are_integers() -> None:
+    settings = resolve({"repeats": 3.0, "variants": {"a": {"max_new_tokens": 8.0}}})
+    assert isinstance(settings.repeats, int)
+    assert isinstance(settings.variants["a"].max_new_tokens, int)
+    assert isinstance(resolve({"peak_tflops": 100.0}).peak_tflops, float)
+
+
 def test_variants() -> None:
     assert list(resolve().variants) == ["baseline"]
     assert list(resolve({"variants": None}).variants) == ["baseline"]
@@ -100,6 +123,10 @@ def test_variants() -> None:
         ({"file": {"repeats": True}}, "'repeats' is true"),
         ({"file": {"warmup": -1}}, "'warmup' is -1"),
         ({"file": {"peak_tflops": 0}}, "'peak_tflops' is 0.*above 0"),
+        ({"file": {"peak_tflops": float("inf")}}, "'peak_tflops' is inf"),
+        ({"file": {"peak_tflops": "fast"}}, "use a number above 0"),
+        ({"file": {"profiler": 3}}, "use a mapping of keys to values"),
+        ({"file": {"repeats": 2.5}}, "'repeats' is 2.5"),
         ({"file": {"attention": "fast"}}, "'attention' is \"fast\".*sdpa, eager, flash"),
         ({"file": {"device": "tpu"}}, "'device' is \"tpu\".*cuda:N"),
         ({"command_line": {"ignore_eos": "maybe"}}, "'ignore_eos' is \"maybe\" .--config"),

@@ -272,6 +272,13 @@ class TestIncremental:
         text = checkout.run("-n", "--config", "max_new_tokens=3", DSOCR_MAX_NEW_TOKENS="4")
         assert "Nothing to be done" in text
 
+    def test_the_command_line_takes_every_type(self, checkout: Checkout) -> None:
+        same = ("ignore_eos=true", "repeats=4", 'profiler={"record_shapes": false}')
+        assert checkout.planned("--config", *same, 'variants={"baseline": null}') == {}
+        assert checkout.planned("--config", "ignore_eos=false")["profile"] == 8
+        shapes = checkout.planned("--config", 'profiler={"record_shapes": true}')
+        assert shapes["profile"] == 8
+
 
 def test_two_variants_are_measured_side_by_side(tmp_path: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout")

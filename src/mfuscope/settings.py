@@ -8,6 +8,7 @@ types, choices, ranges and defaults.
 import copy
 import difflib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -107,12 +108,12 @@ def resolve_settings(
     layers = [
         (dict(file), ""),
         (_from_environment(environment, schema), " (from the environment)"),
-        ({key: _typed(value, schema, key) for key, value in command_line.items()}, " (--config)"),
+        (_typed(dict(command_line), schema, schema), " (--config)"),
     ]
     merged = _defaults(schema)
     for layer, origin in layers:
         _check(layer, schema, origin)
-        merged = _merge(merged, layer)
+        merged = _merge(merged, _whole(layer, schema, schema))
     base = InferenceSettings(**{f.name: merged[f.name] for f in fields(InferenceSettings)})
     base = replace(base, dtype=_DTYPE_NAMES.get(base.dtype, base.dtype))
     return Settings(
@@ -165,21 +166,48 @@ def _from_environment(environment: Mapping[str, str], schema: Mapping[str, Any])
             if value not in _FLASH_SWITCH:
                 raise UserError(f"DSOCR_USE_FLASH_ATTN is {value!r}", "set it to 1 or 0")
             value = _FLASH_SWITCH[value]
-        layer[key] = _typed(value, schema, key)
+        layer[key] = _typed(value, schema["properties"][key], schema)
     return layer
 
 
-def _typed(value: Any, schema: Mapping[str, Any], key: str) -> Any:
-    """A string from the command line or the environment as the type that the schema asks for."""
-    if not isinstance(value, str):
-        return value
-    types = schema["properties"].get(key, {}).get("type", "string")
-    if "string" in ([types] if isinstance(types, str) else types):
+def _typed(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
+    """A value whose scalars may be strings, with the types that its part of the schema asks for."""
+    if isinstance(value, Mapping):
+        return {
+            key: _typed(inner, _inner(part, key, schema), schema) for key, inner in value.items()
+        }
+    if not isinstance(value, str) or "string" in _types(part):
         return value
     try:
         return yaml.safe_load(value)
     except yaml.YAMLError:
         return value
+
+
+def _whole(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
+    """A checked value, whole floats made integers where the schema asks for integers.
+
+    To JSON 3.0 is an integer; to a recorded parameter it would be another setting than 3.
+    """
+    if isinstance(value, Mapping):
+        return {
+            key: _whole(inner, _inner(part, key, schema), schema) for key, inner in value.items()
+        }
+    return int(value) if isinstance(value, float) and _types(part) == ["integer"] else value
+
+
+def _inner(part: Mapping[str, Any], key: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a key within an object; empty for a key that there is not."""
+    others = part.get("additionalProperties")
+    found = part.get("properties", {}).get(key, others if isinstance(others, Mapping) else {})
+    if "$ref" in found:
+        found = schema["$defs"][found["$ref"].rpartition("/")[2]]
+    return cast(Mapping[str, Any], found)
+
+
+def _types(part: Mapping[str, Any]) -> list[str]:
+    types = part.get("type", "string")
+    return [types] if isinstance(types, str) else list(types)
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,6 +234,9 @@ def _check(layer: Mapping[str, Any], schema: Mapping[str, Any], origin: str) -> 
     errors = sorted(validator.iter_errors(layer), key=lambda error: list(map(str, error.path)))
     if errors:
         raise _explain(errors[0], origin)
+    peak = layer.get("peak_tflops")
+    if isinstance(peak, float) and not math.isfinite(peak):
+        raise UserError(f"setting 'peak_tflops' is {peak}{origin}", "use a number above 0")
 
 
 def _explain(error: jsonschema.ValidationError, origin: str) -> UserError:
@@ -227,9 +258,15 @@ def _wanted(part: Mapping[str, Any]) -> str:
         return "one of " + ", ".join(str(choice) for choice in part["enum"])
     if "pattern" in part:
         return str(part.get("x-wanted", f"a string like {part['pattern']}"))
-    types = [part["type"]] if isinstance(part.get("type"), str) else part.get("type", [])
-    names = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
-    wanted = " or ".join(names.get(name, f"a value of type {name}") for name in types)
+    names = {
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+        "string": "text",
+        "array": "a list",
+        "object": "a mapping of keys to values",
+    }
+    wanted = " or ".join(names[name] for name in _types(part) if name != "null")
     bounds = [
         f"{word} {part[bound]}"
         for bound, word in (

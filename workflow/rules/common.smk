@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.utils import update_config
 
 from mfuscope.errors import UserError
 from mfuscope.images import check_readable, known_pages
@@ -14,10 +16,25 @@ from mfuscope.settings import load_schema, resolve_settings
 ROOT = Path(workflow.basedir)
 SOURCES = ROOT / "src" / "mfuscope"
 
+
+def configuration_files():
+    """What the configuration files say, without --config: `config` has both merged already."""
+    given = workflow.config_settings.configfiles
+    own = (
+        []
+        if workflow.config_settings.replace_workflow_config
+        else ["config/config.yaml"]
+    )
+    merged = {}
+    for path in [*filter(os.path.exists, own), *given]:
+        update_config(merged, load_configfile(path))
+    return merged
+
+
 try:
     PLAN = make_plan(
         resolve_settings(
-            file=config,
+            file=configuration_files(),
             command_line=workflow.config_settings.config,
             environment=os.environ,
             schema=load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml"),

@@ -1,33 +1,89 @@
-"""Models of the hub: fetched into its local cache, JSON and safetensors only."""
+"""Models of the hub: fetched into its local cache, JSON, text and safetensors only.
 
+Planning looks at the description alone and pins the revision; jobs fetch the weights of that
+revision. What lies in the cache is not asked for again, so that planning works without a network.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mfuscope.errors import UserError
 
+_DESCRIPTION = ["*.json", "*.jinja", "*.txt", "*.model"]
+_WEIGHTS = "*.safetensors"
 
-def fetch_from_hub(name: str, *, weights: bool) -> Path:
-    """Folder of a hub model's snapshot in the local cache, fetched where it is not there yet.
 
-    Only JSON, text and (with `weights`) safetensors files: no code and no pickles.
+def find_on_hub(name: str) -> Path:
+    """Folder of a model's snapshot, description files only. Its name is the revision.
 
     Raises:
-        UserError: it is not in the cache and cannot be fetched.
+        UserError: it is neither in the cache nor to be had, or is no model with safetensors.
     """
-    from huggingface_hub import snapshot_download  # half a second that bundled models need not pay
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    # Half a second of import that bundled models need not pay.
+    from huggingface_hub import list_repo_files, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    patterns = ["*.json", "*.jinja", "*.txt", "*.model"] + (["*.safetensors"] if weights else [])
     try:
-        folder = Path(snapshot_download(name, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"model: cannot get {name!r} from the hub ({reason})",
-            "check the name and the network, or download the model and name its folder",
-        ) from error
+        folder = Path(snapshot_download(name, local_files_only=True))
+        known = (folder / "config.json").is_file()
+    except LocalEntryNotFoundError:
+        known = False
+    if not known:
+        with _told(name):
+            folder = Path(snapshot_download(name, allow_patterns=_DESCRIPTION))
+            files = list_repo_files(name, revision=folder.name)
+        if not any(file.endswith(".safetensors") for file in files):
+            raise UserError(
+                f"model: the hub model {name!r} holds no safetensors",
+                "name a conversion of it to safetensors, or set `load_format: dummy`",
+            )
     if not (folder / "config.json").is_file():
         raise UserError(
             f"model: the hub model {name!r} holds no config.json",
             "name a transformers image-text-to-text model",
         )
     return folder
+
+
+def fetch_weights(name: str, folder: Path) -> Path:
+    """The snapshot `folder` with its weights, of the revision that planning saw.
+
+    Raises:
+        UserError: they are neither in the cache nor to be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    with _told(name):
+        return Path(
+            snapshot_download(
+                name,
+                revision=folder.name,
+                allow_patterns=[*_DESCRIPTION, _WEIGHTS],
+                local_files_only=any(folder.glob(_WEIGHTS)) and _complete(folder),
+            )
+        )
+
+
+def _complete(folder: Path) -> bool:
+    """Whether every shard that the index names is there; a single file has no index."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return True
+    shards = set(json.loads(index.read_bytes())["weight_map"].values())
+    return all((folder / shard).is_file() for shard in shards)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        yield
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"model: cannot get {name!r} from the hub ({reason})",
+            "check the name and the network, or download the model and name its folder",
+        ) from error

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from mfuscope.errors import UserError
-from mfuscope.models.hub import fetch_from_hub
+from mfuscope.models.hub import fetch_weights
 from mfuscope.models.published import map_published_config
 from mfuscope.models.spec import Family, ModelSpec, read_json
 
@@ -52,7 +52,7 @@ def load_model(spec: ModelSpec, dtype: str, attention: str, device: torch.device
     """
     folder = spec.path
     if spec.source == "hub" and spec.weights == "checkpoint":
-        folder = fetch_from_hub(spec.name, weights=True)
+        folder = fetch_weights(spec.name, folder)
     model_class, config = model_class_and_config(spec, folder)
     implementation = _attention_implementation(spec.family, attention)
     if spec.weights == "dummy":

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from mfuscope.errors import UserError
 from mfuscope.geometry import MODES, TILED_MODE, Geometry, Tiling, page_geometry
-from mfuscope.models.hub import fetch_from_hub
+from mfuscope.models.hub import find_on_hub
 from mfuscope.models.published import PUBLISHED_ARCHITECTURE
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -116,7 +116,7 @@ def resolve_model(name: str, load_format: str, bundled: Path) -> ModelSpec:
         family=family,
         architecture=architecture,
         weights=weights,
-        fingerprint=_fingerprint(folder, weights),
+        fingerprint=_fingerprint(folder, source, weights),
         tiling=tiling,
         default_mode=mode,
     )
@@ -145,7 +145,7 @@ def _find(name: str, bundled: Path) -> tuple[Literal["bundled", "folder", "hub"]
             "correct the path in `model` (or DSOCR_MODEL)",
         )
     if _HUB_ID.fullmatch(name):
-        return "hub", fetch_from_hub(name, weights=False)
+        return "hub", find_on_hub(name)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? Otherwise " if near else ""
     raise UserError(
@@ -250,13 +250,15 @@ def _preprocessing(folder: Path, family: Family) -> tuple[Tiling | None, str]:
     ), mode
 
 
-def _fingerprint(folder: Path, weights: str) -> str:
+def _fingerprint(folder: Path, source: str, weights: str) -> str:
     digest = hashlib.sha256(weights.encode())
     for name in _DESCRIPTION_FILES:
         path = folder / name
         if path.is_file():
             digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    if weights == "checkpoint":
+    if source == "hub":
+        digest.update(folder.name.encode())  # the revision; weights come later, and with it
+    elif weights == "checkpoint":
         # Gigabytes are not hashed: sizes and headers (names, shapes, offsets) tell shards apart.
         for path in sorted(folder.glob("*.safetensors")):
             digest.update(f"{path.name} {path.stat().st_size}".encode() + _header(path))
