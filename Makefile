@@ -3,45 +3,55 @@ PYTHON ?= python3
 TORCH ?= 2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed-$(TORCH)
-INSTALLED_DEV := $(VENV)/.installed-dev-$(TORCH)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run flops test lint install clean help
+.PHONY: run flops test test-gpu lint install clean help FORCE
 
-help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
-
-run: $(INSTALLED) ## measure every page and write results/report.html
+run: $(VENV)/.installed ## measure every page and write results/report.html
 	$(BIN)/snakemake
 
-flops: $(INSTALLED) ## count FLOPs without a GPU: results/flops.md
+flops: $(VENV)/.installed ## count FLOPs without a GPU: results/flops.md
 	$(BIN)/snakemake flops
 
-test: $(INSTALLED_DEV) ## run the tests that need no GPU
+test: $(VENV)/.installed-dev ## run the tests that need no GPU
 	$(BIN)/python -m pytest -m "not gpu and not slow"
 
-lint: $(INSTALLED_DEV) ## ruff, mypy, snakefmt, snakemake --lint
+test-gpu: $(VENV)/.installed-dev ## run the tests that need a CUDA GPU
+	$(BIN)/python -m pytest -m gpu
+
+lint: $(VENV)/.installed-dev ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-install: $(INSTALLED) ## make .venv with everything that a run needs
+install: $(VENV)/.installed ## make .venv with everything that a run needs
 
 clean: ## remove .venv; results stay
 	rm -rf $(VENV)
 
-$(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "mfuscope needs Python 3.11 or newer, this is " + sys.version.split()[0] + ". Remedy: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(VENV)
+help: ## list the targets
+	@sed -n -E 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
-$(INSTALLED): requirements.txt pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$(TORCH)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+# What was asked for is kept beside what was installed: another PYTHON makes .venv anew, another
+# TORCH replaces torch.
+$(VENV)/.python: FORCE
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "mfuscope needs Python 3.11 or newer, this is " + sys.version.split()[0] + ". Remedy: make PYTHON=python3.12 ...")'
+	@if [ ! -x $(BIN)/python ] || [ "$$($(PYTHON) -V)" != "$$(cat $@ 2>/dev/null)" ]; then \
+	  echo "making $(VENV) with $$($(PYTHON) -V)"; $(PYTHON) -m venv --clear $(VENV) && $(PYTHON) -V > $@; \
+	fi
+
+$(VENV)/.torch: $(VENV)/.python FORCE
+	@[ "$$(cat $@ 2>/dev/null)" = "$(TORCH)" ] || echo "$(TORCH)" > $@
+
+$(VENV)/.installed: $(VENV)/.python $(VENV)/.torch requirements.txt pyproject.toml
+	@echo "installing torch $(TORCH) and the pinned requirements into $(VENV) (once)"
+	@$(PIP) torch==$(TORCH)
+	@$(PIP) -r requirements.txt
+	@$(PIP) --no-deps -e .
 	@touch $@
 
-$(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	@$(PIP) -r requirements-dev.txt
 	@touch $@

@@ -31,6 +31,7 @@ rule all:
 
 
 onstart:
+    say(PLAN.headline())
     check_pages()
 
 

@@ -79,3 +79,11 @@ def test_heavy_operators_without_a_formula_are_recorded() -> None:
     assert counter.total == 0
     assert counter.uncounted == {"aten._fft_r2c"}
     assert not count(torch.relu, torch.randn(8)).uncounted
+
+
+def test_kernels_of_other_namespaces_are_recorded() -> None:
+    @torch.library.custom_op("mfuscope_test::swish", mutates_args=())
+    def swish(x: torch.Tensor) -> torch.Tensor:
+        return x.sigmoid() * x
+
+    assert count(swish, torch.randn(3)).uncounted == {"mfuscope_test.swish"}

@@ -9,7 +9,12 @@ from builders import ceiling, gpu
 from mfuscope.errors import UserError
 from mfuscope.hardware import nvml
 from mfuscope.hardware.ceiling import measure_ceiling
-from mfuscope.hardware.devices import measuring_threads, pick_precision, plan_device
+from mfuscope.hardware.devices import (
+    device_in_words,
+    measuring_threads,
+    pick_precision,
+    plan_device,
+)
 from mfuscope.hardware.peaks import _table, find_peak, resolve_hardware
 from mfuscope.records import Conditions
 
@@ -155,7 +160,8 @@ def test_a_cpu_is_measured() -> None:
 
 
 def test_the_planned_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvml, "visible_gpus", lambda: 2)
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: (2, ""))
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.13.0")
     assert [plan_device(s) for s in ("auto", "cpu", "cuda", "cuda:1")] == [
         "cuda",
         "cpu",
@@ -164,9 +170,13 @@ def test_the_planned_device(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     with pytest.raises(UserError, match="'cuda:2' is not there, 2 CUDA GPUs are visible"):
         plan_device("cuda:2")
-    monkeypatch.setattr(nvml, "visible_gpus", lambda: 0)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.13.0+cpu")
+    with pytest.raises(UserError, match=r"torch 2\.13\.0\+cpu is a build for CPUs"):
+        plan_device("auto")
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: (0, "NVML: driver gone"))
     assert plan_device("auto") == "cpu"
-    with pytest.raises(UserError, match="'cuda' is not there"):
+    assert device_in_words("cpu") == "CPU, as no CUDA GPU is visible (NVML: driver gone)"
+    with pytest.raises(UserError, match=r"'cuda' is not there, 0 .* visible .NVML: driver gone"):
         plan_device("cuda")
 
 
@@ -181,7 +191,9 @@ def test_visible_gpus(visible: str | None, count: int, monkeypatch: pytest.Monke
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert nvml.visible_gpus() == count
+    shown, reason = nvml.visible_gpus()
+    assert shown == count
+    assert bool(reason) == (count == 0)
 
 
 def test_conditions_without_a_gpu_say_why() -> None:

@@ -1,13 +1,17 @@
 """Listing, naming and looking at pages."""
 
+import errno
 import os
 import string
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from mfuscope.errors import UserError
 from mfuscope.images import (
@@ -23,12 +27,55 @@ from mfuscope.images import (
 )
 from mfuscope.preprocess import read_page
 
+FORMATS = [
+    *("PNG exif", "PNG exif behind", "PNG xmp", "PNG xmp behind", "PNG profile", "PNG profile zip"),
+    *("JPEG exif", "JPEG xmp", "WEBP exif", "WEBP xmp"),
+    *("TIFF exif", "TIFF exif zip", "TIFF xmp", "TIFF both"),
+]
 NAMES = st.text(min_size=1, max_size=60).filter(lambda s: "\0" not in s and max(s) < "\ud800")
 
 
 def save(path: Path, size: tuple[int, int] = (30, 20)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, "white").save(path)
+    return path
+
+
+def save_turned(folder: Path, kind: str, size: tuple[int, int], code: int, xmp: int = 0) -> Path:
+    """An image with an orientation; `kind` is a format, what holds it, and how that is stored."""
+    form, carrier, *rest = [*kind.split(), ""]
+    path = folder / f"page.{form.lower()}"
+    exif = Image.Exif()
+    exif[0x0112] = code
+    text = f'<rdf:Description tiff:Orientation="{xmp or code}"/>'
+    options: dict[str, Any] = {}
+    if form == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        behind, data = "behind" in rest, exif.tobytes().removeprefix(b"Exif\0\0")
+        if carrier == "exif" and not behind:
+            options["exif"] = exif
+        elif carrier == "xmp":
+            content = b"XML:com.adobe.xmp\0\0\0\0\0" + text.encode()
+            chunks.add(b"iTXt", content, after_idat=behind)
+        elif carrier == "profile":
+            profile = f"\nexif\n{len(data):8}\n{data.hex()}\n"
+            chunks.add_text("Raw profile type exif", profile, zip="zip" in rest)
+        options["pnginfo"] = chunks
+    elif form == "TIFF":
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        if carrier in ("exif", "both"):
+            tags[0x0112] = code
+        if carrier in ("xmp", "both"):
+            tags[700] = text.encode()
+        options = {"tiffinfo": tags, "compression": "tiff_adobe_deflate" if "zip" in rest else None}
+    else:
+        options[carrier] = exif if carrier == "exif" else text.encode()
+    Image.new("RGB", size, "white").save(path, **options)
+    if kind == "PNG exif behind":  # the standard allows it, and PIL does not write it
+        chunk = b"eXIf" + data
+        whole = struct.pack(">I", len(data)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        content = path.read_bytes()
+        path.write_bytes(content[:-12] + whole + content[-12:])
     return path
 
 
@@ -62,6 +109,23 @@ def test_folders_are_searched_recursively(tmp_path: Path) -> None:
     assert found == ["a.jpg", "b.PNG", "e.bmp", "f.jpeg", "sub/d.tif", "sub/deep/c.webp"]
 
 
+def test_folders_that_cannot_be_read_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "a.png")
+    save(tmp_path / "locked" / "b.png")
+    scandir = os.scandir
+
+    def refuse(folder: str) -> Any:  # permissions do not stop root, which may run this
+        if str(folder).endswith("locked"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=r"folder '.*locked' \(Permission denied\)"):
+        list_images(tmp_path)
+
+
 def test_ids_do_not_depend_on_other_pages(tmp_path: Path) -> None:
     save(tmp_path / "a b.png")
     before = list_images(tmp_path)[0].id
@@ -93,20 +157,95 @@ def test_sizes_have_the_rotation_applied(tmp_path: Path) -> None:
     assert image_size(save(tmp_path / "plain.png")) == (30, 20)
 
 
-def test_the_rotation_of_a_png_is_found_wherever_it_stands(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("code", range(1, 9))
+def test_the_rotation_is_found_wherever_it_stands(kind: str, code: int, tmp_path: Path) -> None:
+    path = save_turned(tmp_path, kind, (30, 20), code)
+    assert image_size(path) == read_page(path).size == ((20, 30) if code > 4 else (30, 20))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(FORMATS),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    code=st.integers(1, 8),
+    xmp=st.integers(0, 9),
+)
+def test_the_size_planned_is_the_size_measured(
+    kind: str, size: tuple[int, int], code: int, xmp: int, tmp_path: Path
+) -> None:
+    path = save_turned(tmp_path, kind, size, code, xmp)
+    assert image_size(path) == read_page(path).size
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FORMATS if "behind" not in kind])
+def test_sizes_are_told_without_decoding(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(image: ImageFile.ImageFile) -> None:
+        raise AssertionError("decoded")
+
+    paths = [save_turned(tmp_path, kind, (30, 20), 6), save(tmp_path / "plain.png", (20, 30))]
+    # Text that tells no orientation is no reason to look further, wherever it stands.
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"tEXt", b"Comment\0Raw profile type exif", after_idat=True)
+    Image.new("RGB", (20, 30)).save(tmp_path / "text.png", pnginfo=chunks)
+    for module in (PngImagePlugin.PngImageFile, ImageFile.ImageFile):
+        monkeypatch.setattr(module, "load", load)
+    assert [image_size(path) for path in [*paths, tmp_path / "text.png"]] == [(20, 30)] * 3
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("xmp", 'tiff:Orientation="6"'), ("exif", "no exif"), ("Raw profile type exif", "\n\n\nno")],
+)
+def test_broken_metadata_turns_nothing(keyword: str, value: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.png"
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text(keyword, value)
+    Image.new("RGB", (30, 20)).save(path, pnginfo=chunks)
+    assert image_size(path) == read_page(path).size == (30, 20)
+    check_readable([{"path": str(path)}], known={})
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 30 20\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize("content", [EPS, b"P5 30 20 255\n" + bytes(600)])
+def test_other_formats_are_refused_whatever_their_name(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "page.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="no image of a known kind"):
+        image_size(path)
+    with pytest.raises(UserError, match="no image of a known kind"):
+        check_readable([{"path": str(path)}], known={})
+
+
+def test_a_suffix_may_name_another_format(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "page.png", format="BMP")
+    assert image_size(tmp_path / "page.png") == (30, 20)
+
+
+def test_multi_picture_jpegs_of_phones_are_pages(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    path = tmp_path / "turned.png"
-    Image.new("RGB", (30, 20)).save(path, exif=exif)
-    content = path.read_bytes()
-    start = content.index(b"eXIf") - 4
-    end = start + 12 + int.from_bytes(content[start : start + 4])
-    # Behind the pixels, where the standard allows it too.
-    trailer = content.index(b"IEND") - 4
-    moved = content[:start] + content[end:trailer] + content[start:end] + content[trailer:]
-    for variant in (content, moved):
-        path.write_bytes(variant)
-        assert image_size(path) == read_page(path).size == (20, 30)
+    path = tmp_path / "page.jpg"
+    others = [Image.new("RGB", (8, 8))]
+    Image.new("RGB", (30, 20)).save(
+        path, format="MPO", save_all=True, append_images=others, exif=exif
+    )
+    with Image.open(path) as image:
+        assert image.format == "MPO"
+    assert image_size(path) == read_page(path).size == (20, 30)
+    check_readable([{"path": str(path)}], known={})
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_pixels_without_a_range_are_refused(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.tif"
+    Image.new(mode, (30, 20), 70000).save(path)
+    with pytest.raises(UserError, match=r"page\.tif' \(its pixels are"):
+        check_readable([{"path": str(path)}], known={})
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n"])
@@ -143,13 +282,29 @@ def test_pages_known_by_content_are_not_decoded_again(tmp_path: Path) -> None:
 
 def test_inspection_adds_the_digest(tmp_path: Path) -> None:
     path = save(tmp_path / "page.png")
-    (row,) = inspect_pages([{"image": "page.png", "path": str(path), "width": 30}])
-    assert row == {
-        "image": "page.png",
-        "path": str(path),
-        "sha256": file_sha256(path),
-        "width": 30,
-    }
+    page = {"image": "page.png", "path": str(path), "width": 30, "height": 20, "category": ""}
+    (row,) = inspect_pages([page])
+    assert list(row.items()) == [
+        ("image", "page.png"),
+        ("path", str(path)),
+        ("sha256", file_sha256(path)),
+        ("width", 30),
+        ("height", 20),
+        ("frames", 1),
+        ("category", ""),
+    ]
+
+
+@pytest.mark.parametrize("name", ["page.tif", "page.webp", "page.png", "page.jpg"])
+def test_frames_are_counted_and_the_first_is_read(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    form = {"format": "MPO"} if name == "page.jpg" else {}
+    others = [Image.new("RGB", (30, 20), colour) for colour in ("black", "red")]
+    first = Image.new("RGB", (30, 20), "white")
+    first.save(path, save_all=True, append_images=others, **form)
+    (row,) = inspect_pages([{"path": str(path), "height": 20}])
+    assert row["frames"] == 3
+    assert read_page(path).getextrema() == ((255, 255),) * 3
 
 
 def test_categories_come_from_the_manifest_or_the_folder(tmp_path: Path) -> None:
@@ -160,6 +315,24 @@ def test_categories_come_from_the_manifest_or_the_folder(tmp_path: Path) -> None
     categories = read_categories(tmp_path)
     found = {image.relative: category_of(image, categories) for image in list_images(tmp_path)}
     assert found == {"a.png": "image_rich", "c.png": "", "text_heavy/b.png": "text_heavy"}
-    (tmp_path / "samples.csv").write_text("name\na.png\n")
-    with pytest.raises(UserError, match=r"samples\.csv"):
-        read_categories(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"name,size\na.png,3\n",
+        b"file,size\na.png,3\n",
+        b"file,category\n\xff\xfe.png,mixed_layout\n",
+        b"file,category\n" + b"x" * 200_000 + b",mixed_layout\n",  # beyond csv's field limit
+    ],
+)
+def test_a_manifest_of_another_kind_is_ignored(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "samples.csv").write_bytes(content)
+    assert read_categories(tmp_path) == {}
+
+
+def test_manifests_from_spreadsheets_are_read(tmp_path: Path) -> None:
+    text = "\ufefffile,category\na.png,mixed_layout\nb.png\n"
+    (tmp_path / "samples.csv").write_text(text, encoding="utf-8")
+    assert read_categories(tmp_path) == {"a.png": "mixed_layout", "b.png": ""}

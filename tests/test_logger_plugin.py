@@ -344,7 +344,7 @@ def test_time_left_follows_parallel_runs_and_stops_after_a_failure(
     assert lines == [
         "[1/7] text.png repeat 1 (baseline)  10.0 s   about 30 s left",  # 6 left, 2 at a time
         "[2/7] text.png repeat 3 (baseline)  10.0 s",  # perhaps no further run begins
-        "[3/7] text.png repeat 4 (baseline)  10.0 s   about 20 s left",  # 3 left, 1 has failed
+        "[3/7] text.png repeat 4 (baseline)  10.0 s   about 30 s left",  # 3 left, one per 10 s
     ]
 
 

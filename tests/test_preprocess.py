@@ -1,5 +1,7 @@
 """Pixels against transformers' PIL processor, and against the steps of the published code."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,84 @@ def test_every_kind_of_pixel_becomes_rgb(mode: str, tmp_path: Path) -> None:
     Image.new("L", (30, 20), 255).convert("I" if mode == "I;16" else mode).convert(mode).save(path)
     page = read_page(path)
     assert (page.mode, page.size) == ("RGB", (30, 20))
+
+
+RAMP = np.arange(0, 0x10000, 16, dtype=np.uint16).reshape(64, 64)
+
+
+def save_16_bit_colour(
+    path: Path, values: np.ndarray[tuple[int, int], np.dtype[np.uint16]]
+) -> None:
+    """Grey values as a 16-bit RGB PNG, which PIL reads but does not write."""
+    height, width = values.shape
+    rows = np.repeat(values.astype(">u2"), 3, axis=1)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)), (b"IDAT", pixels)]
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+            for kind, content in [*chunks, (b"IEND", b"")]
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("page.png", "<u2"), ("page.tif", "<u2"), ("page.tif", ">u2"), ("page.tif", "<i4")],
+)
+def test_16_bit_grey_is_scaled(name: str, kind: str, tmp_path: Path) -> None:
+    Image.fromarray(RAMP.astype(kind)).save(tmp_path / name)
+    page = np.asarray(read_page(tmp_path / name))
+    assert page.shape == (64, 64, 3)
+    assert page.mean() == 127.5
+    assert (page.min(), page.max()) == (0, 255)
+
+
+def test_16_bit_grey_is_16_bit_colour(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "grey.png")
+    save_16_bit_colour(tmp_path / "colour.png", RAMP)
+    grey, colour = (read_page(tmp_path / name) for name in ("grey.png", "colour.png"))
+    np.testing.assert_array_equal(np.asarray(grey), np.asarray(colour))
+
+
+def test_12_bit_grey_is_scaled(tmp_path: Path) -> None:
+    path = tmp_path / "page.tif"
+    Image.new("I;16", (30, 20), 0x7777).save(path)
+    entry = struct.pack("<HHI", 258, 3, 1)  # BitsPerSample; the same bytes are 0x777 then
+    content = path.read_bytes()
+    path.write_bytes(content.replace(entry + struct.pack("<H", 16), entry + struct.pack("<H", 12)))
+    assert path.read_bytes() != content
+    assert np.asarray(read_page(path)).mean() == 0x77
+
+
+@pytest.mark.parametrize(("mode", "value"), [("F", 0.5), ("I", -1), ("I", 0x10000)])
+def test_pixels_without_a_range_are_refused(mode: str, value: float, tmp_path: Path) -> None:
+    Image.new(mode, (30, 20), value).save(tmp_path / "page.tif")
+    with pytest.raises(ValueError, match="its pixels are"):
+        read_page(tmp_path / "page.tif")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_transparency_is_dropped_as_the_published_loader_does(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / ("page.tif" if mode == "PA" else "page.png")
+    Image.new("RGBA", (30, 20), (0, 0, 0, 0)).convert(mode).save(path)
+    assert read_page(path).getextrema() == ((0, 0),) * 3
+
+
+@pytest.mark.parametrize("code", range(1, 9))
+@pytest.mark.parametrize("name", ["page.png", "page.tif", "page.webp"])
+def test_pages_are_turned_as_pil_turns_them(code: int, name: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = code
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif, lossless=True)
+    with Image.open(tmp_path / name) as image:
+        expected = ImageOps.exif_transpose(image).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(read_page(tmp_path / name)), np.asarray(expected))
 
 
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from typing import Any
@@ -28,12 +28,13 @@ from mfuscope import records
 from mfuscope.metrics import metrics_table
 from mfuscope.report import formats
 from mfuscope.report.checks import all_checks
-from mfuscope.report.data import ReportData
+from mfuscope.report.data import ReportData, Stat
 from mfuscope.report.gather import gather
 from mfuscope.report.operators import aggregate_operators
-from mfuscope.report.render import Texts, markdown, render
+from mfuscope.report.render import Texts, breakable, markdown, render
+from mfuscope.report.stakeholder import comparison
 from mfuscope.report.survey import survey_runs
-from mfuscope.report.words import time_sentence
+from mfuscope.report.words import DEFINITIONS, interval_statement, time_sentence
 from mfuscope.statistics import summarise
 
 NASTY = "<script>alert(1)</script> | `id` *x* _y_.png"
@@ -61,8 +62,13 @@ def tables(
     machine: records.Hardware | None = None,
     measured: records.Ceiling | None = None,
     settings: dict[str, Any] | None = None,
+    frames: dict[str, int | None] | None = None,
 ) -> Tables:
-    """The artefacts of these runs, put together as the workflow does it."""
+    """The artefacts of these runs, put together as the workflow does it.
+
+    Args:
+        frames: by image; without it the column is missing.
+    """
     machine = machine or hardware()
     if calibrations is None:
         keys = dict.fromkeys((r.variant, r.page.resolution) for r in runs)
@@ -80,6 +86,7 @@ def tables(
             "category": None,
             "resolution": r.page.resolution,
         }
+        | ({} if frames is None else {"frames": frames[r.image]})
         for r in runs
     }
     data = gather(
@@ -227,6 +234,30 @@ def test_nasty_names_are_escaped() -> None:
         if line.startswith("|")
     }
     assert len(columns) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("mixed_en-form.v2~1a.png", "mixed_ en- form. v2~ 1a. png"),
+        ("a...b__c_", "a... b__ c_"),
+        ("aten::_softmax", "aten::_softmax"),
+        ("_a.png", "_a. png"),
+        ("a_<b>&'c'.png", "a_ &lt;b&gt;&amp;&#39;c&#39;. png"),
+        ("a_\u202eb", "a_ &lt;U+202E&gt;b"),
+    ],
+)
+def test_names_may_be_broken_after_their_separators(text: str, broken: str) -> None:
+    assert breakable(text) == broken.replace(" ", "<wbr>")
+
+
+def test_names_in_tables_may_be_broken_and_can_be_searched_for() -> None:
+    made = texts(repeats(image="mixed_en_form.png", variant="a-b"))
+    assert "<bdi>mixed_<wbr>en_<wbr>form.<wbr>png</bdi>" in made.html
+    assert "<bdi>a-<wbr>b</bdi>" in made.html
+    assert 'aria-label="mixed_en_form.png, ' in made.html
+    assert not re.search(r"""["'][^"'<>]*<wbr>""", made.html)
+    assert "wbr" not in made.markdown + made.stakeholder + made.operators
 
 
 @pytest.mark.parametrize(
@@ -514,12 +545,101 @@ def test_page_is_self_contained() -> None:
 
 def test_settings_and_images_are_reproduced() -> None:
     made = texts(repeats(), settings={"variants": {"a": {"prompt": ""}}, "ignore_eos": True})
-    for text in (made.markdown, made.html):
+    for text in (made.markdown, made.html.replace("<wbr>", "")):
         assert "variants.a.prompt" in text
         assert "(not set)" in text
         assert run().page.sha256 in text
         assert "snakemake --cores 1 --resources gpu=1" in text
     assert "| ignore_eos | true |" in made.markdown
+
+
+def test_pages_with_more_frames_than_one_are_listed() -> None:
+    runs = repeats(image="a.png") + repeats(image="b.tif")
+    line = "b.tif: only the first of 3 frames was measured"
+    made = texts(runs, frames={"a.png": 1, "b.tif": 3})
+    for text in (section(made.markdown, "Checks"), made.html.split('id="checks"')[1]):
+        assert line in text
+        assert "a.png: only" not in text
+
+
+@pytest.mark.parametrize("frames", [None, {"page.png": 1}, {"page.png": None}])
+def test_one_frame_is_nothing_to_list(frames: dict[str, int | None] | None) -> None:
+    made = tables(repeats(), frames=frames)
+    assert [page.frames for page in made.data.pages] == [1]
+    assert "No file has more than one frame." in render(made.data).markdown
+
+
+def with_low(data: ReportData, metric: str, of_page: bool, over_pages: bool) -> ReportData:
+    """The data with an interval that reaches below 0, in its first page, variant or both."""
+
+    def low(stats: Mapping[str, Stat]) -> dict[str, Stat]:
+        return {**stats, metric: replace(stats[metric], ci95_low=-0.001, ci95_high=0.1)}
+
+    (variant, *variants), (first, *pages) = data.variants, data.pages
+    if over_pages:
+        variant = replace(variant, stats=low(variant.stats))
+    if of_page:
+        measured = replace(first.measured[0], stats=low(first.measured[0].stats))
+        first = replace(first, measured=(measured, *first.measured[1:]))
+    return replace(data, variants=(variant, *variants), pages=(first, *pages))
+
+
+@pytest.mark.parametrize("metric", ["mfu_model", "mfu_prefill", "mfu_decode"])
+def test_intervals_below_0_are_explained(metric: str) -> None:
+    steady = [run(image=image, repeat=i) for image in ("a.png", "b.png") for i in range(3)]
+    data = tables(steady).data
+    assert interval_statement(data) == ""
+    of_page = interval_statement(with_low(data, metric, True, False))
+    assert "a page's repeats are too few" in of_page
+    assert "More repeats or a quieter device narrow them." in of_page
+    over_pages = interval_statement(with_low(data, metric, False, True))
+    assert "for all pages the pages are too few" in over_pages
+    assert "More pages narrow them." in over_pages
+    both = with_low(data, metric, True, True)
+    assert "a page's repeats and for all pages the pages are" in interval_statement(both)
+    made = render(both)
+    for text in (made.markdown, html.unescape(made.html)):
+        assert interval_statement(both) in text
+
+
+@pytest.mark.parametrize(
+    ("timed", "amount"),
+    [
+        ({"prefill_ms": 50.0, "decode_ms": 900.0}, "most of it is decode (95"),
+        (
+            {"prefill_ms": 100.0, "vision_ms": 45.0, "projector_ms": 5.0, "decode_ms": 45.0}
+            | {"language_prefill_ms": 40.0},
+            "the largest part of it is",
+        ),
+    ],
+)
+def test_most_is_said_of_more_than_half(timed: dict[str, float], amount: str) -> None:
+    runs = repeats(variant="a") + repeats(variant="b", timed=timed)
+    (sentence,) = comparison(tables(runs).data)
+    assert amount in sentence
+
+
+def test_ceiling_and_bandwidth_are_defined_before_their_table() -> None:
+    made = texts(repeats())
+    columns = Reader(made.html).grid("Against the measured ceiling").rows[0]
+    assert columns == [
+        "Variant",
+        "Model, % of ceiling",
+        "Prefill, % of ceiling",
+        "Decode, % of ceiling",
+        "MBU of decode, %",
+        "Prefill, FLOP per byte",
+        "Decode, FLOP per byte",
+    ]
+    for text in (made.markdown, html.unescape(made.html)):
+        before = text.split("Against the measured ceiling")[0]
+        assert DEFINITIONS["utilisation"] in before
+
+
+def test_captions_are_as_wide_as_what_is_seen_of_their_table() -> None:
+    text = texts(repeats()).html
+    assert "container-type: inline-size" in text.split(".scroll {")[1].split("}")[0]
+    assert "100cqi" in text.split("caption span {")[1].split("}")[0]
 
 
 def test_page_that_was_not_measured_is_an_error() -> None:

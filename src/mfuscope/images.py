@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from mfuscope.errors import UserError
+from mfuscope.image_headers import DAMAGE, frame_count, upright_size
 from mfuscope.preprocess import read_page
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
@@ -19,7 +20,6 @@ CATEGORIES = ("text_heavy", "mixed_layout", "image_rich")
 
 # Names that are safe as they are: in file systems, in wildcards, in shells and in URLs.
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_QUARTER_TURNS = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def list_images(images: Path) -> list[ImageFile]:
     """All pages that the `images` setting names, a file or a folder (recursive), sorted.
 
     Raises:
-        UserError: the path does not exist, cannot be read, or holds no image.
+        UserError: the path does not exist, a folder cannot be read, or there is no image.
     """
     if images.is_file():
         if images.suffix.lower() not in SUFFIXES:
@@ -83,7 +83,7 @@ def _suffix_list() -> str:
 def _walk(root: Path) -> list[str]:
     relatives = []
     seen: set[tuple[int, int]] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    for folder, subfolders, files in os.walk(root, onerror=_stop, followlinks=True):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:  # a loop of symbolic links
             subfolders.clear()
@@ -99,47 +99,38 @@ def _walk(root: Path) -> list[str]:
     return relatives
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels as the model will see them (EXIF rotation applied).
+def _stop(error: OSError) -> NoReturn:
+    # os.walk would leave the folder out in silence, and its pages with it.
+    raise UserError(
+        f"images: cannot read the folder {str(error.filename)!r} ({error.strerror or error})",
+        "give yourself read permission for it, or move it out of the folder",
+    ) from error
 
-    Reads the header only.
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels as the model will see them (rotation applied), from the header.
+
+    Always the size of `read_page`'s result, where that can decode the page.
 
     Raises:
         UserError: the file cannot be read or is no image.
     """
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            # PIL decodes a whole PNG to look for EXIF data behind its pixels.
-            if image.format != "PNG" or _png_has_exif(path):
-                orientation = image.getexif().get(ExifTags.Base.Orientation)
-            else:
-                orientation = None
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+        return upright_size(path)
+    except DAMAGE as error:
         raise _unreadable(path, error) from error
-    return (height, width) if orientation in _QUARTER_TURNS else (width, height)
-
-
-def _png_has_exif(path: Path) -> bool:
-    """Whether a PNG holds an eXIf chunk anywhere; reads the chunks' headers only."""
-    with path.open("rb") as file:
-        file.seek(8)
-        while len(header := file.read(8)) == 8:
-            if header[4:] == b"eXIf":
-                return True
-            file.seek(int.from_bytes(header[:4]) + 4, os.SEEK_CUR)
-    return False
 
 
 def check_decodes(path: Path) -> None:
-    """Decode the whole page, as a truncated file shows itself only then.
+    """Decode the whole page, as a truncated file shows itself only then, and count its frames.
 
     Raises:
-        UserError: the file cannot be decoded to its end.
+        UserError: the file cannot be decoded to its end, or its pixels have no defined range.
     """
     try:
         read_page(path)
-    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        frame_count(path)
+    except DAMAGE as error:
         raise _unreadable(path, error) from error
 
 
@@ -161,19 +152,24 @@ def file_sha256(path: Path) -> str:
 
 
 def read_categories(images: Path) -> dict[str, str]:
-    """Categories by file name from a ``samples.csv`` (columns file, category) beside the pages."""
+    """Categories by file name from a ``samples.csv`` (columns file, category) beside the pages.
+
+    A file of that name without those columns, or that cannot be read, is somebody's own and tells
+    nothing: it is no reason to stop.
+    """
     folder = images if images.is_dir() else images.parent
     manifest = folder / "samples.csv"
     if not manifest.is_file():
         return {}
     try:
-        with manifest.open(newline="", encoding="utf-8") as file:
-            return {row["file"]: row["category"] for row in csv.DictReader(file)}
-    except (KeyError, ValueError, OSError) as error:
-        raise UserError(
-            f"images: cannot read {str(manifest)!r} ({type(error).__name__}: {error})",
-            "give it the columns file and category, or remove it",
-        ) from error
+        # utf-8-sig: spreadsheets write a byte order mark, which would spoil the first column.
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if not {"file", "category"} <= set(rows.fieldnames or ()):
+                return {}
+            return {row["file"]: row["category"] or "" for row in rows}
+    except (OSError, ValueError, csv.Error):
+        return {}
 
 
 def category_of(image: ImageFile, categories: dict[str, str]) -> str:
@@ -220,18 +216,27 @@ def inspect_pages(pages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Decode and hash every page: the rows of inputs.csv.
 
     Args:
-        pages: the rows so far, with ``image`` and ``path``.
+        pages: the rows so far, with ``path`` and ``height``.
 
     Returns:
-        The rows with ``sha256`` after ``path``.
+        The rows with ``sha256`` after ``path``, and after ``height`` ``frames``: the number of
+        pictures in the file, of which `read_page` takes the first.
 
     Raises:
         UserError: pages that cannot be decoded.
     """
     pages = list(pages)
     check_readable(pages, known={})
-    return [
-        {"image": page["image"], "path": page["path"], "sha256": file_sha256(Path(page["path"]))}
-        | dict(page)
-        for page in pages
-    ]
+    return [_described(page) for page in pages]
+
+
+def _described(page: Mapping[str, Any]) -> dict[str, Any]:
+    path = Path(page["path"])
+    row = {}
+    for column, value in page.items():
+        row[column] = value
+        if column == "path":
+            row["sha256"] = file_sha256(path)
+        elif column == "height":
+            row["frames"] = frame_count(path)
+    return row

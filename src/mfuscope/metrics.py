@@ -147,10 +147,13 @@ def run_metrics(
     mfu = utilisation(work, run, peak.tflops * 1e12)
     for stage, value in mfu.items():
         if value is not None and not 0 <= value <= MFU_LIMIT:
+            remedy = "check the peak and the calibration"
+            if peak.source == "measured":
+                remedy = "delete results/ceiling.json, so that the device is measured again"
             raise ValueError(
-                f"{name}: mfu_{stage} is {value:.3f}, outside of 0 to {MFU_LIMIT}: check the peak "
-                f"({peak.tflops} TFLOP/s, {peak.source}) and the calibration of "
-                f"{run.page.resolution}"
+                f"{name}: mfu_{stage} is {value:.3f}, outside of 0 to {MFU_LIMIT} (peak "
+                f"{peak.tflops:.4g} TFLOP/s, {peak.source}; resolution {run.page.resolution}): "
+                f"{remedy}"
             )
     measured = ceiling.gemm_tflops.get(dtype)
     of_ceiling = utilisation(work, run, measured * 1e12) if measured else dict.fromkeys(mfu)
@@ -241,11 +244,15 @@ def metrics_table(
     Args:
         calibrations: by (variant, resolution).
     """
-    table = pd.DataFrame(
-        [
-            run_metrics(run, calibrations[run.variant, run.page.resolution], hardware, ceiling)
-            for run in runs
-        ]
-    )
+    rows = []
+    for run in runs:
+        key = run.variant, run.page.resolution
+        if key not in calibrations:
+            raise ValueError(
+                f"run {run.variant}/{run.image}/{run.repeat} was measured at {run.page.resolution},"
+                " which was not planned: its page changed while the workflow ran"
+            )
+        rows.append(run_metrics(run, calibrations[key], hardware, ceiling))
+    table = pd.DataFrame(rows)
     # Whole numbers, also where one is absent.
     return table.astype({"image_tokens": "Int64"})

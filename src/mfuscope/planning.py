@@ -5,6 +5,7 @@ Runs before every plan, so it stays light: no torch, JSON files and image header
 
 import hashlib
 import importlib.util
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mfuscope.errors import UserError
-from mfuscope.hardware.devices import plan_device
+from mfuscope.hardware.devices import device_in_words, plan_device
 from mfuscope.images import ImageFile, category_of, image_size, list_images, read_categories
 from mfuscope.models.spec import Family, ModelSpec, bundled_names, resolve_model
 from mfuscope.records import PROTOCOL
@@ -119,6 +120,11 @@ class Plan:
             }
         )
 
+    def headline(self) -> str:
+        """What will be measured on what, in one line."""
+        models = {f"{spec.name} ({spec.weights} weights)": None for spec in self.models.values()}
+        return f"{', '.join(models)} on the {device_in_words(self.device)}"
+
     def public_settings(self) -> dict[str, Any]:
         """Every setting as it was resolved, for the report."""
         settings = self.settings
@@ -157,11 +163,11 @@ def make_plan(settings: Settings, bundled_models: Path) -> Plan:
         if model == "auto":
             model = _DEFAULT_MODEL[device.partition(":")[0]]
         spec = resolve_model(model, inference.load_format, bundled_models)
-        _check_combination(inference, spec)
+        _check_combination(inference, spec, device)
         # Resolved once here: `auto` in a recorded parameter would hide a change of its meaning.
         fields = asdict(inference) | {"model": model}
         variants[name], models[name] = InferenceSettings(**fields), spec
-    images = {image.id: image for image in list_images(settings.images)}
+    images = {image.id: image for image in list_images(_from_here(settings.images))}
     for image in images.values():
         if placeholder := _PLACEHOLDER.search(str(image.path)):
             raise UserError(
@@ -172,7 +178,13 @@ def make_plan(settings: Settings, bundled_models: Path) -> Plan:
     return Plan(settings, device, variants, models, images, bundled_models)
 
 
-def _check_combination(inference: InferenceSettings, spec: ModelSpec) -> None:
+def _check_combination(inference: InferenceSettings, spec: ModelSpec, device: str) -> None:
+    if inference.attention == "flash" and (device == "cpu" or inference.dtype == "fp32"):
+        raise UserError(
+            "attention: 'flash' runs in bf16 or fp16 on a GPU only, not "
+            + ("on the CPU" if device == "cpu" else "in fp32"),
+            "set `attention: sdpa` (DSOCR_USE_FLASH_ATTN=0)",
+        )
     if inference.attention == "flash" and importlib.util.find_spec("flash_attn") is None:
         raise UserError(
             "attention: 'flash' needs the package flash-attn, which is not installed",
@@ -184,6 +196,17 @@ def _check_combination(inference: InferenceSettings, spec: ModelSpec) -> None:
             f"{spec.name!r} ({spec.architecture}) does not have",
             "set `resolution: auto` to use the model's own preprocessing",
         )
+
+
+def _from_here(path: Path) -> Path:
+    """A path as seen from the working directory where it lies within, in its shortest spelling.
+
+    Another spelling of the same folder must not look like other pages.
+    """
+    shortest = Path(os.path.normpath(path))
+    if shortest.is_absolute() and shortest.is_relative_to(Path.cwd()):
+        return shortest.relative_to(Path.cwd())
+    return shortest
 
 
 def _sorted(mapping: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,7 +224,10 @@ def code_digest(*modules: str) -> str:
     root = Path(__file__).parent
     digest = hashlib.sha256()
     for module in modules:
+        found = False
         for path in sorted([root / f"{module}.py", *(root / module).rglob("*.py")]):
             if path.is_file():
+                found = True
                 digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+        assert found, f"no module {module!r}"
     return digest.hexdigest()[:16]

@@ -138,7 +138,7 @@ def _pass(session: Session, page: PageInputs, settings: RunSettings) -> records.
     times = timer.times(len(ids))
     for part in ("vision_ms", "projector_ms", "language_prefill_ms"):
         if getattr(times, part) is None:
-            absent[part] = "the model has no such part under a known name"
+            absent[part] = "no part of a known name ran in prefill"
     return records.Pass(
         **asdict(times),
         new_tokens=len(ids),

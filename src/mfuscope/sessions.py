@@ -15,6 +15,7 @@ from mfuscope.hardware.devices import (
     describe_versions,
     measuring_threads,
     pick_precision,
+    use_device,
 )
 from mfuscope.models.inputs import PageInputs, input_maker
 from mfuscope.models.loader import DTYPES, load_model
@@ -49,6 +50,7 @@ class Session:
     def __init__(self, spec: ModelSpec, settings: ModelSettings, device: str) -> None:
         torch.set_num_threads(measuring_threads())
         self.device = torch.device(device)
+        use_device(self.device)
         self.facts = describe_device(device)
         self.versions = describe_versions()
         self.settings = settings
@@ -56,6 +58,10 @@ class Session:
         self.warmed_up: set[object] = set()
         dtype, _ = pick_precision(settings.dtype, self.facts)
         self.dtype = DTYPES[dtype]
+        if dtype == "fp32":
+            # Held against the fp32 peak, arithmetic must not be TF32 behind our back.
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
         loaded = load_model(spec, dtype, settings.attention, self.device)
         self.model = loaded.model
         self._inputs = input_maker(spec, loaded.folder, settings.prompt, loaded.model.config)

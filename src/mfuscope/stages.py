@@ -73,7 +73,7 @@ class HostClock:
 
 
 class CudaClock:
-    """CUDA events on the current stream."""
+    """CUDA events on the device's current stream."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -81,7 +81,8 @@ class CudaClock:
     def mark(self) -> torch.cuda.Event:
         """See `Clock`."""
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
+        # On this device's stream: without one, the event would go to the current device's.
+        event.record(torch.cuda.current_stream(self._device))
         return event
 
     def synchronise(self) -> None:
@@ -106,7 +107,7 @@ class StageTimes:
         prefill_ms: from the call to the first logits.
         decode_ms: from the first logits to the last new token.
         step_ms: decode steps, one for each new token after the first.
-        vision_ms: vision encoder within prefill, all its calls; None if the model has no such part.
+        vision_ms: vision encoder within prefill, all its calls; None if no such part ran.
         projector_ms: likewise the projector.
         language_prefill_ms: likewise the language model.
         host_ms: the whole call on the host's clock, the final synchronisation included.
@@ -236,7 +237,7 @@ class StageTimer:
         )
 
     def _part_ms(self, part: str) -> float | None:
-        if part not in self._spans:
+        if not self._spans.get(part):
             return None
         return sum(self._clock.elapsed_ms(start, end) for start, end in self._spans[part])
 

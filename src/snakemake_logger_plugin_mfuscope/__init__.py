@@ -56,6 +56,7 @@ class State:
     runs_done: int = 0
     told_reading: bool = False
     recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS))
+    ended: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS + 1))
     width: int = 0
     held: dict[int | None, str] = field(default_factory=dict)  # by thread
 
@@ -197,9 +198,13 @@ class LogHandler(LogHandlerBase):
         state.width = max(state.width, len(label))
         total = max(state.stats.get("profile", 0), state.runs_done)
         remaining, left = total - state.runs_done - len(runs & state.failed), None
+        state.ended.append(record.created)
         if remaining > 0 and not state.halted and not state.stopping:
-            durations, parallel = zip(*state.recent, strict=True)
-            left = text.seconds_left(remaining, durations, max(parallel))
+            if len(state.ended) > 1:  # what lies between runs counts too
+                left = remaining * (state.ended[-1] - state.ended[0]) / (len(state.ended) - 1)
+            else:
+                durations, parallel = zip(*state.recent, strict=True)
+                left = text.seconds_left(remaining, durations, max(parallel))
         line = text.run_line(state.runs_done, total, label, seconds, left, state.width)
         return [] if "progress" in self.quiet else [line]
 

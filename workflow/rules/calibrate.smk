@@ -3,6 +3,7 @@ rule calibrate:
         calibration="results/{variant}/calibration/{resolution}.json",
     log:
         "logs/{variant}/calibration/{resolution}.log",
+    priority: 50
     conda:
         "../envs/mfuscope.yaml"
     resources:

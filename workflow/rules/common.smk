@@ -14,7 +14,8 @@ from mfuscope.planning import code_digest, make_plan
 from mfuscope.settings import load_schema, resolve_settings
 
 ROOT = Path(workflow.basedir)
-SOURCES = ROOT / "src" / "mfuscope"
+# Relative where that is possible: another place of the checkout is no other input.
+SOURCES = Path("" if ROOT == Path.cwd() else ROOT) / "src" / "mfuscope"
 
 
 def configuration_files():

@@ -3,6 +3,7 @@ rule probe_device:
         ceiling="results/ceiling.json",
     log:
         "logs/probe_device.log",
+    priority: 100
     conda:
         "../envs/mfuscope.yaml"
     resources:
@@ -21,6 +22,7 @@ rule resolve_hardware:
         hardware="results/hardware.json",
     log:
         "logs/resolve_hardware.log",
+    priority: 100
     conda:
         "../envs/mfuscope.yaml"
     params:

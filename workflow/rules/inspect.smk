@@ -9,6 +9,6 @@ rule inspect_images:
         "../envs/mfuscope.yaml"
     params:
         pages=lambda wildcards: PLAN.pages(),
-        code=code_digest("images", "preprocess"),
+        code=code_digest("images", "image_headers", "preprocess"),
     script:
         "../scripts/inspect_images.py"

@@ -24,6 +24,7 @@ rule read_operators:
         table="results/{variant}/operators/{image}/{repeat}.csv",
     log:
         "logs/{variant}/operators/{image}/{repeat}.log",
+    priority: 10
     conda:
         "../envs/mfuscope.yaml"
     params:

@@ -6,11 +6,11 @@ with job_log(snakemake.log[0]):
     from pathlib import Path
 
     from mfuscope.artefacts import write_json
-    from mfuscope.calibration import calibrate
+    from mfuscope.calibration import calibrate, countable
     from mfuscope.sessions import open_session
 
     bundled = Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models"
-    session = open_session(snakemake.params.settings, bundled)
+    session = open_session(countable(snakemake.params.settings), bundled)
     calibration = calibrate(
         session, snakemake.wildcards.resolution, variant=snakemake.wildcards.variant
     )

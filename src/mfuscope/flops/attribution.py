@@ -25,7 +25,7 @@ def label_modules(model: nn.Module) -> Labels:
     if not is_known(model):
         names = {"language_prefill": "language_model"}
         labels = [(names.get(part, part), module) for part, module in find_parts(model).items()]
-        return [*labels, (c.LM_HEAD, head)]
+        return [*labels, (c.LM_HEAD, head)] if head is not None else labels
     assert isinstance(base, nn.Module)
     labels = _label_sam(base.vision_tower.sam_encoder)  # type: ignore[union-attr,arg-type]
     second = c.CLIP if model.config.model_type == "unlimited_ocr" else c.QUERY_ENCODER  # type: ignore[union-attr]

@@ -25,18 +25,11 @@ MethodLabels = Sequence[tuple[str, nn.Module, str]]
 
 # Parts of an operator's name that say that it does much arithmetic.
 _HEAVY = (
-    "mm",
-    "matmul",
-    "linear",
-    "conv",
-    "attention",
-    "einsum",
-    "mv",
-    "dot",
-    "fft",
-    "rnn",
-    "lstm",
+    *("mm", "matmul", "linear", "conv", "attention", "attn", "einsum", "mv", "dot", "fft"),
+    *("rnn", "lstm", "gru", "cdist", "outer"),
 )
+# Other namespaces hold kernels of their own: whatever comes from there may be heavy.
+_OWN_NAMESPACES = ("aten", "prim", "prims", "profiler")
 _LIGHT_ALTHOUGH_NAMED_SO = ("upsample",)
 
 
@@ -183,7 +176,9 @@ def _has_formula(packet: Any) -> bool:
 
 
 def _looks_heavy(name: str) -> bool:
-    operator = name.rpartition(".")[2]
+    namespace, _, operator = name.partition(".")
+    if namespace not in _OWN_NAMESPACES:
+        return True
     return any(word in operator for word in _HEAVY) and not any(
         word in operator for word in _LIGHT_ALTHOUGH_NAMED_SO
     )

@@ -1,12 +1,17 @@
 """Which device measures, and what it is."""
 
+import importlib.metadata
 import os
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mfuscope.errors import UserError
 from mfuscope.hardware import nvml
 from mfuscope.records import Device, Versions
+
+if TYPE_CHECKING:  # planning must not pay for the import
+    import torch
 
 
 def plan_device(setting: str) -> str:
@@ -21,18 +26,42 @@ def plan_device(setting: str) -> str:
     Raises:
         UserError: a GPU is asked for and none is visible.
     """
-    count = nvml.visible_gpus()
-    if setting == "auto":
-        return "cuda" if count else "cpu"
-    if setting.startswith("cuda"):
-        index = int(setting.partition(":")[2] or 0)
-        if index >= count:
-            raise UserError(
-                f"device: {setting!r} is not there, {count} CUDA GPUs are visible",
-                "set `device` (or DSOCR_DEVICE) to cpu or auto, or check nvidia-smi and "
-                "CUDA_VISIBLE_DEVICES",
-            )
-    return setting
+    count, reason = nvml.visible_gpus()
+    if setting == "cpu" or (setting == "auto" and not count):
+        return "cpu"
+    index = int(setting.partition(":")[2] or 0)
+    if index >= count:
+        why = f" ({reason})" if reason else ""
+        raise UserError(
+            f"device: {setting!r} is not there, {count} CUDA GPUs are visible{why}",
+            "set `device` (or DSOCR_DEVICE) to cpu or auto, or check nvidia-smi and "
+            "CUDA_VISIBLE_DEVICES",
+        )
+    version = importlib.metadata.version("torch")
+    if version.endswith("+cpu"):
+        raise UserError(
+            f"device: there is a CUDA GPU, but torch {version} is a build for CPUs",
+            "install a CUDA build of torch, or set `device: cpu` (DSOCR_DEVICE=cpu)",
+        )
+    return "cuda" if setting == "auto" else setting
+
+
+def device_in_words(device: str) -> str:
+    """A planned device and, for the CPU, why no GPU measures."""
+    if device != "cpu":
+        return f"GPU ({device})"
+    count, reason = nvml.visible_gpus()
+    if count:
+        return "CPU, as the settings ask for"
+    return "CPU, as no CUDA GPU is visible" + (f" ({reason})" if reason else "")
+
+
+def use_device(device: "torch.device") -> None:
+    """Make a GPU the current one, so that whatever asks for "the" GPU means it."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
 
 
 def measuring_threads() -> int:
@@ -41,7 +70,9 @@ def measuring_threads() -> int:
     Set explicitly, as the environment of a workflow job says something else (``OMP_NUM_THREADS=1``
     under ``--cores 1``).
     """
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # systems without affinities
 
 
 def describe_device(device: str) -> Device:

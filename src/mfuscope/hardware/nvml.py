@@ -28,14 +28,23 @@ def _initialise() -> str:
     return ""
 
 
-def visible_gpus() -> int:
-    """Number of CUDA GPUs that a process would see, CUDA_VISIBLE_DEVICES applied."""
-    if _initialise():
-        return 0
-    count = int(pynvml.nvmlDeviceGetCount())
+def visible_gpus() -> tuple[int, str]:
+    """Number of CUDA GPUs that a process would see, CUDA_VISIBLE_DEVICES applied.
+
+    Returns:
+        The number, and where it is 0 the reason, if there is more to say.
+    """
+    if reason := _initialise():
+        return 0, reason
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = int(pynvml.nvmlDeviceGetCount())
     if visible is None:
-        return count
+        return count, ""
+    shown = _shown(visible, count)
+    return shown, "" if shown else f"CUDA_VISIBLE_DEVICES is {visible!r}"
+
+
+def _shown(visible: str, count: int) -> int:
     named = [entry.strip() for entry in visible.split(",") if entry.strip()]
     if "-1" in named:
         named = named[: named.index("-1")]

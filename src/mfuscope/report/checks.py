@@ -72,6 +72,7 @@ def all_checks(data: ReportData) -> list[Check]:
         _tracing(data),
         _uncounted(data),
         _contents(data),
+        _frames(data),
         _uniformity(data),
     ]
 
@@ -218,6 +219,20 @@ def _contents(data: ReportData) -> Check:
         return Check(title=title, verdict="ok", text=text)
     text = "These pages changed since they were measured:"
     return Check(title=title, verdict="warning", text=text, details=_capped(wrong))
+
+
+def _frames(data: ReportData) -> Check:
+    title = "Whole files measured"
+    several = [
+        f"{page.image}: only the first of {page.frames} frames was measured"
+        for page in data.pages
+        if page.frames > 1
+    ]
+    if not several:
+        text = "No file has more than one frame."
+        return Check(title=title, verdict="ok", text=text)
+    text = "These files have more than one frame:"
+    return Check(title=title, verdict="warning", text=text, details=_capped(several))
 
 
 def _uniformity(data: ReportData) -> Check:

@@ -15,6 +15,8 @@ from mfuscope.report.survey import Survey, Tokens
 CENTRES = ("vision", "projector", "language", "rest", "decode")
 #: The metrics of those that are parts of prefill; its rest is what they leave.
 PARTS = {"vision": "vision_ms", "projector": "projector_ms", "language": "language_prefill_ms"}
+#: MFU over both stages, of prefill and of decode.
+MFU_METRICS = ("mfu_model", "mfu_prefill", "mfu_decode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """An image of inputs.csv, and its measurements by variant."""
+    """An image of inputs.csv, and its measurements by variant. Of its frames the first counts."""
 
     image: str
     path: str
@@ -65,6 +67,7 @@ class Page:
     width: int
     height: int
     category: str
+    frames: int
     measured: tuple[Measured, ...]
 
     @property

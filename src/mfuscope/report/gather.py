@@ -106,7 +106,7 @@ def _pages(
         for variant in variants:
             if (variant, image) not in stats or (variant, image) not in survey.tokens:
                 raise ValueError(f"the page {image} was not measured in the variant {variant}")
-        category = row.get("category")
+        category, frames = row.get("category"), row.get("frames")
         yield Page(
             image=image,
             path=str(row["path"]),
@@ -114,6 +114,7 @@ def _pages(
             width=int(row["width"]),
             height=int(row["height"]),
             category="" if category is None or pd.isna(category) else str(category),
+            frames=1 if frames is None or pd.isna(frames) else int(frames),
             measured=tuple(
                 Measured(
                     variant=variant,

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from mfuscope.report import appendix, checks, flops, formats, stakeholder, tables, words
 from mfuscope.report.cells import Cell, Table
-from mfuscope.report.data import Measured, ReportData
+from mfuscope.report.data import Measured, Page, ReportData
 
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Operators per stage in the report, and in operators.md.
@@ -21,6 +22,8 @@ _MARKUP = re.compile(r"([\\`*|\[\]])")
 # Within a word or alone an underscore is no emphasis, and a single tilde strikes nothing through:
 # names stay as they are where they can, and can be searched for.
 _EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+# After separators, but not where they begin a word: aten::_softmax stays whole.
+_BREAKS = re.compile(r"(?<=[^\s:][_.~-])(?=[^_.~-])")
 _BLOCK_START = re.compile(r"^(\s*\d*)([-+#=~](?=[-+#=~\s])|(?<=\d)[.)](?=\s))")
 
 
@@ -70,6 +73,12 @@ def markdown(text: object, strict: bool = False) -> str:
     return _BLOCK_START.sub(r"\1\\\2", line)
 
 
+def breakable(text: object) -> Markup:
+    """A name in HTML, escaped, that may be broken after its separators."""
+    pieces = _BREAKS.split(formats.printable(str(text)))
+    return Markup("<wbr>").join(pieces)
+
+
 def markdown_table(table: Table) -> str:
     """A GitHub-flavoured table with its caption above it."""
     lines = [
@@ -96,11 +105,10 @@ def bars(data: ReportData) -> list[tuple[str, list[Bar]]]:
     """Per page the bars of its variants, all on one scale that the longest fills."""
     parts = {(p.image, m.variant): _parts(m) for p in data.pages for m in p.measured}
     longest = max((sum(ms for _, ms in found) for found in parts.values()), default=0.0) or 1.0
-    several = len(data.variants) > 1
     return [
         (
             page.image,
-            [_bar(m, parts[page.image, m.variant], longest, several) for m in page.measured],
+            [_bar(page, m, parts[page.image, m.variant], longest) for m in page.measured],
         )
         for page in data.pages
     ]
@@ -114,7 +122,7 @@ def _parts(measured: Measured) -> list[tuple[str, float]]:
     return found
 
 
-def _bar(measured: Measured, parts: list[tuple[str, float]], longest: float, several: bool) -> Bar:
+def _bar(page: Page, measured: Measured, parts: list[tuple[str, float]], longest: float) -> Bar:
     total = sum(ms for _, ms in parts)
     segments, start = [], 0.0
     for key, ms in parts:
@@ -124,8 +132,8 @@ def _bar(measured: Measured, parts: list[tuple[str, float]], longest: float, sev
         label = f"{name}: {formats.milliseconds(ms)} ({share})"
         segments.append(Segment(key, name, start, length, label))
         start += length
-    label = ", ".join(segment.label for segment in segments)
-    variant = measured.variant if several else ""
+    variant = measured.variant if len(page.measured) > 1 else ""
+    label = ", ".join([page.image, variant][: 1 + bool(variant)] + [s.label for s in segments])
     return Bar(variant, tuple(segments), formats.milliseconds(total), label)
 
 
@@ -142,6 +150,7 @@ def environment() -> jinja2.Environment:
     made.filters |= {
         "md": markdown,
         "md_table": markdown_table,
+        "breakable": breakable,
         "printable": formats.printable,
         "ms": formats.milliseconds,
         "percent": formats.percent,

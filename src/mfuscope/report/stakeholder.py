@@ -83,9 +83,11 @@ def comparison(data: ReportData) -> list[str]:
     for other in others:
         ratio = other.page_ms / first.page_ms if first.page_ms else 1.0
         top = other.centres[0]
+        amount = "most" if top.share > 0.5 else "the largest part"
         sentences.append(
             f"{other.name}: {milliseconds(other.page_ms)} a page, {number(ratio)} times as long "
-            f"as {first.name}; most of it is {CENTRES[top.key].name} ({percent(top.share)})."
+            f"as {first.name}; {amount} of it is {CENTRES[top.key].name} "
+            f"({percent(top.share)})."
         )
     return sentences
 

@@ -13,7 +13,7 @@ from mfuscope.report.cells import (
     label,
     mean,
 )
-from mfuscope.report.data import Measured, Page, ReportData, Stat
+from mfuscope.report.data import MFU_METRICS, Measured, Page, ReportData, Stat
 from mfuscope.report.formats import fixed, number, percent, size
 from mfuscope.report.operators import StageOperators
 
@@ -97,7 +97,7 @@ def mfu(data: ReportData) -> Table:
 
     def row(page: str, variant: str, n: int, stats: Mapping[str, Stat]) -> tuple[Cell, ...]:
         cells = [label(page), label(variant), amount(str(n))]
-        for metric in ("mfu_model", "mfu_prefill", "mfu_decode"):
+        for metric in MFU_METRICS:
             cells += [mean(stats[metric], 100), confidence(stats[metric], 100)]
         return tuple(cells)
 
@@ -129,9 +129,9 @@ def utilisation(data: ReportData) -> Table:
         "Against the measured ceiling and the bandwidth: mean ± standard deviation between pages",
         (
             "Variant",
-            "MFU of the measured ceiling, model, %",
-            "Prefill, %",
-            "Decode, %",
+            "Model, % of ceiling",
+            "Prefill, % of ceiling",
+            "Decode, % of ceiling",
             "MBU of decode, %",
             "Prefill, FLOP per byte",
             "Decode, FLOP per byte",

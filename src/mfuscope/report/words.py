@@ -1,11 +1,11 @@
 """The report's sentences, made from the data: another bottleneck gives another text."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from mfuscope.records import Hardware
-from mfuscope.report.data import ReportData, Variant
+from mfuscope.report.data import MFU_METRICS, ReportData, Stat, Variant
 from mfuscope.report.formats import count, listing, milliseconds, percent, plural, size
 
 #: Bundled models that only stand in for the one they are cut down from.
@@ -19,8 +19,13 @@ DEFINITIONS = {
         "file and tokenizing lie outside of both."
     ),
     "mfu": (
-        "MFU is the FLOPs that the model's architecture asks for, by the time they took, by the "
-        "device's peak. The column Model takes prefill and decode together."
+        "MFU is the FLOPs that the model's architecture asks for, divided by the time they took "
+        "and by the device's peak. The column Model takes prefill and decode together."
+    ),
+    "utilisation": (
+        "The ceiling is the best matrix product measured on this device; MBU is the bytes that "
+        "decode must move at the least, divided by the time it took and by the peak bandwidth. "
+        "FLOP per byte divides a stage's FLOPs by the bytes that it must move at the least."
     ),
     "flops": (
         "Counted where operators are dispatched, once per variant and resolution; beside it the "
@@ -269,14 +274,18 @@ def peak_statement(hardware: Hardware, dtypes: Iterable[str]) -> str:
 
 def interval_statement(data: ReportData) -> str:
     """Warns of intervals that reach below 0; empty where none does."""
-    wide = any(
-        (low := m.stats["mfu_model"].ci95_low) is not None and low < 0
-        for page in data.pages
-        for m in page.measured
-    )
-    if not wide:
+    of_pages = any(_reaches_below_0(m.stats) for page in data.pages for m in page.measured)
+    over_pages = any(_reaches_below_0(variant.stats) for variant in data.variants)
+    if not of_pages and not over_pages:
         return ""
+    cause = listing(["a page's repeats"] * of_pages + ["for all pages the pages"] * over_pages)
+    more = listing(["more repeats or a quieter device"] * of_pages + ["more pages"] * over_pages)
     return (
-        "Some intervals reach below 0, which no MFU can be: their repeats are too few and differ "
-        "too much to tell the mean. More repeats, or a quieter device, narrow them."
+        f"Some intervals reach below 0, which no MFU can be: {cause} are too few and differ too "
+        f"much to tell the mean. {more.capitalize()} narrow them."
     )
+
+
+def _reaches_below_0(stats: Mapping[str, Stat]) -> bool:
+    lows = (stats[metric].ci95_low for metric in MFU_METRICS)
+    return any(low is not None and low < 0 for low in lows)
