@@ -31,8 +31,8 @@ rule all:
 
 
 onstart:
-    say(PLAN.headline())
     check_pages()
+    say(PLAN.headline())
 
 
 onsuccess:

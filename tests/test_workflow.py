@@ -333,7 +333,7 @@ def bare(tmp_path: Path) -> Iterator[Checkout]:
         ({"device": "cuda:63"}, "'cuda:63' is not there"),
         ({"repeats": 0}, "'repeats' is 0"),
         ({"reapeats": 3}, "write 'repeats'"),
-        ({"attention": "flash"}, "flash-attn, which is not installed"),
+        ({"attention": "flash"}, "not on the CPU"),
     ],
 )
 def test_mistakes_end_the_run_at_once(

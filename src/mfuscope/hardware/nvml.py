@@ -24,8 +24,13 @@ def _initialise() -> str:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return f"NVML: {error}"
+        return _words(error)
     return ""
+
+
+def _words(error: Exception) -> str:
+    text = str(error)
+    return text if text.startswith("NVML") else f"NVML: {text}"
 
 
 def visible_gpus() -> tuple[int, str]:
@@ -67,7 +72,7 @@ def max_sm_clock_mhz(uuid: str) -> tuple[float | None, str]:
     try:
         clock = pynvml.nvmlDeviceGetMaxClockInfo(_handle(uuid), pynvml.NVML_CLOCK_SM)
     except pynvml.NVMLError as error:
-        return None, f"NVML: {error}"
+        return None, _words(error)
     return float(clock), ""
 
 
@@ -87,7 +92,7 @@ def read_conditions(uuid: str | None) -> Conditions:
         try:
             return query(_handle(str(uuid)))
         except pynvml.NVMLError as error:
-            absent[name] = f"NVML: {error}"
+            absent[name] = _words(error)
             return None
 
     return Conditions(
@@ -121,4 +126,4 @@ def read_energy_mj(uuid: str | None) -> tuple[int | None, str]:
     try:
         return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(_handle(uuid))), ""
     except pynvml.NVMLError as error:
-        return None, f"NVML: {error}"
+        return None, _words(error)

@@ -1,0 +1,97 @@
+"""A job's log and its end, seen from outside: jobs replace the process's own file descriptors."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import mfuscope
+
+SOURCE = Path(mfuscope.__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended."""
+
+    code: int
+    terminal: str
+    log: str
+    went_on: bool
+
+
+def job(folder: Path, body: str, before: str = "") -> Ended:
+    """Run `body` (one line) in a job; `before` runs in the same process, ahead of it."""
+    log, after = folder / "logs" / "job.log", folder / "after"
+    script = f"""
+import os, sys
+from pathlib import Path
+from mfuscope.errors import UserError
+from mfuscope.jobs import job_log
+{before}
+with job_log({str(log)!r}):
+    {body}
+Path({str(after)!r}).touch()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+    )
+    return Ended(done.returncode, done.stdout, log.read_text(), after.exists())
+
+
+def test_an_error_of_the_user_is_one_line(tmp_path: Path) -> None:
+    ended = job(tmp_path, "raise UserError('images: no page', 'add one')")
+    assert ended.code == 1
+    assert ended.log == "mfuscope: images: no page. Remedy: add one.\n"
+    assert ended.terminal == ""
+    assert not ended.went_on
+
+
+@pytest.mark.parametrize(
+    ("error", "last"),
+    [
+        ("ValueError('a shape:\\n  3 x 4')", "mfuscope: ValueError: a shape: 3 x 4"),
+        ("FileNotFoundError(2, 'Gone', 'x')", "mfuscope: FileNotFoundError: [Errno 2] Gone: 'x'"),
+    ],
+)
+def test_another_error_has_its_traceback_above_the_last_line(
+    error: str, last: str, tmp_path: Path
+) -> None:
+    ended = job(tmp_path, f"raise {error}")
+    assert ended.code == 1
+    lines = ended.log.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == last
+    assert sum(line.startswith("mfuscope: ") for line in lines) == 1
+    assert ended.terminal == ""
+    assert not ended.went_on
+
+
+def test_whatever_is_printed_lands_in_the_log(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "job.log").write_text("of the attempt before\n")
+    native = "os.write(1, b'native out\\n'); os.write(2, b'native err\\n')"
+    child = "os.system('echo child out; echo child err >&2')"
+    python = "print('python out'); print('python err', file=sys.stderr)"
+    ended = job(tmp_path, f"{native}; {child}; {python}")
+    assert ended.code == 0
+    assert ended.went_on
+    assert ended.terminal == ""
+    assert sorted(ended.log.splitlines()) == sorted(
+        f"{who} {where}" for who in ("native", "child", "python") for where in ("out", "err")
+    )
+
+
+def test_what_was_printed_before_is_no_part_of_the_log(tmp_path: Path) -> None:
+    ended = job(tmp_path, "print('inside')", before="print('before')")
+    assert ended.terminal == "before\n"
+    assert ended.log == "inside\n"
