@@ -31,8 +31,7 @@ rule all:
 
 
 onstart:
-    check_pages()
-    say(PLAN.headline())
+    prepare_measurement()
 
 
 onsuccess:

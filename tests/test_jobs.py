@@ -36,6 +36,8 @@ with job_log({str(log)!r}):
     {body}
 Path({str(after)!r}).touch()
 """
+    # Buffered, as users' shells have it.
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
@@ -43,7 +45,7 @@ Path({str(after)!r}).touch()
         text=True,
         timeout=60,
         check=False,
-        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        env=clean | {"PYTHONPATH": str(SOURCE)},
     )
     return Ended(done.returncode, done.stdout, log.read_text(), after.exists())
 

@@ -62,16 +62,19 @@ def say(line):
     logger.info(f"mfuscope: {line}")
 
 
-def check_pages():
-    """Decode every page that is new, before any job starts.
+def prepare_measurement():
+    """Where pages will be measured: decode every new one before any job starts, say what on what.
 
     Not a rule: profile jobs would have to depend on it, and adding one page would then measure all
     of them again. (`ancient()` is no way out: Snakemake 9 drops jobs of their own need behind it.)
     """
+    if not any(job.rule.name == "profile" for job in workflow.dag.needrun_jobs()):
+        return
     try:
         check_readable(PLAN.pages(), known_pages(Path("results/inputs.csv")))
     except UserError as error:
         raise WorkflowError(f"mfuscope: {error}") from None
+    say(PLAN.headline())
 
 
 def say_where_results_are():
