@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mfuscope.dtypes import BYTES_PER_VALUE
 from mfuscope.flops import architecture
 from mfuscope.records import Calibration, Ceiling, Hardware, Run
 
 # Beyond this a utilisation is no measurement but a mistake in FLOPs, time or peak.
 MFU_LIMIT = 1.5
-
-_BYTES_PER_VALUE = {"bf16": 2, "fp16": 2, "fp32": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ def _step_bytes(calibration: Calibration, run: Run, contexts: range) -> float | 
         return None
     language = calibration.language
     if language is not None:
-        size = _BYTES_PER_VALUE[run.model.dtype]
+        size = BYTES_PER_VALUE[run.model.dtype]
         kv = [
             float(architecture.kv_bytes(language, at, run.prompt_tokens, size)) for at in contexts
         ]

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from mfuscope import records
+from mfuscope.dtypes import torch_dtype
 from mfuscope.errors import UserError
 from mfuscope.hardware.devices import (
     describe_device,
@@ -18,7 +19,7 @@ from mfuscope.hardware.devices import (
     use_device,
 )
 from mfuscope.models.inputs import PageInputs, input_maker
-from mfuscope.models.loader import DTYPES, load_model
+from mfuscope.models.loader import load_model
 from mfuscope.models.spec import ModelSpec, resolve_model
 from mfuscope.settings import ModelSettings
 
@@ -57,7 +58,7 @@ class Session:
         # What was warmed up for: whoever measures keeps account here (`profiling.warm_up`).
         self.warmed_up: set[object] = set()
         dtype, _ = pick_precision(settings.dtype, self.facts)
-        self.dtype = DTYPES[dtype]
+        self.dtype = torch_dtype(dtype)
         if dtype == "fp32":
             # Held against the fp32 peak, arithmetic must not be TF32 behind our back.
             torch.backends.cuda.matmul.allow_tf32 = False

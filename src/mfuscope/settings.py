@@ -18,6 +18,7 @@ from typing import Any, cast
 import jsonschema
 import yaml
 
+from mfuscope.dtypes import SHORT_NAMES
 from mfuscope.errors import UserError
 
 # Environment variable -> setting. Values are strings; the schema decides what they become.
@@ -31,7 +32,6 @@ ENVIRONMENT = {
 }
 _FLASH_SWITCH = {"1": "flash", "0": "sdpa"}
 _VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-_DTYPE_NAMES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 BASELINE = "baseline"
 
@@ -115,7 +115,7 @@ def resolve_settings(
         _check(layer, schema, origin)
         merged = _merge(merged, _whole(layer, schema, schema))
     base = InferenceSettings(**{f.name: merged[f.name] for f in fields(InferenceSettings)})
-    base = replace(base, dtype=_DTYPE_NAMES.get(base.dtype, base.dtype))
+    base = replace(base, dtype=SHORT_NAMES.get(base.dtype, base.dtype))
     return Settings(
         inference=base,
         images=Path(merged["images"]).expanduser(),
@@ -152,7 +152,7 @@ def _variants(
             )
         variants[name] = replace(base, **(changes or {}))
         dtype = variants[name].dtype
-        variants[name] = replace(variants[name], dtype=_DTYPE_NAMES.get(dtype, dtype))
+        variants[name] = replace(variants[name], dtype=SHORT_NAMES.get(dtype, dtype))
     return variants
 
 

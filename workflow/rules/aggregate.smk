@@ -16,7 +16,7 @@ rule tabulate_metrics:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        code=code_digest("metrics", "records", "flops"),
+        code=code_digest("metrics", "records", "flops", "dtypes"),
     script:
         "../scripts/tabulate_metrics.py"
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from mfuscope.dtypes import TORCH_NAMES, torch_dtype
 from mfuscope.hardware.devices import (
     describe_device,
     describe_versions,
@@ -22,7 +23,6 @@ _CPU_SIZES = (512, 1024, 2048)
 _SECONDS_PER_SIZE = {"cuda": 0.5, "cpu": 0.6}
 _WINDOWS = 5
 _COPY_BYTES = {"cuda": 2 << 30, "cpu": 256 << 20}
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def measure_ceiling(device_name: str, dtypes: list[str]) -> Ceiling:
@@ -39,14 +39,14 @@ def measure_ceiling(device_name: str, dtypes: list[str]) -> Ceiling:
     picks = dict(pick_precision(dtype, facts) for dtype in dtypes)
     precisions = list(picks)
     # A CPU without native 16-bit arithmetic takes minutes for nothing: what is in use alone.
-    names = list(_DTYPES) if facts.kind == "cuda" else precisions
+    names = list(TORCH_NAMES) if facts.kind == "cuda" else precisions
     tflops: dict[str, float] = {}
     shapes: dict[str, list[int]] = {}
     for name in names:
-        tflops[name], side = _best_gemm(device, _DTYPES[name])
+        tflops[name], side = _best_gemm(device, torch_dtype(name))
         shapes[name] = [side, side, side]
     gbs, size = _copy_gbs(device)
-    skipped = [name for name in _DTYPES if name not in names]
+    skipped = [name for name in TORCH_NAMES if name not in names]
     return Ceiling(
         measured_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         device=facts,

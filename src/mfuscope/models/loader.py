@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from mfuscope.dtypes import torch_dtype
 from mfuscope.errors import UserError
 from mfuscope.models.hub import fetch_weights
 from mfuscope.models.published import map_published_config
@@ -17,7 +18,6 @@ from mfuscope.models.spec import Family, ModelSpec, read_json
 DUMMY_SEED = 0
 DUMMY_STD = 0.02
 
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _ATTENTION = {"sdpa": "sdpa", "eager": "eager", "flash": "flash_attention_2"}
 
 logger = logging.getLogger(__name__)
@@ -56,9 +56,11 @@ def load_model(spec: ModelSpec, dtype: str, attention: str, device: torch.device
     model_class, config = model_class_and_config(spec, folder)
     implementation = _attention_implementation(spec.family, attention)
     if spec.weights == "dummy":
-        model = _build_dummy(model_class, config, DTYPES[dtype], implementation, device)
+        model = _build_dummy(model_class, config, torch_dtype(dtype), implementation, device)
     else:
-        model = _load_checkpoint(model_class, config, folder, DTYPES[dtype], implementation, device)
+        model = _load_checkpoint(
+            model_class, config, folder, torch_dtype(dtype), implementation, device
+        )
     model.eval().requires_grad_(False)
     parameters = list(model.parameters())
     return LoadedModel(
