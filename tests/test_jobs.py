@@ -97,3 +97,11 @@ def test_what_was_printed_before_is_no_part_of_the_log(tmp_path: Path) -> None:
     ended = job(tmp_path, "print('inside')", before="print('before')")
     assert ended.terminal == "before\n"
     assert ended.log == "inside\n"
+
+
+def test_the_last_line_stands_alone_after_a_progress_bar(tmp_path: Path) -> None:
+    bar = "import ctypes; sys.stderr.write('50%|###'); ctypes.CDLL(None).printf(b' native')"
+    ended = job(tmp_path, f"{bar}; raise UserError('a problem', 'mend it')")
+    assert ended.log.splitlines()[-1] == "mfuscope: a problem. Remedy: mend it."
+    assert "50%|###" in ended.log
+    assert " native" in ended.log

@@ -1,5 +1,6 @@
 """What every job of the workflow has in common: its log, and how it fails."""
 
+import ctypes
 import os
 import sys
 import traceback
@@ -28,12 +29,18 @@ def job_log(path: str) -> Iterator[None]:
         try:
             yield
         except UserError as error:
-            _fail(str(error))
+            _fail(log, str(error))
         except Exception as error:  # noqa: BLE001 - the last frame: nothing may pass unlogged
             traceback.print_exc()
-            _fail(f"{type(error).__name__}: {' '.join(str(error).split())}")
+            _fail(log, f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def _fail(message: str) -> None:
-    print(f"mfuscope: {message}", flush=True)
+def _fail(log: Path, message: str) -> None:
+    # Whatever is still buffered comes before, and an unfinished line (a progress bar) is ended.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ctypes.CDLL(None).fflush(None)
+    written = log.read_bytes()
+    unfinished = "\n" if written and not written.endswith(b"\n") else ""
+    os.write(1, f"{unfinished}mfuscope: {message}\n".encode())
     sys.exit(1)

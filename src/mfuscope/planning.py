@@ -5,7 +5,6 @@ Runs before every plan, so it stays light: no torch, JSON files and image header
 
 import hashlib
 import importlib.util
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -199,14 +198,14 @@ def _check_combination(inference: InferenceSettings, spec: ModelSpec, device: st
 
 
 def _from_here(path: Path) -> Path:
-    """A path as seen from the working directory where it lies within, in its shortest spelling.
+    """A path as seen from the working directory where it lies within, links resolved.
 
     Another spelling of the same folder must not look like other pages.
     """
-    shortest = Path(os.path.normpath(path))
-    if shortest.is_absolute() and shortest.is_relative_to(Path.cwd()):
-        return shortest.relative_to(Path.cwd())
-    return shortest
+    # A single page keeps its own name, also where it is a link: the name is its id.
+    true = path.parent.resolve() / path.name if path.is_file() else path.resolve()
+    here = Path.cwd()
+    return true.relative_to(here) if true.is_relative_to(here) else true
 
 
 def _sorted(mapping: Mapping[str, Any]) -> dict[str, Any]:

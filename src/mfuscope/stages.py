@@ -194,8 +194,8 @@ class StageTimer:
     @contextmanager
     def measure(self) -> Iterator[None]:
         """Mark everything within; the device is idle at the start and at the end."""
-        handles = self._install()
         self._clock.synchronise()
+        handles = self._install()
         host_start = time.perf_counter_ns()
         self._start = self._clock.mark()
         self._ranges.push("prefill")
