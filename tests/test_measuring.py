@@ -318,12 +318,18 @@ def test_the_device_is_current_before_it_is_measured(monkeypatch: pytest.MonkeyP
 
 
 def test_a_gpu_is_made_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    current: list[torch.device] = []
-    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    current: list[int] = []
+
+    def set_device(device: object) -> None:
+        # torch's own first step: a device without an index is refused.
+        current.append(torch.cuda._utils._get_device_index(device))
+
+    monkeypatch.setattr(torch.cuda, "set_device", set_device)
     devices.use_device(CPU)
     assert current == []
-    devices.use_device(CUDA)
-    assert current == [CUDA]
+    devices.use_device(torch.device("cuda"))
+    devices.use_device(torch.device("cuda:3"))
+    assert current == [0, 3]
 
 
 # --- stages --------------------------------------------------------------------------------------

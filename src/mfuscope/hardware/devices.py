@@ -61,7 +61,7 @@ def use_device(device: "torch.device") -> None:
     import torch
 
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(device.index or 0)  # `cuda` alone is the first visible one
 
 
 def measuring_threads() -> int:
