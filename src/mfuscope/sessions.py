@@ -51,8 +51,8 @@ class Session:
     def __init__(self, spec: ModelSpec, settings: ModelSettings, device: str) -> None:
         torch.set_num_threads(measuring_threads())
         self.device = torch.device(device)
+        self.facts = describe_device(device)  # tells in words what would else fail below
         use_device(self.device)
-        self.facts = describe_device(device)
         self.versions = describe_versions()
         self.settings = settings
         # What was warmed up for: whoever measures keeps account here (`profiling.warm_up`).

@@ -34,8 +34,8 @@ def measure_ceiling(device_name: str, dtypes: list[str]) -> Ceiling:
     """
     torch.set_num_threads(measuring_threads())  # the ceiling of the threads that runs use
     device = torch.device(device_name)
+    facts = describe_device(device_name)  # tells in words what would else fail below
     use_device(device)
-    facts = describe_device(device_name)
     picks = dict(pick_precision(dtype, facts) for dtype in dtypes)
     precisions = list(picks)
     # A CPU without native 16-bit arithmetic takes minutes for nothing: what is in use alone.
