@@ -51,6 +51,29 @@ def test_experts_count_their_own_tokens_only() -> None:
     assert not counter.uncounted
 
 
+def test_every_form_of_a_grouped_product() -> None:
+    def counted(a: torch.Tensor, b: torch.Tensor, ends: list[int] | None) -> int:
+        offsets = None if ends is None else torch.tensor(ends, dtype=torch.int32)
+        counter = count(nn.functional.grouped_mm, a, b, offs=offsets)
+        assert not counter.uncounted
+        return counter.total
+
+    m, k, n, g = 8, 16, 32, 2
+    assert counted(torch.randn(m, k), torch.randn(g, k, n), [3, 8]) == 2 * m * k * n
+    assert counted(torch.randn(g, m, k), torch.randn(g, k, n), None) == 2 * g * m * k * n
+    assert counted(torch.randn(g, m, k), torch.randn(k, n), [16, 32]) == 2 * m * k * n
+    assert counted(torch.randn(m, k), torch.randn(k, n), [8, 16]) == 2 * m * k * n
+
+
+def test_variants_have_the_formula_of_their_kind() -> None:
+    a, b, c = torch.randn(3, 5), torch.randn(5, 7), torch.randn(3, 7)
+    assert count(c.addmm_, a, b).total == 2 * 3 * 5 * 7
+    assert count(torch.randn(3).addmv_, a, torch.randn(5)).total == 2 * 3 * 5
+    batch = torch.randn(4, 3, 5), torch.randn(4, 5, 7)
+    assert count(torch.randn(4, 3, 7).baddbmm_, *batch).total == 2 * 4 * 3 * 5 * 7
+    assert count(torch.addbmm, c, *batch).total == 2 * 4 * 3 * 5 * 7
+
+
 def test_parts_get_their_own() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
@@ -78,7 +101,19 @@ def test_heavy_operators_without_a_formula_are_recorded() -> None:
     counter = count(torch.fft.fft, torch.randn(8))
     assert counter.total == 0
     assert counter.uncounted == {"aten._fft_r2c"}
-    assert not count(torch.relu, torch.randn(8)).uncounted
+    x = torch.rand(4, 4) + 1
+    heavy = [torch.matrix_exp, torch.linalg.inv, lambda v: torch.addr(v, v[0], v[0])]
+    assert all(count(call, x).uncounted for call in heavy)
+    light = [torch.relu, torch.lgamma, torch.digamma, lambda v: torch.cummax(v, 0), torch.softmax]
+    for call in light:
+        arguments = (x, 0) if call is torch.softmax else (x,)
+        assert not count(call, *arguments).uncounted, call
+
+
+def test_a_fused_encoder_layer_is_recorded() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    counter = count(nn.TransformerEncoder(layer, 1), torch.randn(1, 4, 8))
+    assert counter.total or counter.uncounted
 
 
 def test_kernels_of_other_namespaces_are_recorded() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from checkpoints import MODELS, ROOT
 
-from mfuscope.calibration import calibrate
+from mfuscope.calibration import calibrate, countable
 from mfuscope.models.spec import resolve_model
 from mfuscope.profiling import RunSettings, measure
 from mfuscope.sessions import Session
@@ -27,6 +27,8 @@ EXPERTS = ["grouped_mm", "batched_mm", "eager"]
 
 
 def session(name: str, attention: str = "sdpa") -> Session:
+    # As the workflow calibrates: flash attention is counted as sdpa.
+    attention = countable({"attention": attention})["attention"]
     settings = ModelSettings(name, "dummy", "bf16", attention, "Free OCR.")
     return Session(resolve_model(name, "dummy", MODELS), settings, "cuda")
 

@@ -115,6 +115,11 @@ def test_nonsense_is_refused_by_name() -> None:
         run_metrics(fast, calibration(), hardware(), ceiling())
     with pytest.raises(ValueError, match="was measured on 'A processor'"):
         run_metrics(run(device=cpu()), calibration(), hardware(), ceiling())
+    with pytest.raises(ValueError, match="the ceilings are those of 'A processor'"):
+        run_metrics(run(), calibration(), hardware(), ceiling(device=cpu()))
+    for stale in (calibration(prompt_tokens=999), calibration(resolution="640")):
+        with pytest.raises(ValueError, match="delete the calibration"):
+            run_metrics(run(), stale, hardware(), ceiling())
     other = calibration(model=model(fingerprint="ffff"))
     with pytest.raises(ValueError, match="different models"):
         run_metrics(run(), other, hardware(), ceiling())

@@ -134,12 +134,12 @@ def run_metrics(
     """One row of metrics.csv.
 
     Raises:
-        ValueError: the run was made on another device than `hardware` describes, in a precision
-            without a peak, with another model than `calibration` counted, or an MFU lies outside
-            [0, 1.5].
+        ValueError: the run was made on another device than `hardware` or `ceiling` describe, in a
+            precision without a peak, with another model or prompt than `calibration` counted, or an
+            MFU lies outside [0, 1.5].
     """
     name = f"run {run.variant}/{run.image}/{run.repeat}"
-    _check_same(run, calibration, hardware, name)
+    _check_same(run, calibration, hardware, ceiling, name)
     dtype, timed = run.model.dtype, run.timed
     peak = hardware.peaks[dtype]
     work, rough = headline_work(calibration, run), directional_work(calibration)
@@ -218,14 +218,25 @@ def run_metrics(
     }
 
 
-def _check_same(run: Run, calibration: Calibration, hardware: Hardware, name: str) -> None:
-    if run.device.name != hardware.device.name:
-        raise ValueError(
-            f"{name} was measured on {run.device.name!r}, the peaks are those of "
-            f"{hardware.device.name!r}: delete the results of one of them"
-        )
+def _check_same(
+    run: Run, calibration: Calibration, hardware: Hardware, ceiling: Ceiling, name: str
+) -> None:
+    for what, device in (("peaks", hardware.device), ("ceilings", ceiling.device)):
+        ours, theirs = (run.device.name, run.device.sm_count), (device.name, device.sm_count)
+        if ours != theirs:
+            raise ValueError(
+                f"{name} was measured on {run.device.name!r}, the {what} are those of "
+                f"{device.name!r}: delete the results of one of them"
+            )
     if run.model.fingerprint != calibration.model.fingerprint:
         raise ValueError(f"{name} and its calibration are of different models")
+    measured = (run.page.resolution, run.prompt_tokens, run.model.dtype)
+    counted = (calibration.resolution, calibration.prompt_tokens, calibration.model.dtype)
+    if measured != counted:
+        raise ValueError(
+            f"{name} has resolution, prompt tokens and dtype {measured}, its calibration "
+            f"{counted}: delete the calibration"
+        )
     if run.model.dtype not in hardware.peaks:
         raise ValueError(
             f"{name}: no peak is known for {run.model.dtype} on {hardware.device.name!r}"

@@ -10,6 +10,14 @@ rule calibrate:
         gpu=1,
     params:
         settings=lambda wildcards: PLAN.model_settings(wildcards.variant),
-        code=code_digest("flops", "calibration", "records"),
+        code=code_digest(
+            "flops",
+            "calibration",
+            "records",
+            "models",
+            "geometry",
+            "sessions",
+            "stages",
+        ),
     script:
         "../scripts/calibrate.py"

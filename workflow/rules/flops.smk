@@ -9,7 +9,7 @@ rule count_budget:
         "../envs/mfuscope.yaml"
     params:
         settings=lambda wildcards: PLAN.flops_settings(),
-        code=code_digest("flops", "models", "geometry", "report"),
+        code=code_digest("flops", "models", "geometry", "stages", "report"),
     script:
         "../scripts/count_budget.py"
 

@@ -41,6 +41,7 @@ def budget(specs: Iterable[ModelSpec], resolutions: Iterable[str], prompt: str) 
 
     Raises:
         UserError: a model without a known architecture.
+        ValueError: an operator that cannot be counted.
     """
     names = list(resolutions)
     rows: list[Row] = []
@@ -82,12 +83,15 @@ def _resolution_rows(
     # Decode at the context that follows the prompt.
     context = tokens + 1
     (step,) = count_steps(model, tokens, 1)
+    prefill = count_prefill(model, geometry, tokens)
+    if uncounted := prefill.uncounted | step.uncounted:
+        raise ValueError(f"{name}: no FLOP formula for {', '.join(sorted(uncounted))}")
     stages: list[tuple[str, int, Mapping[str, Mapping[str, float]]]] = [
         (
             "prefill",
             tokens,
             {
-                "counted": count_prefill(model, geometry, tokens).counts,
+                "counted": prefill.counts,
                 "architecture": architecture.prefill_flops(dims, geometry, tokens),
                 "directional": directional.prefill_flops(dims, geometry, tokens),
             },

@@ -25,27 +25,28 @@ MethodLabels = Sequence[tuple[str, nn.Module, str]]
 
 # Parts of an operator's name that say that it does much arithmetic.
 _HEAVY = (
-    *("mm", "matmul", "linear", "conv", "attention", "attn", "einsum", "mv", "dot", "fft"),
-    *("rnn", "lstm", "gru", "cdist", "outer"),
+    *("mm", "matmul", "linear", "conv", "attention", "attn", "transformer", "einsum", "trilinear"),
+    *("mv", "dot", "addr", "ger", "outer", "cdist", "fft", "rnn", "lstm", "gru"),
+    *("linalg_", "matrix_exp", "cholesky", "svd", "triangular_solve", "lu_solve"),
 )
 # Other namespaces hold kernels of their own: whatever comes from there may be heavy.
 _OWN_NAMESPACES = ("aten", "prim", "prims", "profiler")
-_LIGHT_ALTHOUGH_NAMED_SO = ("upsample",)
+_LIGHT_ALTHOUGH_NAMED_SO = (
+    *("upsample", "gamma", "cummax", "cummin", "fftshift", "fftfreq", "linalg_vector_norm"),
+    *("scatter_add", "range", "larger", "trigger", "merge", "integer"),
+)
 
 
 def _grouped_mm_flop(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
-    """2 x M x K x N of ``_grouped_mm``: every row of `a` (M, K) meets one group's (K, N) of `b`.
+    """``_grouped_mm``: every product of its groups, which share one of M, N, K or none of them.
 
-    Of the operator's forms this is the one that experts use: 2-D rows, 3-D weights. The others
-    (3-D x 3-D batches, 2-D x 2-D with a grouped K) follow the same count, rows x K x N.
+    Rows (M, K) by (G, K, N): a row meets one group's matrix, ``2MKN``; so with experts. Batches
+    (G, M, K) by (G, K, N): ``2GMKN``. (G, M, K) by (K, N): a column of N belongs to one group,
+    ``2MKN``. (M, K) by (K, N): a slice of K belongs to one group, ``2MKN``.
     """
-    if a.dim() == 2 and b.dim() == 2:  # grouped along K: each row of K belongs to one group
-        return 2 * a.shape[0] * a.shape[1] * b.shape[1]
+    if a.dim() == 3 and b.dim() == 2:
+        return 2 * a.shape[1] * a.shape[2] * b.shape[1]
     return 2 * prod(a.shape[:-1]) * a.shape[-1] * b.shape[-1]
-
-
-def _grouped_mm_fallback_flop(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
-    return _grouped_mm_flop(a, b)
 
 
 def _cpu_attention_flop(
@@ -64,6 +65,22 @@ def _addmv_flop(_bias: torch.Tensor, matrix: torch.Tensor, *_: Any, **__: Any) -
     return _mv_flop(matrix)
 
 
+def _addbmm_flop(_bias: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
+    """2 x B x M x K x N of batches (B, M, K) by (B, K, N), added up."""
+    return 2 * prod(a.shape) * b.shape[2]
+
+
+def _int_mm_flop(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
+    """2 x M x K x N, of integers."""
+    return 2 * a.shape[0] * a.shape[1] * b.shape[1]
+
+
+def _addmm_activation_flop(
+    _bias: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any
+) -> int:
+    return _int_mm_flop(a, b)
+
+
 def _dot_flop(a: torch.Tensor, *_: Any, **__: Any) -> int:
     """2 x K of two vectors of length K."""
     return 2 * a.shape[0]
@@ -76,7 +93,27 @@ _OWN_FORMULAS: dict[Any, Callable[..., int]] = {
     aten.addmv: _addmv_flop,
     aten.dot: _dot_flop,
     aten.vdot: _dot_flop,
+    aten.addbmm: _addbmm_flop,
+    aten._int_mm: _int_mm_flop,
+    aten._addmm_activation: _addmm_activation_flop,
 }
+
+
+def _formula(packet: Any) -> Callable[..., int] | None:
+    """The formula of an operator; an in-place variant has its functional twin's."""
+    name = str(packet)
+    if name == "transformers.grouped_mm_fallback":
+        return _grouped_mm_flop
+    twin = packet
+    if name.startswith("aten.") and name.endswith("_") and not name.endswith("__"):
+        twin = getattr(aten, name.removeprefix("aten.")[:-1], packet)
+    for candidate in (packet, twin):
+        if candidate in _OWN_FORMULAS:
+            return _OWN_FORMULAS[candidate]
+        if candidate in flop_registry:
+            known: Callable[..., int] = flop_registry[candidate]
+            return known
+    return None
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -142,7 +179,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         packet = func._overloadpacket
-        if not _has_formula(packet) and func is not torch.ops.prim.device.default:
+        if _formula(packet) is None and func is not torch.ops.prim.device.default:
             # Composite operators (linear, matmul, ...) arrive whole in inference mode.
             with self:
                 out = func.decompose(*args, **kwargs)
@@ -153,26 +190,12 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def _count(self, packet: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
-        if packet in _OWN_FORMULAS:
-            flops = _OWN_FORMULAS[packet](*args, **kwargs)
-        elif str(packet) == "transformers.grouped_mm_fallback":
-            flops = _grouped_mm_fallback_flop(*args, **kwargs)
-        elif packet in flop_registry:
-            flops = flop_registry[packet](*args, **kwargs, out_val=out)
-        else:
-            name = str(packet)
-            if _looks_heavy(name):
-                self.uncounted.add(name)
-            return
-        self.counts[self._parts[-1]] += int(flops)
-
-
-def _has_formula(packet: Any) -> bool:
-    return (
-        packet in _OWN_FORMULAS
-        or packet in flop_registry
-        or str(packet) == "transformers.grouped_mm_fallback"
-    )
+        formula = _formula(packet)
+        if formula is not None:
+            # torch's formulas want the result too; ours take and ignore it.
+            self.counts[self._parts[-1]] += int(formula(*args, **kwargs, out_val=out))
+        elif _looks_heavy(str(packet)):
+            self.uncounted.add(str(packet))
 
 
 def _looks_heavy(name: str) -> bool:

@@ -20,8 +20,8 @@ from mfuscope.stages import device_clock
 
 _GPU_SIZES = (2048, 4096, 8192)
 _CPU_SIZES = (512, 1024, 2048)
-_SECONDS_PER_SIZE = {"cuda": 0.5, "cpu": 0.6}
-_WINDOWS = 5
+_SECONDS_PER_SIZE = {"cuda": 2.0, "cpu": 0.6}
+_WINDOWS = 4
 _COPY_BYTES = {"cuda": 2 << 30, "cpu": 256 << 20}
 
 

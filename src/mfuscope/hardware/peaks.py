@@ -20,10 +20,13 @@ _TENSOR_FLOPS_PER_SM_CLOCK = {
     "8.0": 2048,
     "8.6": 1024,
     "8.9": 1024,
+    "8.7": 2048,
     "9.0": 4096,
     "10.0": 8192,
     "10.3": 8192,
+    "11.0": 8192,
     "12.0": 1024,
+    "12.1": 1024,
 }
 _FIRST_WITH_BF16 = (8, 0)
 _FP32_FLOPS_PER_SM_CLOCK = {"7.0": 128, "7.5": 128, "8.0": 128}
@@ -71,9 +74,9 @@ def resolve_hardware(ceiling: Ceiling, override_tflops: float | None) -> Hardwar
                 peaks[precision] = found
     if ceiling.precision not in peaks:
         raise UserError(
-            f"peak_tflops: {ceiling.device.name!r} is not in the table of devices and cannot be "
-            "estimated",
-            "set `peak_tflops` (or MFU_PEAK_TFLOPS) to its dense peak for this precision",
+            f"peak_tflops: no {ceiling.precision} peak is known of {ceiling.device.name!r}, by the "
+            "table of devices or by an estimate",
+            "set `dtype: auto`, or `peak_tflops` (MFU_PEAK_TFLOPS) to its dense peak",
         )
     bandwidth, bandwidth_source, bandwidth_detail = _bandwidth(row, ceiling)
     peak = peaks[ceiling.precision]
@@ -113,8 +116,12 @@ def _peak(row: dict[str, str] | None, precision: str, ceiling: Ceiling) -> Peak 
 
 def _compute_share(row: dict[str, str], device: Device) -> tuple[float, str]:
     """A MIG slice's part of its card's SMs, and words for it."""
-    if _MIG.fullmatch(device.name) is None or not device.sm_count:
+    mig = _MIG.fullmatch(device.name)
+    if mig is None:
         return 1.0, ""
+    if not device.sm_count:
+        slices = int(mig["slices"])
+        return slices / 7, f"{slices} of 7 slices of "
     total = int(row["sm_count"])
     return device.sm_count / total, f"{device.sm_count} of {total} SMs of "
 
@@ -126,11 +133,13 @@ def _memory_share(row: dict[str, str], device: Device) -> tuple[float, str]:
         return 1.0, ""
     total, own = float(row["memory_gb"]), float(mig["gigabytes"])
     # Slices come in eighths of the memory; their names round.
-    eighths = max(1, round(8 * own / total))
+    eighths = 8 if mig["slices"] == "7" else max(1, round(8 * own / total))
     return eighths / 8, f"{eighths} of 8 parts of the memory of "
 
 
 def _estimate(device: Device, precision: str) -> Peak | None:
+    if not device.name.startswith(("NVIDIA", "Tesla", "Quadro", "GeForce")):
+        return None  # other makers count their compute capabilities otherwise
     capability = device.compute_capability or ""
     if precision == "fp32":
         per_clock: int | None = _FP32_FLOPS_PER_SM_CLOCK.get(capability, _FP32_DEFAULT)
