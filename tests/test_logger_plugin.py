@@ -582,3 +582,20 @@ def test_answers_other_than_runs(project: Path) -> None:
     assert snakemake(project, "--summary")[1].startswith("output_file\t")
     assert "Lints for rule profile" in snakemake(project, "--lint")[2]
     assert snakemake(project, "--unlock")[2] == "Unlocked working directory.\n"
+
+
+def test_traces_left_at_the_end_are_told_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = handler()
+    shown.emit(record(event=LogEvent.RUN_INFO, stats={"profile": 0, "read_operators": 5}))
+    for jobid in range(5):
+        job = job_info(jobid, 100, repeat=str(jobid))
+        job.rule_name = "read_operators"
+        shown.emit(job)
+    told = [line for line in capsys.readouterr().err.splitlines() if "reading" in line]
+    assert told == ["reading 5 traces ..."]
+    shown = handler()
+    shown.emit(record(event=LogEvent.RUN_INFO, stats={"profile": 1, "read_operators": 1}))
+    job = job_info(1, 100)
+    job.rule_name = "read_operators"
+    shown.emit(job)
+    assert "reading" not in capsys.readouterr().err

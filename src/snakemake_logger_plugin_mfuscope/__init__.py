@@ -54,6 +54,7 @@ class State:
     jobs: dict[int, Job] = field(default_factory=dict)  # by job id, under way or failed
     failed: set[int] = field(default_factory=set)
     runs_done: int = 0
+    reads_begun: int = 0
     told_reading: bool = False
     recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS))
     ended: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS + 1))
@@ -180,11 +181,19 @@ class LogHandler(LogHandlerBase):
         self.state.failed.discard(fields["jobid"])  # tried again
         self.state.halted = False
         line = text.start_line(job.rule, job.wildcards)
-        if job.rule == "read_operators" and not self.state.told_reading:
-            # After the last run these are what takes a while.
-            self.state.told_reading = self.state.runs_done == self.state.stats.get("profile", 0)
-            line = "reading the traces ..." if self.state.told_reading else None
+        if job.rule == "read_operators":
+            line = self._reading_line()
         return [line] if line and "rules" not in self.quiet else []
+
+    def _reading_line(self) -> str | None:
+        """Said once, where several traces are left to read and no run is left to tell of them."""
+        state = self.state
+        left = state.stats.get("read_operators", 0) - state.reads_begun
+        state.reads_begun += 1
+        if state.told_reading or left < 3 or state.runs_done < state.stats.get("profile", 0):
+            return None
+        state.told_reading = True
+        return f"reading {left} traces ..."
 
     def _job_finished(self, record: LogRecord) -> list[str]:
         state = self.state
