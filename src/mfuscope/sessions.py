@@ -22,6 +22,7 @@ from mfuscope.models.inputs import PageInputs, input_maker
 from mfuscope.models.loader import load_model
 from mfuscope.models.spec import ModelSpec, resolve_model
 from mfuscope.settings import ModelSettings
+from mfuscope.stages import has_experts
 
 
 def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session":
@@ -128,7 +129,7 @@ def _generation_config(own: Any, max_new_tokens: int, ignore_eos: bool) -> Any:
 
 def _experts_implementation(model: Any) -> str | None:
     """How the mixture-of-experts layers compute in prefill, None for models without experts."""
-    if not any(type(module).__name__.endswith("Experts") for module in model.modules()):
+    if not has_experts(model):
         return None
     used = {str(name) for name in model.get_experts_implementation().values() if name}
     return "+".join(sorted(used)) or None

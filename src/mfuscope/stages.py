@@ -173,6 +173,11 @@ def find_parts(model: nn.Module) -> dict[str, nn.Module]:
     return parts
 
 
+def has_experts(model: nn.Module) -> bool:
+    """Whether a model holds mixture-of-experts layers, which transformers names ``...Experts``."""
+    return any(type(module).__name__.endswith("Experts") for module in model.modules())
+
+
 class StageTimer:
     """Hooks on a model that mark the boundaries of one ``generate`` call.
 

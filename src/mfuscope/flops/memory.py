@@ -6,7 +6,7 @@ from typing import Any
 from mfuscope.flops import components as c
 from mfuscope.flops.attribution import label_methods, label_modules
 from mfuscope.flops.dims import Language
-from mfuscope.stages import find_parts
+from mfuscope.stages import find_parts, has_experts
 
 
 def stage_weight_bytes(
@@ -23,7 +23,7 @@ def stage_weight_bytes(
         tokens: tokens that the decoder takes at once: the prompt in prefill, 1 in a decode step.
         prefill: whether the encoders run.
     """
-    if language is None and _has_experts(model):
+    if language is None and has_experts(model):
         return None
     owner = _owners(model)
     table = model.get_input_embeddings().weight
@@ -53,7 +53,3 @@ def _owners(model: Any) -> dict[int, str]:
         # A method's parameters are the module's own, not those of the modules within it.
         owner |= {id(p): label for p in module.parameters(recurse=False)}
     return owner
-
-
-def _has_experts(model: Any) -> bool:
-    return any(type(module).__name__.endswith("Experts") for module in model.modules())
