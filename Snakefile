@@ -35,4 +35,9 @@ onstart:
 
 
 onsuccess:
+    end_workers()
     say_where_results_are()
+
+
+onerror:
+    end_workers()

@@ -141,6 +141,7 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
         image_tokens=273,
         context_tokens=prompt_tokens + new_tokens,
         warmup_passes=1,
+        runs_before=0,
         timed=a_pass(new_tokens),
         traced=a_pass(new_tokens, prefill_ms=80.0, host_ms=200.0),
         passes_agree=True,
@@ -154,12 +155,44 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
             "max_new_tokens": new_tokens,
             "ignore_eos": True,
             "warmup": 1,
-            "profiler": {"record_shapes": False, "profile_memory": False, "with_stack": False},
+            "profiler": {
+                "decode_steps": None,
+                "record_shapes": False,
+                "profile_memory": False,
+                "with_stack": False,
+            },
         },
         device=gpu(),
         versions=versions(),
     )
     return replace(made, **changes)
+
+
+def activity(**changes: Any) -> records.Activity:
+    """What the trace of `run` says, on a GPU: half of each stage busy."""
+    made = records.Activity(
+        weights="dummy",
+        trace_events=1000,
+        stages={
+            "prefill": records.StageActivity(
+                wall_ms=70.0, steps=0, kernels=500, device_busy_ms=25.0
+            ),
+            "decode": records.StageActivity(
+                wall_ms=90.0, steps=3, kernels=300, device_busy_ms=31.0
+            ),
+        },
+    )
+    return replace(made, **changes)
+
+
+def cpu_activity(steps: int = 3) -> records.Activity:
+    """What a CPU's trace says; without steps, that of a run of one token."""
+    nothing: dict[str, Any] = {"kernels": None, "device_busy_ms": None}
+    stages = {"prefill": records.StageActivity(wall_ms=70.0, steps=0, **nothing)}
+    if steps:
+        stages["decode"] = records.StageActivity(wall_ms=90.0, steps=steps, **nothing)
+    absent = dict.fromkeys(nothing, "the trace holds no device event")
+    return activity(stages=stages, absent=absent)
 
 
 def language(**changes: Any) -> Language:

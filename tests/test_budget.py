@@ -7,12 +7,12 @@ import pytest
 from checkpoints import MODELS, write_llava
 from validate import columns, read_rows, validate
 
-from mfuscope.artefacts import write_table
 from mfuscope.errors import UserError
 from mfuscope.flops.budget import budget, geometry_of
 from mfuscope.geometry import Geometry, Tiling
 from mfuscope.models.spec import resolve_model
 from mfuscope.report.budget import render_budget
+from mfuscope.tables import write_table
 
 Row = dict[str, Any]
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 from checkpoints import MODELS, ROOT
 
-from mfuscope.calibration import calibrate, countable
+from mfuscope.calibration import calibrate
 from mfuscope.models.spec import resolve_model
+from mfuscope.planning import countable
 from mfuscope.profiling import RunSettings, measure
 from mfuscope.sessions import Session
 from mfuscope.settings import ModelSettings, ProfilerSettings
@@ -62,11 +63,13 @@ def test_the_full_size_reference_figures(resolution: str, flops: int) -> None:
 
 def test_a_run_has_device_times_and_conditions(tmp_path: Path) -> None:
     made = session("deepseek-ocr-nano")
-    plain = ProfilerSettings(record_shapes=False, profile_memory=False, with_stack=False)
+    plain = ProfilerSettings(
+        decode_steps=None, record_shapes=False, profile_memory=False, with_stack=False
+    )
     run = measure(
         made,
         ROOT / "data" / "samples" / "image_eu_map.png",
-        tmp_path / "trace.json.gz",
+        tmp_path / "trace.json",
         RunSettings("tiny", 16, ignore_eos=True, warmup=1, profiler=plain),
         variant="baseline",
         image="map.png",

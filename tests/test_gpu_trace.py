@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mfuscope.operators import operator_table
-from mfuscope.traces import read_trace, stage_times
+from mfuscope.traces import activity, read_trace
 
 DATA = Path(__file__).parent / "data"
 
@@ -33,7 +33,7 @@ def test_a_gpu_trace_is_read_as_key_averages_does() -> None:
 
 
 def test_the_device_is_busy_for_a_part_of_each_stage() -> None:
-    found = stage_times(read_trace(DATA / "h100-trace.json.gz"))
+    found = activity(read_trace(DATA / "h100-trace.json.gz"), "dummy").stages
     assert set(found) == {"prefill", "decode"}
     for times in found.values():
         assert times.kernels is not None

@@ -172,8 +172,11 @@ def test_a_cpu_is_measured() -> None:
     assert hardware.peak_tflops == measured.gemm_tflops["fp32"]
 
 
+GPUS = [nvml.Gpu(f"GPU-{index}{index}", "NVIDIA L4") for index in range(4)]
+
+
 def test_the_planned_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvml, "visible_gpus", lambda: (2, ""))
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: (GPUS[:2], ""))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.13.0")
     assert [plan_device(s) for s in ("auto", "cpu", "cuda", "cuda:1")] == [
         "cuda",
@@ -186,7 +189,7 @@ def test_the_planned_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.13.0+cpu")
     with pytest.raises(UserError, match=r"torch 2\.13\.0\+cpu is a build for CPUs"):
         plan_device("auto")
-    monkeypatch.setattr(nvml, "visible_gpus", lambda: (0, "NVML: driver gone"))
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: ([], "NVML: driver gone"))
     assert plan_device("auto") == "cpu"
     assert device_in_words("cpu") == "CPU, as no CUDA GPU is visible (NVML: driver gone)"
     with pytest.raises(UserError, match=r"'cuda' is not there, 0 .* visible .NVML: driver gone"):
@@ -194,19 +197,39 @@ def test_the_planned_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("visible", "count"),
-    [(None, 4), ("", 0), ("0", 1), ("2,3", 2), ("0,9,1", 1), ("GPU-1234", 1), ("1,-1,2", 1)],
+    ("visible", "expected"),
+    [
+        (None, "0123"),
+        ("", ""),
+        ("0", "0"),
+        ("3, 2", "32"),
+        ("0,9,1", "0"),  # one that is not there hides itself and all that follow
+        ("GPU-2", "2"),
+        ("GPU-", ""),  # could be any
+        ("GPU-nowhere,1", ""),
+        ("1,-1,2", "1"),
+    ],
 )
-def test_visible_gpus(visible: str | None, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_visible_gpus(visible: str | None, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvml, "_initialise", lambda: "")
     monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 4)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda handle: GPUS[handle].uuid)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda handle: GPUS[handle].name)
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     shown, reason = nvml.visible_gpus()
-    assert shown == count
-    assert bool(reason) == (count == 0)
+    assert shown == [GPUS[int(index)] for index in expected]
+    assert bool(reason) == (not expected)
+
+
+def test_a_mig_slice_is_visible_by_its_own_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvml, "_initialise", lambda: "")
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-5c2e")
+    assert nvml.visible_gpus() == ([nvml.Gpu("MIG-5c2e", "MIG")], "")
 
 
 def test_conditions_without_a_gpu_say_why() -> None:

@@ -20,13 +20,13 @@ from torch import nn
 from transformers import UnlimitedOcrConfig
 
 from mfuscope import planning, sessions, stages
-from mfuscope.calibration import countable
 from mfuscope.errors import UserError
 from mfuscope.hardware import ceiling, devices, nvml
 from mfuscope.models.inputs import PageInputs
 from mfuscope.models.loader import load_model
 from mfuscope.models.published import map_published_config
 from mfuscope.models.spec import resolve_model
+from mfuscope.planning import countable
 from mfuscope.profiling import RunSettings, measure
 from mfuscope.records import Device, Run
 from mfuscope.sessions import Session
@@ -91,6 +91,7 @@ class FakeSession:
         self.description = model()
         self.model = Toy()
         self.warmed_up: set[object] = set()
+        self.runs = 0
         self._passes = iter(passes)
         self._during = during
 
@@ -105,9 +106,11 @@ class FakeSession:
 
 
 def one_run(session: FakeSession, folder: Path) -> Run:
-    plain = ProfilerSettings(record_shapes=False, profile_memory=False, with_stack=False)
+    plain = ProfilerSettings(
+        decode_steps=None, record_shapes=False, profile_memory=False, with_stack=False
+    )
     how = RunSettings("tiny", 3, ignore_eos=True, warmup=0, profiler=plain)
-    trace = folder / "trace.json.gz"
+    trace = folder / "trace.json"
     made = cast(Session, session)
     return measure(made, PAGE, trace, how, variant="baseline", image="map.png", repeat=1)
 
@@ -587,14 +590,14 @@ def test_flash_attention_has_its_place(
         return object() if name == "flash_attn" else find_spec(name, package)
 
     monkeypatch.setattr(importlib.util, "find_spec", with_flash)
-    monkeypatch.setattr(nvml, "visible_gpus", lambda: (gpus, ""))
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: ([nvml.Gpu("GPU-1", "NVIDIA L4")] * gpus, ""))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.13.0")
     flash: dict[str, Any] = {"attention": "flash"}
     asked = file | ({"variants": {"baseline": None, "fast": flash}} if in_a_variant else flash)
     with pytest.raises(UserError, match=f"on a GPU only, not {where}"):
         planning.make_plan(wanted(images=str(PAGE), **asked), MODELS)
     # Where it can run, nothing stands against it.
-    monkeypatch.setattr(nvml, "visible_gpus", lambda: (1, ""))
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: ([nvml.Gpu("GPU-1", "NVIDIA L4")], ""))
     plan = planning.make_plan(
         wanted(images=str(PAGE), **asked | {"device": "cuda", "dtype": "bf16"}), MODELS
     )

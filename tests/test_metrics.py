@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from builders import (
     a_pass,
+    activity,
     calibration,
     ceiling,
     cpu,
+    cpu_activity,
     generic_calibration,
     hardware,
     language,
@@ -17,13 +19,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfuscope.flops import architecture
-from mfuscope.metrics import decode_flops, mean_context, metrics_table, run_metrics, step_contexts
+from mfuscope.metrics import (
+    decode_flops,
+    device_activity,
+    mean_context,
+    metrics_table,
+    run_metrics,
+    step_contexts,
+)
 from mfuscope.statistics import SUMMARISED, describe, summarise
 
 
 def test_the_formulas() -> None:
     made = run(4)  # 50 ms prefill; three steps of 20 ms and 2 ms for the first token's choice
-    row = run_metrics(made, calibration(), hardware(), ceiling())
+    row = run_metrics(made, activity(), calibration(), hardware(), ceiling())
     peak = hardware().peaks["bf16"].tflops * 1e12
     prefill = sum(part["counted"] for part in calibration().prefill_flops.values())
     assert row["prefill_gflops"] == pytest.approx(prefill / 1e9)
@@ -38,7 +47,7 @@ def test_the_formulas() -> None:
 
 
 def test_bytes_intensity_and_ceilings() -> None:
-    row = run_metrics(run(4), calibration(), hardware(), ceiling())
+    row = run_metrics(run(4), activity(), calibration(), hardware(), ceiling())
     step_bytes = 1_148_257_280 + 2 * 12 * 280 * 1280 * 2  # active weights, keys and values
     bandwidth = hardware().bandwidth_gbs * 1e9
     assert row["mbu_decode"] == pytest.approx(step_bytes * 3 / 0.062 / bandwidth)
@@ -53,7 +62,7 @@ def test_bytes_intensity_and_ceilings() -> None:
 
 
 def test_directional_counterparts_and_their_error() -> None:
-    row = run_metrics(run(4), calibration(), hardware(), ceiling())
+    row = run_metrics(run(4), activity(), calibration(), hardware(), ceiling())
     assert row["prefill_gflops_directional"] == 600
     assert row["prefill_directional_error"] == pytest.approx(600 / 1372.237348864 - 1)
     per_token = 12 * (4 * 1280 * 6848 + 2 * 1280**2 + 2 * 1280 * 2560 + 2 * 1280 * 512)
@@ -65,7 +74,7 @@ def test_directional_counterparts_and_their_error() -> None:
 
 
 def test_what_is_not_known_is_absent() -> None:
-    row = run_metrics(run(4), generic_calibration(), hardware(), ceiling())
+    row = run_metrics(run(4), activity(), generic_calibration(), hardware(), ceiling())
     absent = {name for name, value in row.items() if value is None}
     assert absent == {
         "mbu_decode",
@@ -96,7 +105,7 @@ def test_the_mean_context_is_that_of_the_steps(prompt: int, new_tokens: int) -> 
 
 def test_a_sliding_window_is_followed_step_by_step() -> None:
     sliding = language(window=2, sliding_layers=12)
-    row = run_metrics(run(6), calibration(language=sliding), hardware(), ceiling())
+    row = run_metrics(run(6), activity(), calibration(language=sliding), hardware(), ceiling())
     # Contexts 279 to 283 with a window of two generated tokens: 279, 280, 280, 280, 280 keys.
     seen = [architecture.decode_flops(language(), at, 278) for at in (279, 280, 280, 280, 280)]
     expected = float(np.mean([sum(step.values()) for step in seen]))
@@ -104,7 +113,7 @@ def test_a_sliding_window_is_followed_step_by_step() -> None:
 
 
 def test_one_token_has_no_decode_rate() -> None:
-    row = run_metrics(run(1), calibration(), hardware(), ceiling())
+    row = run_metrics(run(1), activity(), calibration(), hardware(), ceiling())
     assert row["decode_tokens_per_s"] is row["mfu_decode"] is row["step_p50_ms"] is None
     assert row["mfu_model"] is not None
 
@@ -112,17 +121,33 @@ def test_one_token_has_no_decode_rate() -> None:
 def test_nonsense_is_refused_by_name() -> None:
     fast = run(timed=a_pass(prefill_ms=0.001))
     with pytest.raises(ValueError, match=r"run baseline/page\.png/0: mfu_prefill is .* outside"):
-        run_metrics(fast, calibration(), hardware(), ceiling())
+        run_metrics(fast, activity(), calibration(), hardware(), ceiling())
     with pytest.raises(ValueError, match="was measured on 'A processor'"):
-        run_metrics(run(device=cpu()), calibration(), hardware(), ceiling())
+        run_metrics(run(device=cpu()), activity(), calibration(), hardware(), ceiling())
     with pytest.raises(ValueError, match="the ceilings are those of 'A processor'"):
-        run_metrics(run(), calibration(), hardware(), ceiling(device=cpu()))
+        run_metrics(run(), activity(), calibration(), hardware(), ceiling(device=cpu()))
     for stale in (calibration(prompt_tokens=999), calibration(resolution="640")):
         with pytest.raises(ValueError, match="delete the calibration"):
-            run_metrics(run(), stale, hardware(), ceiling())
+            run_metrics(run(), activity(), stale, hardware(), ceiling())
     other = calibration(model=model(fingerprint="ffff"))
     with pytest.raises(ValueError, match="different models"):
-        run_metrics(run(), other, hardware(), ceiling())
+        run_metrics(run(), activity(), other, hardware(), ceiling())
+
+
+def test_the_busy_share_holds_the_trace_against_the_timed_pass() -> None:
+    timed = a_pass(7, prefill_ms=50.0, decode_ms=124.0)
+    row = run_metrics(run(7, timed=timed), activity(), calibration(), hardware(), ceiling())
+    assert row["prefill_kernels"] == 500
+    assert (row["prefill_device_busy_ms"], row["prefill_busy_share"]) == (25.0, 0.5)
+    # Three traced steps of 300 kernels and 31 ms in all stand for the run's six.
+    assert row["decode_kernels_per_step"] == 100
+    assert (row["decode_device_busy_ms"], row["decode_busy_share"]) == (62.0, 0.5)
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_cpu_has_no_busy_share(steps: int) -> None:
+    found = device_activity(run(), cpu_activity(steps))
+    assert set(found.values()) == {None}
 
 
 def test_describe_is_the_textbook() -> None:
@@ -161,7 +186,7 @@ def test_summary_has_pages_and_all() -> None:
         for repeat in range(3)
     ]
     calibrations = {("baseline", "1024"): calibration()}
-    table = metrics_table(runs, calibrations, hardware(), ceiling())
+    table = metrics_table(runs, [activity()] * len(runs), calibrations, hardware(), ceiling())
     rows = summarise(table).to_dict("records")
     assert len(rows) == 3 * len(SUMMARISED)
     summary = {(row["variant"], row["image"], row["metric"]): row for row in rows}

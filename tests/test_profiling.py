@@ -1,7 +1,7 @@
 """A session on small checkpoints: passes, traces, calibration."""
 
-import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,9 @@ from mfuscope.sessions import Session, open_session
 from mfuscope.settings import ModelSettings, ProfilerSettings
 
 PAGE = ROOT / "data" / "samples" / "image_eu_map.png"
-PLAIN = ProfilerSettings(record_shapes=False, profile_memory=False, with_stack=False)
+PLAIN = ProfilerSettings(
+    decode_steps=None, record_shapes=False, profile_memory=False, with_stack=False
+)
 
 
 def settings(resolution: str = "tiny", tokens: int = 5, warmup: int = 0) -> RunSettings:
@@ -35,6 +37,10 @@ def one_run(made: Session, trace: Path, how: RunSettings) -> Run:
     return measure(made, PAGE, trace, how, variant="baseline", image="map.png", repeat=1)
 
 
+def trace_names(trace: Path) -> set[str]:
+    return {event.get("name") for event in json.loads(trace.read_bytes())["traceEvents"]}
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("published") / "model"
@@ -44,7 +50,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_has_both_passes(published: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)  # as under `--cores 1`; the session sets its own
-    run = one_run(session(published), tmp_path / "trace.json.gz", settings())
+    run = one_run(session(published), tmp_path / "trace.json", settings())
     assert run.protocol == PROTOCOL
     assert (run.variant, run.image, run.repeat) == ("baseline", "map.png", 1)
     assert run.page.sha256 == file_sha256(PAGE)
@@ -62,21 +68,34 @@ def test_a_run_has_both_passes(published: Path, tmp_path: Path) -> None:
     assert run.context_tokens == 83
     assert run.passes_agree
     assert run.model.weights == "checkpoint"
-    with gzip.open(tmp_path / "trace.json.gz") as file:
-        names = {event.get("name") for event in json.load(file)["traceEvents"]}
+    names = trace_names(tmp_path / "trace.json")
     assert {"prefill", "decode", "vision", "projector", "language_prefill"} <= names
     assert {f"decode_step[{i}]" for i in range(4)} <= names
     assert "decode_step[4]" not in names
-    assert [path.name for path in tmp_path.iterdir()] == ["trace.json.gz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["trace.json"]
 
 
 def test_warm_up_once_per_resolution(published: Path, tmp_path: Path) -> None:
     made = session(published)
-    passes = [
-        one_run(made, tmp_path / "t.json.gz", settings(mode, 2, warmup=1)).warmup_passes
+    runs = [
+        one_run(made, tmp_path / "t.json", settings(mode, 2, warmup=1))
         for mode in ("tiny", "tiny", "small")
     ]
-    assert passes == [1, 0, 1]
+    assert [run.warmup_passes for run in runs] == [1, 0, 1]
+    assert [run.runs_before for run in runs] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("steps", "traced"), [(2, 3), (4, 5), (9, 5)])
+def test_the_traced_pass_may_be_shorter(
+    published: Path, tmp_path: Path, steps: int, traced: int
+) -> None:
+    how = replace(settings(), profiler=replace(PLAIN, decode_steps=steps))
+    run = one_run(session(published), tmp_path / "t.json", how)
+    assert (run.timed.new_tokens, run.traced.new_tokens) == (5, traced)
+    assert run.passes_agree
+    names = trace_names(tmp_path / "t.json")
+    assert f"decode_step[{traced - 2}]" in names
+    assert f"decode_step[{traced - 1}]" not in names
 
 
 def test_the_end_of_sequence_stops_unless_ignored(published: Path) -> None:
@@ -139,7 +158,7 @@ def test_calibration_counts_what_a_page_of_the_resolution_costs(
 def test_another_architecture_is_measured(tmp_path: Path) -> None:
     write_llava(tmp_path / "llava")
     made = session(tmp_path / "llava")
-    run = one_run(made, tmp_path / "trace.json.gz", settings("auto", 3))
+    run = one_run(made, tmp_path / "trace.json", settings("auto", 3))
     assert run.page.resolution == "native-640x682"
     assert run.model.family == "generic"
     assert run.model.experts_implementation is None

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from builders import (
     a_pass,
+    activity,
     calibration,
     ceiling,
     conditions,
@@ -74,7 +75,7 @@ def tables(
         keys = dict.fromkeys((r.variant, r.page.resolution) for r in runs)
         calibrations = [calibration(variant=v, resolution=size) for v, size in keys]
     by_key = {(c.variant, c.resolution): c for c in calibrations}
-    metrics = metrics_table(runs, by_key, machine, measured or ceiling())
+    metrics = metrics_table(runs, [activity()] * len(runs), by_key, machine, measured or ceiling())
     summary = summarise(metrics)
     pages = {
         r.image: {
@@ -448,10 +449,11 @@ def test_several_devices_are_a_warning() -> None:
 
 
 def test_slowdown_of_the_profiler() -> None:
-    runs = [run(repeat=i, traced=a_pass(decode_ms=93.0, prefill_ms=75.0)) for i in range(2)]
+    traced = a_pass(2, step_ms=[30.0], prefill_ms=75.0)  # one step of the three
+    runs = [run(repeat=i, traced=traced) for i in range(2)]
     checks = section(texts(runs).markdown, "Checks")
     assert "| baseline | prefill | 50.0 | 75.0 | ×1.50 |" in checks
-    assert "| baseline | decode | 62.0 | 93.0 | ×1.50 |" in checks
+    assert "| baseline | decode step | 20.0 | 30.0 | ×1.50 |" in checks
 
 
 def test_numbers_are_those_of_the_summary() -> None:

@@ -25,7 +25,7 @@ from validate import (
 )
 
 from mfuscope import records
-from mfuscope.artefacts import read_table, write_json, write_table
+from mfuscope.artefacts import write_json
 from mfuscope.images import inspect_pages
 from mfuscope.metrics import MFU_LIMIT, metrics_table
 from mfuscope.models.spec import Family, ModelSpec
@@ -33,6 +33,7 @@ from mfuscope.operators import COLUMNS, operator_table
 from mfuscope.planning import make_plan
 from mfuscope.settings import ModelSettings, resolve_settings
 from mfuscope.statistics import SUMMARISED, summarise
+from mfuscope.tables import read_table, write_table
 from mfuscope.traces import STAGES, read_trace
 
 # The settings' schema has rules of its own, as it must read well in error messages.
@@ -43,6 +44,7 @@ RECORDS: dict[str, type] = {
     "calibration": records.Calibration,
     "ceiling": records.Ceiling,
     "hardware": records.Hardware,
+    "activity": records.Activity,
 }
 MAKERS: dict[str, Callable[..., Any]] = {name: getattr(builders, name) for name in RECORDS}
 
@@ -307,12 +309,13 @@ def metrics() -> pd.DataFrame:
     bare = builders.a_pass(1, **dict.fromkeys(names))
     absent = {"image_tokens": "the config names no image token"}
     runs.append(builders.run(1, variant="other", timed=bare, image_tokens=None, absent=absent))
+    activities = [builders.activity() for _ in runs[:-1]] + [builders.cpu_activity(steps=0)]
     calibrations = {
         ("baseline", "1024"): builders.calibration(),
         ("other", "1024"): builders.generic_calibration(),
     }
     unknown = builders.ceiling(gemm_tflops={})
-    return metrics_table(runs, calibrations, builders.hardware(), unknown)
+    return metrics_table(runs, activities, calibrations, builders.hardware(), unknown)
 
 
 def inputs(folder: Path) -> list[Json]:
@@ -439,6 +442,8 @@ def results(tmp_path: Path) -> Path:
     write_json(folder / "hardware.json", builders.hardware())
     write_json(folder / "baseline" / "calibration" / "1024.json", builders.calibration())
     write_json(folder / "baseline" / "runs" / "page.png" / "0.json", builders.run())
+    activity = folder / "baseline" / "activity" / "page.png" / "0.json"
+    write_json(activity, builders.activity())
     write_table(folder / "inputs.csv", inputs(tmp_path))
     write_table(folder / "metrics.csv", metrics())
     write_table(folder / "summary.csv", summarise(read_table(folder / "metrics.csv")))
@@ -448,7 +453,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def test_results_fit(results: Path) -> None:
-    assert validate_results(results) == 8
+    assert validate_results(results) == 9
 
 
 def test_misfit_in_a_record_is_named(results: Path) -> None:

@@ -17,8 +17,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mfuscope.operators import COLUMNS, UNATTRIBUTED, operator_table
+from mfuscope.records import StageActivity
 from mfuscope.trace_file import TraceError
-from mfuscope.traces import StageTimes, read_trace, stage_times
+from mfuscope.traces import activity, read_trace
 
 Json = dict[str, Any]
 
@@ -161,7 +162,7 @@ def test_agrees_with_key_averages(
     assert set(table["stage"]) >= {"prefill", "decode"}
     assert row(table, "prefill", "aten::cat")["calls"] == 1
     assert row(table, "decode", "aten::sort")["calls"] == 5
-    times = stage_times(trace)
+    times = activity(trace, "dummy").stages
     assert times["decode"].steps == 5
     walls = {row.key: row.cpu_time_total / 1e3 for row in averages if row.is_user_annotation}
     for stage in ("prefill", "decode"):
@@ -240,18 +241,22 @@ def test_device_time_follows_the_launch(tmp_path: Path) -> None:
     assert table["operator"][0] == "aten::addmm"
 
 
-def test_stage_times_take_the_union_of_streams(tmp_path: Path) -> None:
-    times = stage_times(read_trace(write(tmp_path / "t.json.gz", device_run())))
-    assert times == {
+def test_busy_times_are_the_union_of_streams(tmp_path: Path) -> None:
+    found = activity(read_trace(write(tmp_path / "t.json.gz", device_run())), "dummy")
+    assert found.absent == {}
+    assert found.stages == {
         # 11.0-14.1 us without a gap, and 16.0-16.3; four kernels and a memset.
-        "prefill": StageTimes(wall_ms=0.01, steps=0, kernels=4, device_busy_ms=0.0034),
-        "decode": StageTimes(wall_ms=0.02, steps=2, kernels=0, device_busy_ms=0.0007),
+        "prefill": StageActivity(wall_ms=0.01, steps=0, kernels=4, device_busy_ms=0.0034),
+        "decode": StageActivity(wall_ms=0.02, steps=2, kernels=0, device_busy_ms=0.0007),
     }
 
 
 def test_run_of_one_token_has_no_decode(tmp_path: Path) -> None:
     trace = read_trace(write(tmp_path / "t.json", [annotation("prefill", 0, 9)]))
-    assert stage_times(trace) == {"prefill": StageTimes(0.000009, 0, None, None)}
+    found = activity(trace, "dummy")
+    alone = StageActivity(wall_ms=0.000009, steps=0, kernels=None, device_busy_ms=None)
+    assert found.stages == {"prefill": alone}
+    assert set(found.absent) == {"kernels", "device_busy_ms"}
     assert operator_table(trace).empty
 
 

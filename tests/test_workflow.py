@@ -4,118 +4,18 @@ The tests of `TestIncremental` follow one another, as a user's calls do: each st
 one before left behind.
 """
 
-import csv
 import gzip
-import hashlib
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from PIL import Image, ImageOps
+from checkouts import FIRST, SAMPLES, SECOND, SETTINGS, THIRD, Checkout, make_checkout
+from PIL import Image
 from validate import validate_results
 
-ROOT = Path(__file__).parents[1]
-SAMPLES = ROOT / "data" / "samples"
-PARTS = ("Snakefile", "config", "profiles", "src", "workflow")
 GPU_RULES = {"probe_device", "calibrate", "profile"}
-
-
-@dataclass
-class Checkout:
-    """A copy of the repository with pages of its own."""
-
-    root: Path
-
-    @property
-    def pages(self) -> Path:
-        return self.root / "my pages"
-
-    @property
-    def results(self) -> Path:
-        return self.root / "results"
-
-    def configure(self, **settings: Any) -> None:
-        """Write config.yaml anew, with these settings alone."""
-        text = yaml.safe_dump(settings, sort_keys=False)
-        (self.root / "config" / "config.yaml").write_text(text)
-
-    def add_page(self, name: str) -> None:
-        """A page of the samples, made small enough to be read in no time."""
-        with Image.open(SAMPLES / name) as page:
-            ImageOps.contain(page.convert("RGB"), (300, 300)).save(self.pages / name)
-
-    def call(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run snakemake as a user would."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("DSOCR_", "MFU_"))}
-        return subprocess.run(
-            [sys.executable, "-m", "snakemake", *arguments],
-            cwd=self.root,
-            env=clean | {"PYTHONPATH": str(self.root / "src")} | environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-
-    def run(self, *arguments: str, **environment: str) -> str:
-        """A call that must succeed; returns what it printed."""
-        done = self.call(*arguments, **environment)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def planned(self, *arguments: str) -> dict[str, int]:
-        """Jobs by rule that a call would run."""
-        text = self.run("-n", *arguments)
-        _, _, table = text.partition("Job stats:")
-        found = re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)
-        return {rule: int(count) for rule, count in found if rule not in ("total", "all", "flops")}
-
-    def digests(self, pattern: str = "*/runs/*/*.json") -> dict[str, str]:
-        """Content digests of results, by path within results/."""
-        return {
-            path.relative_to(self.results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(self.results.glob(pattern))
-            if path.is_file()
-        }
-
-    def table(self, name: str) -> list[dict[str, str]]:
-        """Rows of a CSV in results/."""
-        with (self.results / name).open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-
-
-def make_checkout(root: Path) -> Checkout:
-    root.mkdir(parents=True)
-    for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            shutil.copytree(
-                source, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-            )
-        else:
-            shutil.copy(source, root / part)
-    checkout = Checkout(root)
-    checkout.pages.mkdir()
-    return checkout
-
-
-SETTINGS: dict[str, Any] = {
-    "images": "my pages",
-    "device": "cpu",
-    "max_new_tokens": 3,
-    "warmup": 0,
-    "profiler": {"record_shapes": False, "with_stack": False},
-}
-FIRST, SECOND, THIRD = "image_eu_map.png", "text_ar_vocalised.png", "image_photo_no_text.jpg"
 
 
 @pytest.fixture(scope="class")
@@ -148,8 +48,8 @@ class TestIncremental:
         assert "[6/6]" in said
         assert said.rstrip().splitlines()[-1].startswith("mfuscope: report: results/report.html")
         assert "\x1b" not in said
-        # 6 runs and operator tables, 1 calibration, 2 of the device, inputs, metrics, summary
-        assert validate_results(checkout.results) == 6 + 6 + 1 + 2 + 3
+        # 6 runs, activities and operator tables, 1 calibration, 2 of the device, 3 tables
+        assert validate_results(checkout.results) == 3 * 6 + 1 + 2 + 3
         rows = checkout.table("metrics.csv")
         assert len(rows) == 6
         for row in rows:
@@ -286,8 +186,8 @@ def test_two_variants_are_measured_side_by_side(tmp_path: Path) -> None:
     variants = {"sdpa": {"attention": "sdpa"}, "eager": {"attention": "eager"}}
     checkout.configure(**SETTINGS, repeats=1, variants=variants)
     checkout.run()
-    # 2 runs, operator tables and calibrations, 2 of the device, inputs, metrics, summary
-    assert validate_results(checkout.results) == 2 + 2 + 2 + 2 + 3
+    # 2 runs, activities, operator tables and calibrations, 2 of the device, 3 tables
+    assert validate_results(checkout.results) == 4 * 2 + 2 + 3
     rows = checkout.table("metrics.csv")
     assert [(row["variant"], row["attention"]) for row in rows] == [
         ("sdpa", "sdpa"),

@@ -27,6 +27,7 @@ ARTEFACTS = {
     "flops.csv": "flops",
     "*/calibration/*.json": "calibration",
     "*/runs/*/*.json": "run",
+    "*/activity/*/*.json": "activity",
     "*/operators/*/*.csv": "operators",
 }
 

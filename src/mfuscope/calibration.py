@@ -39,15 +39,6 @@ class _Formulas:
     prefill: dict[str, Mapping[str, int | float] | None]
 
 
-def countable(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The model settings to count with: flash attention's own kernels may bypass the dispatcher.
-
-    FLOPs follow from shapes, whatever the kernel: sdpa's are the same.
-    """
-    flash = settings["attention"] == "flash"
-    return dict(settings) | ({"attention": "sdpa"} if flash else {})
-
-
 def calibrate(session: Session, resolution: str, *, variant: str) -> records.Calibration:
     """Count one real forward of an empty page of a resolution, and two decode steps after it.
 

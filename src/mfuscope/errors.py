@@ -1,7 +1,11 @@
-"""The one error that users are meant to read."""
+"""The errors that users are meant to read."""
 
 
-class UserError(Exception):
+class ToldError(Exception):
+    """Told in one line; a traceback would add nothing."""
+
+
+class UserError(ToldError):
     """Bad input or settings, told in one line: what is wrong, and what to do about it.
 
     Args:
@@ -13,3 +17,7 @@ class UserError(Exception):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{problem}. Remedy: {remedy}.")
+
+
+class WorkerError(ToldError):
+    """A model worker failed or died; what it printed stands in the job's log already."""

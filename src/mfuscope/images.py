@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from mfuscope.errors import UserError
 from mfuscope.image_headers import DAMAGE, frame_count, upright_size
@@ -121,14 +121,26 @@ def image_size(path: Path) -> tuple[int, int]:
         raise _unreadable(path, error) from error
 
 
-def check_decodes(path: Path) -> None:
-    """Decode the whole page, as a truncated file shows itself only then, and count its frames.
+def decode_page(path: Path) -> Image.Image:
+    """The page as `read_page` gives it.
 
     Raises:
         UserError: the file cannot be decoded to its end, or its pixels have no defined range.
     """
     try:
-        read_page(path)
+        return read_page(path)
+    except DAMAGE as error:
+        raise _unreadable(path, error) from error
+
+
+def check_decodes(path: Path) -> None:
+    """Decode the whole page, as a truncated file shows itself only then, and count its frames.
+
+    Raises:
+        UserError: as `decode_page`, or the frames cannot be counted.
+    """
+    decode_page(path)
+    try:
         frame_count(path)
     except DAMAGE as error:
         raise _unreadable(path, error) from error

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mfuscope.errors import UserError
+from mfuscope.errors import ToldError
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def job_log(path: str) -> Iterator[None]:
         os.dup2(file.fileno(), 2)
         try:
             yield
-        except UserError as error:
+        except ToldError as error:
             _fail(log, str(error))
         except Exception as error:  # noqa: BLE001 - the last frame: nothing may pass unlogged
             traceback.print_exc()

@@ -15,7 +15,7 @@ import pandas as pd
 
 from mfuscope.dtypes import BYTES_PER_VALUE
 from mfuscope.flops import architecture
-from mfuscope.records import Calibration, Ceiling, Hardware, Run
+from mfuscope.records import Activity, Calibration, Ceiling, Hardware, Run
 
 # Beyond this a utilisation is no measurement but a mistake in FLOPs, time or peak.
 MFU_LIMIT = 1.5
@@ -128,8 +128,33 @@ def utilisation(work: Work, run: Run, flops_per_s: float) -> dict[str, float | N
     }
 
 
+def device_activity(run: Run, activity: Activity) -> dict[str, float | None]:
+    """How much of each stage the device was at work, and how much it was given to do.
+
+    Busy times are those of the traced pass, as only a trace has them; a profiler hardly slows
+    kernels, but the launches between them. Held against the timed pass they give the busy share:
+    what is missing to 1 is launch overhead and host work. Where the trace has fewer decode steps
+    than the run, its steps stand for the others.
+    """
+    found: dict[str, float | None] = {}
+    prefill, decode = activity.stages["prefill"], activity.stages.get("decode")
+    steps = run.timed.new_tokens - 1
+    busy = {"prefill": prefill.device_busy_ms, "decode": None}
+    found["prefill_kernels"] = prefill.kernels
+    found["decode_kernels_per_step"] = None
+    if decode is not None and decode.steps and decode.kernels is not None:
+        found["decode_kernels_per_step"] = decode.kernels / decode.steps
+    if decode is not None and decode.steps and decode.device_busy_ms is not None:
+        busy["decode"] = decode.device_busy_ms / decode.steps * steps
+    for stage, time in (("prefill", run.timed.prefill_ms), ("decode", run.timed.decode_ms)):
+        at_work = busy[stage]
+        found[f"{stage}_device_busy_ms"] = at_work
+        found[f"{stage}_busy_share"] = None if at_work is None else at_work / time
+    return found
+
+
 def run_metrics(
-    run: Run, calibration: Calibration, hardware: Hardware, ceiling: Ceiling
+    run: Run, activity: Activity, calibration: Calibration, hardware: Hardware, ceiling: Ceiling
 ) -> dict[str, object]:
     """One row of metrics.csv.
 
@@ -181,6 +206,7 @@ def run_metrics(
         "language_prefill_ms": timed.language_prefill_ms,
         "decode_ms": timed.decode_ms,
         "decode_tokens_per_s": tokens_per_s,
+        "step_mean_ms": _mean(timed.step_ms),
         **percentile,
         "prefill_gflops": work.prefill_flops / 1e9,
         "decode_gflops_per_token": work.step_flops / 1e9,
@@ -212,6 +238,8 @@ def run_metrics(
         "energy_j": timed.energy_j,
         "traced_prefill_ms": run.traced.prefill_ms,
         "traced_decode_ms": run.traced.decode_ms,
+        "traced_step_mean_ms": _mean(run.traced.step_ms),
+        **device_activity(run, activity),
         "passes_agree": run.passes_agree,
         "device": run.device.name,
         "measured_at": run.measured_at,
@@ -243,8 +271,13 @@ def _check_same(
         )
 
 
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
 def metrics_table(
     runs: Iterable[Run],
+    activities: Iterable[Activity],
     calibrations: Mapping[tuple[str, str], Calibration],
     hardware: Hardware,
     ceiling: Ceiling,
@@ -252,17 +285,18 @@ def metrics_table(
     """metrics.csv: one row per run, in the runs' order.
 
     Args:
+        activities: what the runs' traces say, in the same order.
         calibrations: by (variant, resolution).
     """
     rows = []
-    for run in runs:
+    for run, activity in zip(runs, activities, strict=True):
         key = run.variant, run.page.resolution
         if key not in calibrations:
             raise ValueError(
                 f"run {run.variant}/{run.image}/{run.repeat} was measured at {run.page.resolution},"
                 " which was not planned: its page changed while the workflow ran"
             )
-        rows.append(run_metrics(run, calibrations[key], hardware, ceiling))
+        rows.append(run_metrics(run, activity, calibrations[key], hardware, ceiling))
     table = pd.DataFrame(rows)
     # Whole numbers, also where one is absent.
-    return table.astype({"image_tokens": "Int64"})
+    return table.astype({"image_tokens": "Int64", "prefill_kernels": "Int64"})

@@ -93,6 +93,10 @@ class Plan:
             }
         )
 
+    def calibration_settings(self, variant: str) -> dict[str, Any]:
+        """What decides a variant's calibrations, as one sorted mapping."""
+        return countable(self.model_settings(variant))
+
     def run_settings(self, variant: str) -> dict[str, Any]:
         """What decides a variant's measurements, as one sorted mapping."""
         inference = self.variants[variant]
@@ -144,6 +148,15 @@ class Plan:
         dtypes = [self.settings.inference.dtype]
         dtypes += sorted({v.dtype for v in self.variants.values()} - set(dtypes))
         return {"device": self.device, "dtypes": dtypes, "protocol": PROTOCOL}
+
+
+def countable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The model settings to count with: flash attention's own kernels may bypass the dispatcher.
+
+    FLOPs follow from shapes, whatever the kernel: sdpa's are the same.
+    """
+    flash = settings["attention"] == "flash"
+    return dict(settings) | ({"attention": "sdpa"} if flash else {})
 
 
 def make_plan(settings: Settings, bundled_models: Path) -> Plan:

@@ -4,10 +4,8 @@ The timed pass is never traced, and the traced pass is never timed: a profiler s
 or more. Both run the same call; whether they made the same tokens is recorded.
 """
 
-import gzip
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,14 +17,11 @@ import torch
 
 from mfuscope import records
 from mfuscope.hardware import nvml
-from mfuscope.images import file_sha256
+from mfuscope.images import decode_page, file_sha256
 from mfuscope.models.inputs import PageInputs
-from mfuscope.preprocess import read_page
 from mfuscope.sessions import Session
 from mfuscope.settings import ProfilerSettings
 from mfuscope.stages import StageTimer
-
-_GZIP_LEVEL = 1  # traces shrink tenfold at any level; higher ones only hold the device longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +39,12 @@ class RunSettings:
         """From what a job gets (`planning.Plan.run_settings`)."""
         values = {field.name: settings[field.name] for field in fields(cls)}
         return cls(**values | {"profiler": ProfilerSettings(**settings["profiler"])})
+
+    @property
+    def traced_new_tokens(self) -> int:
+        """Tokens of the traced pass at the most: the first comes from prefill, not from a step."""
+        steps = self.profiler.decode_steps
+        return self.max_new_tokens if steps is None else min(self.max_new_tokens, 1 + steps)
 
 
 def warm_up(session: Session, page: PageInputs, settings: RunSettings) -> int:
@@ -71,20 +72,21 @@ def measure(
 
     Args:
         path: the page.
-        trace: where the traced pass's Chrome trace goes (gzipped JSON).
+        trace: where the traced pass's Chrome trace goes, as plain JSON: packing it needs no device.
     """
-    picture = read_page(path)
+    picture = decode_page(path)
     page = session.inputs(picture, settings.resolution)
     warmup_passes = warm_up(session, page, settings)
     measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    timed = _pass(session, page, settings)
+    timed, tokens = _pass(session, page, settings, settings.max_new_tokens)
     with _profiler(settings.profiler, session.device) as recording:
         # The trace says what it is of, wherever it is opened.
         label = {"model": session.description.name, "weights": session.description.weights}
         label |= {"variant": variant, "image": image, "repeat": str(repeat)}
         recording.add_metadata_json("mfuscope", json.dumps(label))
-        traced = _pass(session, page, settings)
-    _save_trace(recording, trace)
+        traced, same = _pass(session, page, settings, settings.traced_new_tokens)
+    recording.export_chrome_trace(str(trace))
+    runs_before, session.runs = session.runs, session.runs + 1
     return records.Run(
         protocol=records.PROTOCOL,
         variant=variant,
@@ -103,9 +105,10 @@ def measure(
         image_tokens=page.image_tokens,
         context_tokens=page.prompt_tokens + timed.new_tokens,
         warmup_passes=warmup_passes,
+        runs_before=runs_before,
         timed=timed,
         traced=traced,
-        passes_agree=timed.token_ids_sha256 == traced.token_ids_sha256,
+        passes_agree=same == tokens[: settings.traced_new_tokens],
         settings=asdict(session.settings) | asdict(settings),
         device=session.facts,
         versions=session.versions,
@@ -113,14 +116,17 @@ def measure(
     )
 
 
-def _pass(session: Session, page: PageInputs, settings: RunSettings) -> records.Pass:
+def _pass(
+    session: Session, page: PageInputs, settings: RunSettings, max_new_tokens: int
+) -> tuple[records.Pass, list[int]]:
+    """A pass, and the ids of its new tokens."""
     uuid = session.facts.uuid
     timer = StageTimer(session.model, session.device)
     memory = _PeakMemory(session.device)
     before = nvml.read_conditions(uuid)
     energy_before, reason = nvml.read_energy_mj(uuid)
     with timer.measure():
-        tokens = session.generate(page, settings.max_new_tokens, ignore_eos=settings.ignore_eos)
+        tokens = session.generate(page, max_new_tokens, ignore_eos=settings.ignore_eos)
     energy_after, _ = nvml.read_energy_mj(uuid)
     after = nvml.read_conditions(uuid)
     peak, memory_reason = memory.read()
@@ -139,7 +145,7 @@ def _pass(session: Session, page: PageInputs, settings: RunSettings) -> records.
     for part in ("vision_ms", "projector_ms", "language_prefill_ms"):
         if getattr(times, part) is None:
             absent[part] = "no part of a known name ran in prefill"
-    return records.Pass(
+    one = records.Pass(
         **asdict(times),
         new_tokens=len(ids),
         token_ids_sha256=hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest(),
@@ -149,6 +155,7 @@ def _pass(session: Session, page: PageInputs, settings: RunSettings) -> records.
         conditions_after=after,
         absent=absent,
     )
+    return one, ids
 
 
 @contextmanager
@@ -163,20 +170,6 @@ def _profiler(settings: ProfilerSettings, device: torch.device) -> Iterator[torc
         with_stack=settings.with_stack,
     ) as recording:
         yield recording
-
-
-def _save_trace(recording: torch.profiler.profile, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plain = path.with_name(f".{path.name}.plain.json")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        recording.export_chrome_trace(str(plain))
-        with plain.open("rb") as source, gzip.open(partial, "wb", _GZIP_LEVEL) as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-        partial.replace(path)
-    finally:
-        plain.unlink(missing_ok=True)
-        partial.unlink(missing_ok=True)
 
 
 class _PeakMemory:

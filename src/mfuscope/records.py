@@ -11,7 +11,7 @@ from mfuscope.flops.dims import Language
 
 # A change to what is measured, or how, must change this number: results of another protocol are
 # measured again, while edits that do not touch the measurement leave them alone.
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +117,33 @@ class Run:
     image_tokens: int | None
     context_tokens: int
     warmup_passes: int
+    runs_before: int
     timed: Pass
     traced: Pass
     passes_agree: bool
     settings: dict[str, Any]
     device: Device
     versions: Versions
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageActivity:
+    """One stage of a traced pass, whose times are longer than the timed pass's."""
+
+    wall_ms: float
+    steps: int
+    kernels: int | None
+    device_busy_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What a run's trace says of its stages: results/VARIANT/activity/IMAGE/REPEAT.json."""
+
+    weights: str
+    trace_events: int
+    stages: dict[str, StageActivity]
     absent: dict[str, str] = field(default_factory=dict)
 
 

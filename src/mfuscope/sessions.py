@@ -56,8 +56,10 @@ class Session:
         use_device(self.device)
         self.versions = describe_versions()
         self.settings = settings
-        # What was warmed up for: whoever measures keeps account here (`profiling.warm_up`).
+        # What was warmed up for, and how many runs were measured: whoever measures keeps account
+        # here (`profiling.measure`).
         self.warmed_up: set[object] = set()
+        self.runs = 0
         dtype, _ = pick_precision(settings.dtype, self.facts)
         self.dtype = torch_dtype(dtype)
         if dtype == "fp32":

@@ -38,8 +38,13 @@ BASELINE = "baseline"
 
 @dataclass(frozen=True, slots=True)
 class ProfilerSettings:
-    """What the traced pass records beside calls and times."""
+    """What the traced pass records beside calls and times, and of how many decode steps.
 
+    Attributes:
+        decode_steps: at the most; None for every step of the run.
+    """
+
+    decode_steps: int | None
     record_shapes: bool
     profile_memory: bool
     with_stack: bool
@@ -84,6 +89,8 @@ class Settings:
     warmup: int
     peak_tflops: float | None
     profiler: ProfilerSettings
+    keep_traces: str
+    keep_alive: float
     flops: FlopsSettings
     variants: Mapping[str, InferenceSettings] = field(default_factory=dict)
 
@@ -114,7 +121,7 @@ def resolve_settings(
     for layer, origin in layers:
         _check(layer, schema, origin)
         merged = _merge(merged, _whole(layer, schema, schema))
-    base = InferenceSettings(**{f.name: merged[f.name] for f in fields(InferenceSettings)})
+    base = InferenceSettings(**_only(merged, InferenceSettings))
     base = replace(base, dtype=SHORT_NAMES.get(base.dtype, base.dtype))
     return Settings(
         inference=base,
@@ -123,10 +130,17 @@ def resolve_settings(
         repeats=merged["repeats"],
         warmup=merged["warmup"],
         peak_tflops=merged["peak_tflops"],
-        profiler=ProfilerSettings(**merged["profiler"]),
+        profiler=ProfilerSettings(**_only(merged["profiler"], ProfilerSettings)),
+        keep_traces=merged["profiler"]["keep_traces"],
+        keep_alive=merged["worker"]["keep_alive"],
         flops=FlopsSettings(**merged["flops"]),
         variants=_variants(base, merged["variants"]),
     )
+
+
+def _only(values: Mapping[str, Any], record: type) -> dict[str, Any]:
+    """The values that a record has fields for."""
+    return {field.name: values[field.name] for field in fields(record)}
 
 
 def load_schema(path: Path) -> dict[str, Any]:

@@ -31,6 +31,14 @@ SUMMARISED = (
     "energy_j",
     "traced_prefill_ms",
     "traced_decode_ms",
+    "step_mean_ms",
+    "traced_step_mean_ms",
+    "prefill_kernels",
+    "decode_kernels_per_step",
+    "prefill_device_busy_ms",
+    "decode_device_busy_ms",
+    "prefill_busy_share",
+    "decode_busy_share",
 )
 
 

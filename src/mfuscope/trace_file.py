@@ -1,16 +1,22 @@
-"""A run's trace file: gzipped or plain Chrome-trace JSON, decoded into typed events.
+"""A run's trace file: Chrome-trace JSON, packed with gzip, decoded into typed events.
 
 Only the fields that :mod:`mfuscope.traces` needs are decoded; that is what makes it fast.
 """
 
+import shutil
 import zlib
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from isal import igzip
 
 #: More text than this is refused rather than risked: twenty times the longest run seen.
 MAX_TEXT_BYTES: Final = 4 << 30
+
+
+# Five times as fast as zlib at its fastest, and smaller. Higher levels take longer for nothing.
+_GZIP_LEVEL: Final = 2
 
 
 class TraceError(ValueError):
@@ -50,6 +56,19 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 class _Document(msgspec.Struct, frozen=True, gc=False):
     events: list[Event] = msgspec.field(name="traceEvents")
+
+
+def pack_trace(plain: Path, packed: Path) -> None:
+    """Compress a trace as the profiler left it, and remove that; whole or not at all."""
+    packed.parent.mkdir(parents=True, exist_ok=True)
+    partial = packed.with_name(f".{packed.name}.partial")
+    try:
+        with plain.open("rb") as source, igzip.open(partial, "wb", _GZIP_LEVEL) as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        partial.replace(packed)
+    finally:
+        partial.unlink(missing_ok=True)
+        plain.unlink(missing_ok=True)
 
 
 def read_events(path: Path) -> list[Event]:

@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mfuscope.records import Activity, StageActivity
 from mfuscope.trace_file import Event, TraceError, read_events
 
 Ints = NDArray[np.int64]
@@ -150,22 +151,6 @@ class Launches:
     stage: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class StageTimes:
-    """One stage of a traced run. Traced times are longer than timed ones; do not mix them.
-
-    ``wall_ms``: length of the annotation. ``steps``: decode steps in it. ``kernels``: kernels
-    launched in it, without copies and memsets. ``device_busy_ms``: time in which at least one
-    device event that it launched was running, on any stream, also after the stage's end. The
-    last two are None where the trace holds no device event.
-    """
-
-    wall_ms: float
-    steps: int
-    kernels: int | None
-    device_busy_ms: float | None
-
-
 def read_trace(path: str | Path) -> Trace:
     """Read a trace, gzipped or not (told by its content, not by its name).
 
@@ -196,24 +181,39 @@ def launches(trace: Trace) -> Launches:
     return Launches(call, operator, stage)
 
 
-def stage_times(trace: Trace) -> dict[str, StageTimes]:
-    """Wall and device time of ``prefill`` and, if the run had one, ``decode``."""
+def activity(trace: Trace, weights: str) -> Activity:
+    """Wall time, device time and kernels of ``prefill`` and, if the run had one, ``decode``.
+
+    ``wall_ms``: length of the annotation. ``steps``: decode steps in it. ``kernels``: kernels
+    launched in it, without copies and memsets. ``device_busy_ms``: time in which at least one
+    device event that it launched was running, on any stream, also after the stage's end. The
+    last two are None where the trace holds no device event.
+
+    Args:
+        weights: whether the model had ``dummy`` weights; every artefact says so.
+    """
     annotations, device = trace.annotations, trace.device
     is_step = np.array([name.startswith(STEP_PREFIX) for name in trace.names], dtype=np.bool_)
     step_stage = trace.stage_at(annotations.start[is_step[annotations.name]])
     launched_in = launches(trace).stage
-    times = {}
+    stages = {}
     for stage, (start, end) in trace.windows.items():
         code = STAGES.index(stage)
         mine = launched_in == code
         busy_ns = _union(device.start[mine], device.end[mine])
-        times[stage] = StageTimes(
+        stages[stage] = StageActivity(
             wall_ms=(end - start) / 1e6,
             steps=int(np.count_nonzero(step_stage == code)),
             kernels=int(np.count_nonzero(device.kind[mine] == KERNEL)) if len(device) else None,
             device_busy_ms=busy_ns / 1e6 if len(device) else None,
         )
-    return times
+    no_device = "the trace holds no device event"
+    return Activity(
+        weights=weights,
+        trace_events=trace.events,
+        stages=stages,
+        absent={} if len(device) else dict.fromkeys(("kernels", "device_busy_ms"), no_device),
+    )
 
 
 def _columns(path: Path, events: list[Event]) -> Trace:

@@ -1,6 +1,7 @@
 rule tabulate_metrics:
     input:
         runs=per_run("results/{variant}/runs/{image}/{repeat}.json"),
+        activities=per_run("results/{variant}/activity/{image}/{repeat}.json"),
         calibrations=all_calibrations,
         hardware="results/hardware.json",
         ceiling="results/ceiling.json",

@@ -4,12 +4,13 @@ rule calibrate:
     log:
         "logs/{variant}/calibration/{resolution}.log",
     priority: 50
+    threads: MEASURING_THREADS
     conda:
         "../envs/mfuscope.yaml"
     resources:
         gpu=1,
     params:
-        settings=lambda wildcards: PLAN.model_settings(wildcards.variant),
+        settings=lambda wildcards: PLAN.calibration_settings(wildcards.variant),
         code=code_digest(
             "flops",
             "calibration",

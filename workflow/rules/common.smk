@@ -12,6 +12,8 @@ from mfuscope.errors import UserError
 from mfuscope.images import check_readable, known_pages
 from mfuscope.planning import code_digest, make_plan
 from mfuscope.settings import load_schema, resolve_settings
+from mfuscope.worker.client import end_workers
+from mfuscope.worker.places import adopt_jobs, remove_abandoned
 
 ROOT = Path(workflow.basedir)
 # Relative where that is possible: another place of the checkout is no other input.
@@ -49,6 +51,14 @@ except UserError as error:
 
 REPEATS = range(PLAN.settings.repeats)
 
+# Where the CPU is the measuring device, nothing else may run beside a measurement.
+MEASURING_THREADS = (workflow.cores or 1) if PLAN.device == "cpu" else 1
+
+adopt_jobs(PLAN.settings.keep_alive)
+
+
+PROFILING = ("profile", "profile_again")
+
 
 wildcard_constraints:
     variant="[A-Za-z0-9][A-Za-z0-9_-]*",
@@ -68,12 +78,13 @@ def prepare_measurement():
     Not a rule: profile jobs would have to depend on it, and adding one page would then measure all
     of them again. (`ancient()` is no way out: Snakemake 9 drops jobs of their own need behind it.)
     """
-    if not any(job.rule.name == "profile" for job in workflow.dag.needrun_jobs()):
+    if not any(job.rule.name in PROFILING for job in workflow.dag.needrun_jobs()):
         return
     try:
         check_readable(PLAN.pages(), known_pages(Path("results/inputs.csv")))
     except UserError as error:
         raise WorkflowError(f"mfuscope: {error}") from None
+    remove_abandoned()
     say(PLAN.headline())
 
 
@@ -105,6 +116,11 @@ def all_calibrations(wildcards):
         for variant in PLAN.variants
         for resolution in PLAN.resolutions(variant)
     ]
+
+
+def kept(trace):
+    """A run's trace, which is temporary where no trace is to be kept."""
+    return temp(trace) if PLAN.settings.keep_traces == "none" else trace
 
 
 def per_run(pattern):

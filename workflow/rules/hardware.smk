@@ -4,6 +4,7 @@ rule probe_device:
     log:
         "logs/probe_device.log",
     priority: 100
+    threads: MEASURING_THREADS
     conda:
         "../envs/mfuscope.yaml"
     resources:

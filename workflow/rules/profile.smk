@@ -3,9 +3,10 @@ rule profile:
         image=page_path,
     output:
         run="results/{variant}/runs/{image}/{repeat}.json",
-        trace="results/{variant}/traces/{image}/{repeat}.json.gz",
+        trace=kept("results/{variant}/traces/{image}/{repeat}.json.gz"),
     log:
         "logs/{variant}/runs/{image}/{repeat}.log",
+    threads: MEASURING_THREADS
     conda:
         "../envs/mfuscope.yaml"
     resources:
@@ -16,12 +17,25 @@ rule profile:
         "../scripts/profile.py"
 
 
+if PLAN.settings.keep_traces == "first":
+
+    use rule profile as profile_again with:
+        output:
+            run="results/{variant}/runs/{image}/{repeat}.json",
+            trace=temp("results/{variant}/traces/{image}/{repeat}.json.gz"),
+        wildcard_constraints:
+            repeat=r"[1-9]\d*",
+
+    ruleorder: profile_again > profile
+
+
 rule read_operators:
     input:
         run="results/{variant}/runs/{image}/{repeat}.json",
         trace="results/{variant}/traces/{image}/{repeat}.json.gz",
     output:
         table="results/{variant}/operators/{image}/{repeat}.csv",
+        activity="results/{variant}/activity/{image}/{repeat}.json",
     log:
         "logs/{variant}/operators/{image}/{repeat}.log",
     priority: 10

@@ -1,17 +1,16 @@
-"""Count the FLOPs of one resolution: results/VARIANT/calibration/RESOLUTION.json."""
+"""Have the FLOPs of one resolution counted: results/VARIANT/calibration/RESOLUTION.json."""
 
 from mfuscope.jobs import job_log
 
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import write_json
-    from mfuscope.calibration import calibrate, countable
-    from mfuscope.sessions import open_session
+    from mfuscope.worker.jobs import calibrate
 
-    bundled = Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models"
-    session = open_session(countable(snakemake.params.settings), bundled)
-    calibration = calibrate(
-        session, snakemake.wildcards.resolution, variant=snakemake.wildcards.variant
+    calibrate(
+        Path(snakemake.output.calibration),
+        settings=snakemake.params.settings,
+        bundled_models=Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models",
+        variant=snakemake.wildcards.variant,
+        resolution=snakemake.wildcards.resolution,
     )
-    write_json(Path(snakemake.output.calibration), calibration)

@@ -5,10 +5,11 @@ from mfuscope.jobs import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import write_table, write_text
+    from mfuscope.artefacts import write_text
     from mfuscope.flops.budget import budget
     from mfuscope.models.spec import resolve_model
     from mfuscope.report.budget import render_budget
+    from mfuscope.tables import write_table
 
     bundled = Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models"
     settings = snakemake.params.settings

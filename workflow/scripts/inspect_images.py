@@ -5,7 +5,7 @@ from mfuscope.jobs import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import write_table
     from mfuscope.images import inspect_pages
+    from mfuscope.tables import write_table
 
     write_table(Path(snakemake.output.table), inspect_pages(snakemake.params.pages))

@@ -6,8 +6,12 @@ with job_log(snakemake.log[0]):
     from pathlib import Path
 
     from mfuscope.artefacts import write_json
-    from mfuscope.hardware.ceiling import measure_ceiling
+    from mfuscope.worker.leases import candidates, lease
 
     settings = snakemake.params.settings
-    ceiling = measure_ceiling(settings["device"], settings["dtypes"])
+    with lease(candidates(settings["device"])) as held:
+        held.device.show_alone()
+        from mfuscope.hardware.ceiling import measure_ceiling
+
+        ceiling = measure_ceiling(held.device.torch_name, settings["dtypes"])
     write_json(Path(snakemake.output.ceiling), ceiling)

@@ -1,23 +1,19 @@
-"""Measure one run: results/VARIANT/runs/IMAGE/REPEAT.json and its trace."""
+"""Have one run measured: results/VARIANT/runs/IMAGE/REPEAT.json and its trace."""
 
 from mfuscope.jobs import job_log
 
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import write_json
-    from mfuscope.profiling import RunSettings, measure
-    from mfuscope.sessions import open_session
+    from mfuscope.worker.jobs import measure_run
 
-    bundled = Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models"
-    session = open_session(snakemake.params.settings["model"], bundled)
-    run = measure(
-        session,
+    measure_run(
         Path(snakemake.input.image),
-        Path(snakemake.output.trace),
-        RunSettings.from_mapping(snakemake.params.settings),
+        run=Path(snakemake.output.run),
+        trace=Path(snakemake.output.trace),
+        settings=snakemake.params.settings,
+        bundled_models=Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models",
         variant=snakemake.wildcards.variant,
         image=snakemake.wildcards.image,
         repeat=int(snakemake.wildcards.repeat),
     )
-    write_json(Path(snakemake.output.run), run)

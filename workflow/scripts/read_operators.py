@@ -1,15 +1,21 @@
-"""Turn a trace into its operator table: results/VARIANT/operators/IMAGE/REPEAT.csv."""
+"""Turn a trace into its operator table and its stages' activity.
+
+Writes results/VARIANT/operators/IMAGE/REPEAT.csv and results/VARIANT/activity/IMAGE/REPEAT.json.
+"""
 
 from mfuscope.jobs import job_log
 
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import read_json, write_table
+    from mfuscope.artefacts import read_json, write_json
     from mfuscope.operators import operator_table
     from mfuscope.records import Run
-    from mfuscope.traces import read_trace
+    from mfuscope.tables import write_table
+    from mfuscope.traces import activity, read_trace
 
     run = read_json(Path(snakemake.input.run), Run)
-    table = operator_table(read_trace(Path(snakemake.input.trace)))
-    write_table(Path(snakemake.output.table), table.assign(weights=run.model.weights))
+    trace = read_trace(Path(snakemake.input.trace))
+    table = operator_table(trace).assign(weights=run.model.weights)
+    write_table(Path(snakemake.output.table), table)
+    write_json(Path(snakemake.output.activity), activity(trace, run.model.weights))

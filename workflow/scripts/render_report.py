@@ -5,12 +5,13 @@ from mfuscope.jobs import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import read_json, read_table, write_text
+    from mfuscope.artefacts import read_json, write_text
     from mfuscope.records import Calibration, Ceiling, Hardware, Run
     from mfuscope.report.gather import gather
     from mfuscope.report.operators import aggregate_operators
     from mfuscope.report.render import render
     from mfuscope.report.survey import survey_runs
+    from mfuscope.tables import read_table
 
     paths = snakemake.input
     operators = [Path(path) for path in paths.operators]  # results/VARIANT/operators/IMAGE/...

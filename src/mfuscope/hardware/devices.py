@@ -26,7 +26,8 @@ def plan_device(setting: str) -> str:
     Raises:
         UserError: a GPU is asked for and none is visible.
     """
-    count, reason = nvml.visible_gpus()
+    gpus, reason = nvml.visible_gpus()
+    count = len(gpus)
     if setting == "cpu" or (setting == "auto" and not count):
         return "cpu"
     index = int(setting.partition(":")[2] or 0)
@@ -50,8 +51,8 @@ def device_in_words(device: str) -> str:
     """A planned device and, for the CPU, why no GPU measures."""
     if device != "cpu":
         return f"GPU ({device})"
-    count, reason = nvml.visible_gpus()
-    if count:
+    gpus, reason = nvml.visible_gpus()
+    if gpus:
         return "CPU, as the settings ask for"
     return "CPU, as no CUDA GPU is visible" + (f" ({reason})" if reason else "")
 

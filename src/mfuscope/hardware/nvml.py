@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pynvml
@@ -33,31 +34,52 @@ def _words(error: Exception) -> str:
     return text if text.startswith("NVML") else f"NVML: {text}"
 
 
-def visible_gpus() -> tuple[int, str]:
-    """Number of CUDA GPUs that a process would see, CUDA_VISIBLE_DEVICES applied.
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU by its UUID, and the model that it is (``MIG`` for a slice)."""
+
+    uuid: str
+    name: str
+
+
+def visible_gpus() -> tuple[list[Gpu], str]:
+    """The CUDA GPUs that a process would see, CUDA_VISIBLE_DEVICES applied.
+
+    Indices there count as nvidia-smi does (``CUDA_DEVICE_ORDER=PCI_BUS_ID``).
 
     Returns:
-        The number, and where it is 0 the reason, if there is more to say.
+        The GPUs, and where there is none the reason, if there is more to say.
     """
     if reason := _initialise():
-        return 0, reason
+        return [], reason
+    every = []
+    for index in range(int(pynvml.nvmlDeviceGetCount())):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
+        every.append(Gpu(str(uuid), str(name)))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = int(pynvml.nvmlDeviceGetCount())
     if visible is None:
-        return count, ""
-    shown = _shown(visible, count)
+        return every, ""
+    shown = _shown(visible, every)
     return shown, "" if shown else f"CUDA_VISIBLE_DEVICES is {visible!r}"
 
 
-def _shown(visible: str, count: int) -> int:
-    named = [entry.strip() for entry in visible.split(",") if entry.strip()]
-    if "-1" in named:
-        named = named[: named.index("-1")]
-    # Entries are indices or UUIDs; an index that is not there hides itself and all that follow.
-    for position, entry in enumerate(named):
-        if entry.isdigit() and int(entry) >= count:
-            return position
-    return len(named)
+def _shown(visible: str, every: list[Gpu]) -> list[Gpu]:
+    # Entries are indices or UUIDs, which may be cut short; one that is not there hides itself and
+    # all that follow.
+    shown: list[Gpu] = []
+    for entry in filter(None, map(str.strip, visible.split(","))):
+        if entry.startswith("MIG-"):
+            shown.append(Gpu(entry, "MIG"))
+            continue
+        if entry.isdecimal():
+            found = every[int(entry) : int(entry) + 1]
+        else:
+            found = [gpu for gpu in every if gpu.uuid.startswith(entry)]
+        if len(found) != 1:
+            break
+        shown += found
+    return shown
 
 
 def driver_version() -> str | None:

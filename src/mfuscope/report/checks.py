@@ -41,7 +41,10 @@ class Unsteady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slowdown:
-    """How much longer the traced pass took than the timed one: means over pages, in ms."""
+    """How much longer a stage took in the traced pass than in the timed one: means over pages.
+
+    Decode is compared step by step, as the traced pass may have fewer of them.
+    """
 
     variant: str
     stage: str
@@ -81,9 +84,9 @@ def slowdowns(data: ReportData) -> list[Slowdown]:
     """The profiler's slowdown per variant and stage; stages that took no time are left out."""
     found = []
     for variant in data.variants:
-        for stage in ("prefill", "decode"):
-            timed = variant.stats[f"{stage}_ms"].mean
-            traced = variant.stats[f"traced_{stage}_ms"].mean
+        for stage, metric in (("prefill", "prefill_ms"), ("decode step", "step_mean_ms")):
+            timed = variant.stats[metric].mean
+            traced = variant.stats[f"traced_{metric}"].mean
             if timed and traced is not None:
                 found.append(
                     Slowdown(variant=variant.name, stage=stage, timed_ms=timed, traced_ms=traced)

@@ -1,0 +1,93 @@
+"""One measurement at a time on a device: a lock that every workflow of a user respects."""
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mfuscope.hardware import nvml
+from mfuscope.worker.places import lock_file
+
+_PAUSE_S = 0.02  # between two looks at devices that are all taken
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuringDevice:
+    """A device that can be leased.
+
+    Attributes:
+        id: ``cpu``, or the GPU's UUID: the same card whatever a process's numbering.
+        torch_name: what torch calls it in a process that is shown this device alone.
+    """
+
+    id: str
+    torch_name: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that show a process this device alone."""
+        return {"CUDA_VISIBLE_DEVICES": "" if self.id == "cpu" else self.id}
+
+    def show_alone(self) -> None:
+        """Show this process this device alone; to be called before torch looks for GPUs."""
+        os.environ.update(self.environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A device that is held; `file` is the open lock, which may be handed on."""
+
+    device: MeasuringDevice
+    file: int
+
+
+def candidates(device: str) -> list[MeasuringDevice]:
+    """The devices that a planned device may mean.
+
+    Args:
+        device: ``cpu``, ``cuda:N``, or ``cuda``: any visible GPU of the first one's model.
+    """
+    if device == "cpu":
+        return [MeasuringDevice("cpu", "cpu")]
+    gpus, _ = nvml.visible_gpus()
+    if device != "cuda":
+        gpus = [gpus[int(device.partition(":")[2])]]
+    return [MeasuringDevice(gpu.uuid, "cuda") for gpu in gpus if gpu.name == gpus[0].name]
+
+
+@contextmanager
+def lease(
+    devices: Sequence[MeasuringDevice],
+    prefer: Callable[[MeasuringDevice], bool] = lambda device: False,
+) -> Iterator[Lease]:
+    """Hold one of the devices, as soon as one is free; preferred ones are looked at first.
+
+    The lock belongs to the open file: it ends with the last process that has it open.
+    """
+    ordered = sorted(devices, key=lambda device: not prefer(device))
+    held = _try(ordered)
+    if held is None:
+        names = ", ".join(device.id for device in devices)
+        print(f"waiting for another measurement on {names} to end ...", file=sys.stderr)
+    while held is None:
+        time.sleep(_PAUSE_S)
+        held = _try(ordered)
+    try:
+        yield held
+    finally:
+        os.close(held.file)
+
+
+def _try(devices: Sequence[MeasuringDevice]) -> Lease | None:
+    for device in devices:
+        file = os.open(lock_file(device.id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+        else:
+            return Lease(device, file)
+    return None

@@ -1,0 +1,104 @@
+"""What a job and a worker say to each other over their socket.
+
+A message is its length in eight bytes, then JSON. A request carries two file descriptors: the lease
+of the device, so that it is held for as long as either side is at work, and the job's log, which
+the worker writes to while it serves the job.
+"""
+
+import socket
+import struct
+from typing import Any, TypeVar
+
+import msgspec
+
+#: The worker's first byte on a connection: from here on it will answer, or has died.
+GREETING = b"\x01"
+
+_LENGTH = struct.Struct("!Q")
+
+Message = TypeVar("Message")
+
+
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides which model a worker holds.
+
+    Attributes:
+        model: see `planning.Plan.model_settings`, its device as the worker sees it.
+        bundled: the folder of the bundled models.
+        variant: what the record is filed under.
+    """
+
+    model: dict[str, Any]
+    bundled: str
+    variant: str
+
+
+class MeasureRun(ModelRequest, frozen=True, kw_only=True, tag="run"):
+    """Measure a page; the trace is left as plain JSON at `trace`.
+
+    Attributes:
+        settings: see `planning.Plan.run_settings`.
+    """
+
+    page: str
+    trace: str
+    settings: dict[str, Any]
+    image: str
+    repeat: int
+
+
+class Calibrate(ModelRequest, frozen=True, kw_only=True, tag="calibration"):
+    """Count the FLOPs of a resolution."""
+
+    resolution: str
+
+
+class End(msgspec.Struct, frozen=True, tag="end"):
+    """End the worker."""
+
+
+Request = MeasureRun | Calibrate | End
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A record as JSON, or what went wrong in one line (more stands in the job's log)."""
+
+    record: msgspec.Raw = msgspec.Raw(b"null")
+    error: str = ""
+
+
+def send(connection: socket.socket, message: Request | Reply, *files: int) -> None:
+    """Send a message and file descriptors."""
+    content = msgspec.json.encode(message)
+    header = _LENGTH.pack(len(content))
+    if files:
+        socket.send_fds(connection, [header], list(files))
+    else:
+        connection.sendall(header)
+    connection.sendall(content)
+
+
+def receive(
+    connection: socket.socket, kind: type[Message] | Any, files: int = 0
+) -> tuple[Message | None, list[int]]:
+    """A message and up to `files` file descriptors; None if the other side has left."""
+    header, received, _, _ = socket.recv_fds(connection, _LENGTH.size, files)
+    header += _exactly(connection, _LENGTH.size - len(header)) if header else b""
+    if len(header) < _LENGTH.size:
+        return None, received
+    (length,) = _LENGTH.unpack(header)
+    content = _exactly(connection, length)
+    if len(content) < length:
+        return None, received
+    return msgspec.json.decode(content, type=kind), received
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    """That many bytes, or fewer if the other side has left."""
+    content = bytearray()
+    while len(content) < length:
+        part = connection.recv(length - len(content))
+        if not part:
+            break
+        content += part
+    return bytes(content)

@@ -1,0 +1,147 @@
+"""Whose a worker is, and where its socket and the device locks lie.
+
+Everything is in one private folder per user, with paths short enough for socket addresses::
+
+    /tmp/mfuscope-UID/locks/DEVICE      one lock per device
+    /tmp/mfuscope-UID/OWNER/WORKER/     a worker's socket, and traces on their way to the results
+"""
+
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mfuscope.errors import UserError
+
+SOCKET = "socket"
+_BASE = Path("/tmp")  # noqa: S108 - what lies there is checked
+_LOCKS = "locks"
+_OWNER_VARIABLE = "MFUSCOPE_WORKFLOW"
+_KEEP_ALIVE_VARIABLE = "MFUSCOPE_KEEP_ALIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A workflow's process. Its start (clock ticks since boot) tells it from a later namesake."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Owner":
+        """The running process of a number.
+
+        Raises:
+            ProcessLookupError: there is none.
+        """
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError as error:
+            raise ProcessLookupError(pid) from error
+        # The second field is the command's name, in brackets, and may hold anything.
+        return cls(pid, int(status.rpartition(")")[2].split()[19]))
+
+    @classmethod
+    def parse(cls, text: str) -> "Owner":
+        """From ``str(owner)``."""
+        pid, _, started = text.partition("-")
+        return cls(int(pid), int(started))
+
+    def __str__(self) -> str:
+        return f"{self.pid}-{self.started}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        try:
+            return Owner.of(self.pid) == self
+        except ProcessLookupError:
+            return False
+
+    @property
+    def folder(self) -> Path:
+        """Where the owner's workers live; it need not exist."""
+        return runtime_folder() / str(self)
+
+
+def adopt_jobs(keep_alive: float) -> None:
+    """Make this process the owner of the workers that its jobs will start.
+
+    Jobs inherit the environment. It is no setting of a measurement, so it is no parameter of jobs.
+
+    Args:
+        keep_alive: seconds after which an idle worker ends; 0 gives every run a fresh process.
+    """
+    os.environ[_OWNER_VARIABLE] = str(Owner.of(os.getpid()))
+    os.environ[_KEEP_ALIVE_VARIABLE] = str(keep_alive)
+
+
+def job_owner() -> tuple[Owner, float]:
+    """The workflow that this job belongs to, and for how long it keeps idle workers."""
+    return Owner.parse(os.environ[_OWNER_VARIABLE]), float(os.environ[_KEEP_ALIVE_VARIABLE])
+
+
+def runtime_folder() -> Path:
+    """The user's private folder, made if it is not there.
+
+    Always below /tmp: two workflows of a user must find the same locks, whatever TMPDIR says, and
+    the address of a socket has room for about a hundred characters.
+
+    Raises:
+        UserError: the folder is not the user's own, or open to others.
+    """
+    folder = _BASE / f"mfuscope-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    private = status.st_uid == os.getuid() and not status.st_mode & 0o077
+    if not (stat.S_ISDIR(status.st_mode) and private):
+        raise UserError(
+            f"{folder} is not a folder that only you can enter",
+            "remove it, or have its owner remove it",
+        )
+    return folder
+
+
+def lock_file(device: str) -> Path:
+    """The file whose lock is the lease of a device."""
+    folder = runtime_folder() / _LOCKS
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / device.replace("/", "_")
+
+
+def connect(folder: Path) -> socket.socket | None:
+    """A connection to the worker of a folder, None if nobody listens there."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(folder / SOCKET))
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    return connection
+
+
+def remove_abandoned() -> None:
+    """Remove what killed workflows and workers left behind."""
+    for folder in _owner_folders():
+        if not Owner.parse(folder.name).alive and not any(map(_listens, folder.iterdir())):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _owner_folders() -> Iterator[Path]:
+    for folder in runtime_folder().iterdir():
+        pid, _, started = folder.name.partition("-")
+        if pid.isdecimal() and started.isdecimal():
+            yield folder
+
+
+def _listens(folder: Path) -> bool:
+    connection = connect(folder)
+    if connection is None:
+        return False
+    connection.close()
+    return True

@@ -1,0 +1,167 @@
+"""The worker's process: builds a model once and serves requests for it, one at a time.
+
+It ends with the workflow that it belongs to, however that ends, when the job that it serves goes
+away, after an idle time, and after any error that it cannot vouch for: the next job starts another.
+
+    python -m mfuscope.worker.server FOLDER OWNER KEEP_ALIVE
+"""
+
+import ctypes
+import faulthandler
+import gc
+import os
+import shutil
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+from mfuscope.errors import UserError
+from mfuscope.worker.messages import (
+    GREETING,
+    Calibrate,
+    End,
+    MeasureRun,
+    ModelRequest,
+    Reply,
+    Request,
+    receive,
+    send,
+)
+from mfuscope.worker.places import SOCKET, Owner
+from mfuscope.worker.watch import DeathWatch
+
+if TYPE_CHECKING:  # torch is imported with the first request, whose log then has any trouble
+    from mfuscope.sessions import Session
+
+_FIRST_REQUEST_S = 60.0  # whoever starts a worker connects at once
+
+
+class Worker:
+    """Holds the session of one model on one device."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+
+    def record(self, request: MeasureRun | Calibrate) -> object:
+        """Do what a request asks for."""
+        session = self._open(request)
+        if isinstance(request, Calibrate):
+            from mfuscope.calibration import calibrate
+
+            return calibrate(session, request.resolution, variant=request.variant)
+        from mfuscope.profiling import RunSettings, measure
+
+        return measure(
+            session,
+            Path(request.page),
+            Path(request.trace),
+            RunSettings.from_mapping(request.settings),
+            variant=request.variant,
+            image=request.image,
+            repeat=request.repeat,
+        )
+
+    def _open(self, request: ModelRequest) -> "Session":
+        if self._session is None:
+            from mfuscope.sessions import open_session
+
+            self._session = open_session(request.model, Path(request.bundled))
+        return self._session
+
+
+def serve(folder: Path, owner: Owner, keep_alive: float) -> NoReturn:
+    """Listen in a folder until there is a reason to end, then end the process."""
+
+    def end() -> NoReturn:
+        _remove(folder)
+        os._exit(0)  # whatever the main thread is doing
+
+    watch = DeathWatch(end)
+    try:
+        watch.watch_process(os.pidfd_open(owner.pid))
+    except ProcessLookupError:
+        end()
+    if not owner.alive:  # its number went to another process
+        end()
+    worker = Worker()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / SOCKET))
+        listening.listen(64)
+        listening.settimeout(_FIRST_REQUEST_S)
+        goes_on = True
+        while goes_on:
+            try:
+                connection, _ = listening.accept()
+            except TimeoutError:
+                break
+            with connection:
+                goes_on = _serve_one(connection, worker, watch, last=not keep_alive)
+            listening.settimeout(keep_alive)
+        # Before the socket closes: no job can come too late and find nobody.
+        _remove(folder)
+    os._exit(0)  # at once: torch and CUDA take their time to say goodbye
+
+
+def _serve_one(connection: socket.socket, worker: Worker, watch: DeathWatch, *, last: bool) -> bool:
+    """Answer one request, and say whether to go on; not after the last, nor an unsound one."""
+    with suppress(ConnectionError):
+        connection.sendall(GREETING)
+        request, files = receive(connection, Request, files=2)
+        if request is None:
+            return True  # somebody only looked whether there is a worker
+        if isinstance(request, End):
+            return False
+        lease, log = files
+        watch.watch_connection(connection)
+        goes_on = not last
+        with _output_to(log):
+            try:
+                reply = Reply(record=msgspec.Raw(msgspec.json.encode(worker.record(request))))
+            except UserError as error:
+                reply = Reply(error=str(error))
+            except Exception as error:  # noqa: BLE001 - told to the job; the worker ends
+                traceback.print_exc()
+                reply = Reply(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+                goes_on = False
+        watch.forget(connection)
+        if goes_on:
+            os.close(lease)  # else the device stays taken until this process has left it
+        send(connection, reply)
+        gc.collect()
+        return goes_on
+    return True
+
+
+@contextmanager
+def _output_to(file: int) -> Iterator[None]:
+    """Send everything that is printed, also by native code, to a file; to nowhere afterwards."""
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        ctypes.CDLL(None).fflush(None)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # other workers of this owner live there
+        folder.parent.rmdir()
+
+
+if __name__ == "__main__":
+    faulthandler.enable()  # a crash in native code says where, in the job's log
+    serve(Path(sys.argv[1]), Owner.parse(sys.argv[2]), float(sys.argv[3]))
