@@ -43,24 +43,31 @@ class Checkout:
         with Image.open(SAMPLES / name) as page:
             ImageOps.contain(page.convert("RGB"), (300, 300)).save(self.pages / name)
 
-    def call(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run snakemake as a user would."""
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start snakemake as a user would, in a process group of its own as a terminal does."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("DSOCR_", "MFU_"))}
-        return subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.root,
             env=clean | {"PYTHONPATH": str(self.root / "src")} | environment,
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            process_group=0,
             text=True,
-            timeout=600,
-            check=False,
         )
+
+    def call(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        """Run snakemake to its end; returns its exit status and what it printed."""
+        with self.start(*arguments, **environment) as process:
+            said, _ = process.communicate(timeout=600)
+        return process.returncode, said
 
     def run(self, *arguments: str, **environment: str) -> str:
         """A call that must succeed; returns what it printed."""
-        done = self.call(*arguments, **environment)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        status, said = self.call(*arguments, **environment)
+        assert status == 0, said
+        return said
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Jobs by rule that a call would run."""

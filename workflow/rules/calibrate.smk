@@ -4,9 +4,9 @@ rule calibrate:
     log:
         "logs/{variant}/calibration/{resolution}.log",
     priority: 50
-    threads: MEASURING_THREADS
     conda:
         "../envs/mfuscope.yaml"
+    threads: MEASURING_THREADS
     resources:
         gpu=1,
     params:

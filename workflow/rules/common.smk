@@ -12,6 +12,7 @@ from mfuscope.errors import UserError
 from mfuscope.images import check_readable, known_pages
 from mfuscope.planning import code_digest, make_plan
 from mfuscope.settings import load_schema, resolve_settings
+from mfuscope.stale_locks import remove_stale_locks
 from mfuscope.worker.client import end_workers
 from mfuscope.worker.places import adopt_jobs, remove_abandoned
 
@@ -46,6 +47,7 @@ try:
     )
     if workflow.is_main_process:
         PLAN.sizes  # every page's header, before anything starts
+        remove_stale_locks(Path(".snakemake"))
 except UserError as error:
     raise WorkflowError(f"mfuscope: {error}") from None
 

@@ -4,9 +4,9 @@ rule probe_device:
     log:
         "logs/probe_device.log",
     priority: 100
-    threads: MEASURING_THREADS
     conda:
         "../envs/mfuscope.yaml"
+    threads: MEASURING_THREADS
     resources:
         gpu=1,
     params:

@@ -6,9 +6,9 @@ rule profile:
         trace=kept("results/{variant}/traces/{image}/{repeat}.json.gz"),
     log:
         "logs/{variant}/runs/{image}/{repeat}.log",
-    threads: MEASURING_THREADS
     conda:
         "../envs/mfuscope.yaml"
+    threads: MEASURING_THREADS
     resources:
         gpu=1,
     params:

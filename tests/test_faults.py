@@ -1,0 +1,110 @@
+"""The workflow when something ends in the middle of a run: real processes, really ended.
+
+The tests follow one another on one folder of results: what one breaks off, the next call redoes.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkouts import SAMPLES, SETTINGS, Checkout, make_checkout
+from processes import TESTS, Faults, wait_for
+
+PAGES = [path.name for path in sorted(SAMPLES.glob("*.png"))[:6]]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    made = make_checkout(tmp_path_factory.mktemp("faults") / "checkout")
+    made.configure(**SETTINGS, repeats=1)
+    made.add_page(PAGES[0])
+    made.run()
+    return made
+
+
+@pytest.fixture
+def faults(tmp_path: Path) -> Iterator[Faults]:
+    folder = tmp_path / "faults"
+    folder.mkdir()
+    made = Faults(folder)
+    yield made
+    made.end_all()
+
+
+class Broken:
+    """A call with a page more, that something happens to."""
+
+    def __init__(self, checkout: Checkout, faults: Faults, page: str) -> None:
+        self.checkout, self.faults = checkout, faults
+        self.kept = checkout.digests()
+        assert self.kept, "there must be something to lose"
+        checkout.add_page(page)
+        path = os.pathsep.join([str(TESTS / "faults"), str(checkout.root / "src")])
+        self.environment = faults.environment | {"PYTHONPATH": path}
+
+    def hang(self) -> tuple[subprocess.Popen[str], int]:
+        """Start the call, and wait until its worker is in the middle of a run."""
+        self.faults.ask_for("hang")
+        process = self.checkout.start(**self.environment)
+        return process, self.faults.wait_until_it_hangs()
+
+    def check(self, process: subprocess.Popen[str]) -> str:
+        """It failed, has left no process, and what was there is there; returns what it printed."""
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode != 0
+        wait_for(lambda: not self.faults.processes(), "the end of every process", 10)
+        found = self.checkout.digests()
+        assert {path: found.get(path) for path in self.kept} == self.kept
+        assert not list(self.checkout.results.rglob(".*")), "nothing half-written"
+        self.faults.heal()
+        return said
+
+
+def test_kill_the_worker(checkout: Checkout, faults: Faults) -> None:
+    broken = Broken(checkout, faults, PAGES[1])
+    process, worker = broken.hang()
+    os.kill(worker, signal.SIGKILL)
+    faults.heal()
+    said = broken.check(process)
+    assert f"run failed: {PAGES[1]} repeat 0 (baseline)" in said
+    assert "the model worker ended in the middle of this run" in said
+    assert "finished results are kept" in said
+
+
+def test_kill_the_workflow(checkout: Checkout, faults: Faults) -> None:
+    broken = Broken(checkout, faults, PAGES[2])
+    process, _ = broken.hang()
+    process.kill()
+    broken.check(process)
+
+
+def test_interrupt_the_workflow(checkout: Checkout, faults: Faults) -> None:
+    broken = Broken(checkout, faults, PAGES[3])
+    process, _ = broken.hang()
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+    assert "finished results are kept" in broken.check(process)
+
+
+def test_an_error_inside_the_model(checkout: Checkout, faults: Faults) -> None:
+    broken = Broken(checkout, faults, PAGES[4])
+    faults.ask_for("raise")
+    process = checkout.start(**broken.environment)
+    said = broken.check(process)
+    # One run alone: the others were measured, by another worker.
+    assert "RuntimeError: a fault in the model" in said
+    assert "1 of " in said
+    assert len(checkout.digests()) == 4
+
+
+def test_the_next_call_completes(checkout: Checkout) -> None:
+    before = checkout.digests()
+    assert checkout.planned()["profile"] == 1
+    checkout.run()
+    after = checkout.digests()
+    assert len(after) == 5
+    assert {path: after[path] for path in before} == before
+    assert len(checkout.table("metrics.csv")) == 5
+    assert checkout.planned() == {}
