@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pandas as pd
 
 from mfuscope import records
 from mfuscope.flops import architecture, directional
 from mfuscope.flops.dims import Language
+from mfuscope.operators import operator_table
+from mfuscope.traces import Trace
 
 Json = dict[str, Any]
 
@@ -329,6 +332,13 @@ def hardware(**changes: Any) -> records.Hardware:
         bandwidth_detail="a data sheet",
     )
     return replace(made, **changes)
+
+
+def operator_frame(trace: Trace) -> pd.DataFrame:
+    """A trace's operator table as a data frame, absent values as pandas has them."""
+    whole = ("self_cpu_memory_bytes", "self_device_memory_bytes")
+    types: dict[str, Any] = dict.fromkeys(whole, "Int64") | {"device_ms": float}
+    return pd.DataFrame(operator_table(trace)).astype(types)
 
 
 def write_trace(path: Path, *, device: bool = True, memory: bool = True) -> Path:

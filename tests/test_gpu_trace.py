@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from builders import operator_frame
 
-from mfuscope.operators import operator_table
 from mfuscope.traces import activity, read_trace
 
 DATA = Path(__file__).parent / "data"
@@ -13,7 +13,7 @@ DATA = Path(__file__).parent / "data"
 
 def test_a_gpu_trace_is_read_as_key_averages_does() -> None:
     trace = read_trace(DATA / "h100-trace.json.gz")
-    table = operator_table(trace)
+    table = operator_frame(trace)
     columns = ["calls", "self_cpu_ms", "total_cpu_ms", "device_ms"]
     ours = table.groupby("operator")[columns].sum()
     rows = json.loads((DATA / "h100-trace.key_averages.json").read_text())

@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 import pandas as pd
 import pytest
+from builders import operator_frame
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mfuscope.operators import COLUMNS, UNATTRIBUTED, operator_table
+from mfuscope.operators import UNATTRIBUTED
 from mfuscope.records import StageActivity
 from mfuscope.trace_file import TraceError
 from mfuscope.traces import activity, read_trace
@@ -126,8 +127,7 @@ def test_agrees_with_key_averages(
     memory_outside = expected.pop("[memory]", None)
 
     trace = read_trace(path)
-    table = operator_table(trace)
-    assert tuple(table.columns) == COLUMNS
+    table = operator_frame(trace)
     paused = table.loc[table["kind"] == "overhead", "self_cpu_ms"].sum()
     found = table[table["kind"] != "unattributed"].groupby("operator").sum(numeric_only=True)
     assert set(found.index) == set(expected)
@@ -211,7 +211,7 @@ def device_run() -> list[Json]:
 
 def test_device_time_follows_the_launch(tmp_path: Path) -> None:
     trace = read_trace(write(tmp_path / "t.json.gz", device_run()))
-    table = operator_table(trace)
+    table = operator_frame(trace)
     assert trace.events == 26
     device_ms = {
         (stage, name): ms
@@ -257,7 +257,7 @@ def test_run_of_one_token_has_no_decode(tmp_path: Path) -> None:
     alone = StageActivity(wall_ms=0.000009, steps=0, kernels=None, device_busy_ms=None)
     assert found.stages == {"prefill": alone}
     assert set(found.absent) == {"kernels", "device_busy_ms"}
-    assert operator_table(trace).empty
+    assert operator_frame(trace).empty
 
 
 def test_plain_json_reads_like_gzip(tmp_path: Path) -> None:
@@ -267,9 +267,9 @@ def test_plain_json_reads_like_gzip(tmp_path: Path) -> None:
     parts = tmp_path / "parts.json.gz"
     text = plain.read_bytes()
     parts.write_bytes(gzip.compress(text[:99]) + gzip.compress(text[99:]) + b"\0" * 8)
-    expected = operator_table(read_trace(packed))
-    pd.testing.assert_frame_equal(operator_table(read_trace(plain)), expected)
-    pd.testing.assert_frame_equal(operator_table(read_trace(parts)), expected)
+    expected = operator_frame(read_trace(packed))
+    pd.testing.assert_frame_equal(operator_frame(read_trace(plain)), expected)
+    pd.testing.assert_frame_equal(operator_frame(read_trace(parts)), expected)
 
 
 def test_memory_belongs_to_the_innermost_operator_of_its_thread(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_memory_belongs_to_the_innermost_operator_of_its_thread(tmp_path: Path) 
         memory(950, 1, 9),  # XLA: neither, as in key_averages()
         memory(2_000, -8, 0, tid=3),
     ]
-    table = operator_table(read_trace(write(tmp_path / "t.json", events)))
+    table = operator_frame(read_trace(write(tmp_path / "t.json", events)))
 
     def held(stage: str, name: str) -> tuple[int, int]:
         mine = row(table, stage, name)
@@ -308,7 +308,7 @@ def test_stages_without_operators_keep_their_sums(tmp_path: Path) -> None:
         kernel("stray", 20, 30),
         event("overhead", "Buffer Flush", 40, 50),
     ]
-    table = operator_table(read_trace(write(tmp_path / "t.json", events)))
+    table = operator_frame(read_trace(write(tmp_path / "t.json", events)))
     assert row(table, "prefill", UNATTRIBUTED)["self_device_memory_bytes"] == 5
     assert row(table, "outside", UNATTRIBUTED)["device_ms"] == 0.00001
     assert row(table, "prefill", "Buffer Flush")["self_cpu_ms"] == 0.00001
@@ -330,7 +330,7 @@ def test_nesting_of_touching_and_equal_spans(tmp_path: Path) -> None:
         # No time at all, at the end of another.
         op("instant", 400, 400),
     ]
-    table = operator_table(read_trace(write(tmp_path / "t.json", events)))
+    table = operator_frame(read_trace(write(tmp_path / "t.json", events)))
     self_ns = {
         name: round(ms * 1e6)
         for name, ms in zip(table["operator"], table["self_cpu_ms"], strict=True)
@@ -361,7 +361,7 @@ def test_pauses_of_the_profiler_are_nobody_elses_time(tmp_path: Path) -> None:
         pause("Activity Buffer Request", 4_600, 4_700),
         pause("Buffer Flush", 9_500, 9_600),
     ]
-    table = operator_table(read_trace(write(tmp_path / "t.json", events)))
+    table = operator_frame(read_trace(write(tmp_path / "t.json", events)))
     self_ns = {
         name: round(ms * 1e6)
         for name, ms in zip(table["operator"], table["self_cpu_ms"], strict=True)
@@ -451,7 +451,7 @@ def test_sums_hold_for_any_nesting(
     order.shuffle(events)
 
     trace = read_trace(write(scratch, events))
-    table = operator_table(trace)
+    table = operator_frame(trace)
     assert round(table["self_cpu_ms"].sum() * 1e6) == roots_ns
     assert (table["self_cpu_ms"] >= 0).all()
     assert (table["self_cpu_ms"] <= table["total_cpu_ms"]).all()

@@ -1,6 +1,9 @@
-"""Artefacts on disk: records as JSON, and text; written whole or not at all."""
+"""Artefacts on disk: records as JSON, columns as CSV, and text; written whole or not at all."""
 
+import csv
+import io
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +20,15 @@ def write_json(path: Path, record: object) -> None:
 def write_encoded(path: Path, record: bytes) -> None:
     """Write a record that is JSON already, indented."""
     write_bytes(path, msgspec.json.format(record, indent=2) + b"\n")
+
+
+def write_columns(path: Path, columns: Mapping[str, Sequence[object]]) -> None:
+    """Write a table, given column by column, as CSV; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    write_text(path, text.getvalue())
 
 
 def write_text(path: Path, text: str) -> None:

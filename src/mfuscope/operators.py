@@ -16,10 +16,9 @@ the other, but take a second where that takes half a minute. Where they differ, 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
 from mfuscope.traces import (
     ANNOTATION,
@@ -37,19 +36,6 @@ from mfuscope.traces import (
 #: Name of the row of whatever no operator can be named for.
 UNATTRIBUTED: Final = "[unattributed]"
 
-#: Columns of the table, in order.
-COLUMNS: Final = (
-    "stage",
-    "kind",
-    "operator",
-    "calls",
-    "self_cpu_ms",
-    "total_cpu_ms",
-    "device_ms",
-    "self_cpu_memory_bytes",
-    "self_device_memory_bytes",
-)
-
 # Annotations are not in this table, which leaves their code to what has no operator.
 _NO_OPERATOR: Final = ANNOTATION
 _KIND_NAMES: Final = {
@@ -63,8 +49,8 @@ _KIND_NAMES: Final = {
 _TOLERANCE_NS: Final = 1
 
 
-def operator_table(trace: Trace) -> pd.DataFrame:
-    """Add up a trace to one row per stage, kind and operator.
+def operator_table(trace: Trace) -> dict[str, list[Any]]:
+    """Add up a trace to one row per stage, kind and operator; returned column by column.
 
     ``kind`` is ``operator``; ``runtime`` for calls of the CUDA runtime or driver; ``overhead`` for
     the profiler's own pauses; ``unattributed`` for the row ``[unattributed]``, which holds device
@@ -79,9 +65,9 @@ def operator_table(trace: Trace) -> pd.DataFrame:
     - ``total_cpu_ms``: host time with children, added up over calls: recursion counts again.
     - ``device_ms``: summed duration of the kernels, copies and memsets that the operator itself
       launched; a runtime call's is its operator's. Sums to the duration of all device events.
-      NaN in every row if the trace holds none.
+      None in every row if the trace holds none.
     - ``self_cpu_memory_bytes``, ``self_device_memory_bytes``: allocated minus freed by the
-      operator itself (``Int64``). NA in every row if the trace holds no memory record.
+      operator itself. None in every row if the trace holds no memory record.
 
     Rows are sorted by stage, then falling device time, self time, and name.
     """
@@ -131,27 +117,25 @@ def operator_table(trace: Trace) -> pd.DataFrame:
     stage, kind = np.divmod(stage_and_kind, len(_KIND_NAMES))
     device_ns = sums(device_rows, device.end - device.start)
 
-    def memory_column(nbytes: Ints) -> pd.Series[int]:
-        column = pd.Series(sums(memory_rows, nbytes), dtype="Int64")
-        return column if len(memory) else column.mask(column.notna())
+    self_cpu_ns = sums(cpu_rows, self_ns)
+    label = np.array([names[i] for i in name], dtype=np.str_)
+    order = np.lexsort((label, -self_cpu_ns, -device_ns, stage))
 
-    table = pd.DataFrame(
-        {
-            "stage": [STAGES[i] for i in stage],
-            "kind": [_KIND_NAMES[i] for i in kind],
-            "operator": [names[i] for i in name],
-            "calls": np.bincount(cpu_rows[counted], minlength=size)[used],
-            "self_cpu_ms": sums(cpu_rows, self_ns) / 1e6,
-            "total_cpu_ms": sums(cpu_rows[counted], total_ns[counted]) / 1e6,
-            "device_ms": device_ns / 1e6 if len(device) else np.nan,
-            "self_cpu_memory_bytes": memory_column(memory.cpu_bytes),
-            "self_device_memory_bytes": memory_column(memory.device_bytes),
-        },
-        columns=list(COLUMNS),
-    )
-    label = table["operator"].to_numpy(dtype=np.str_)
-    order = np.lexsort((label, -table["self_cpu_ms"].to_numpy(), -device_ns, stage))
-    return table.iloc[order].reset_index(drop=True)
+    def memory_column(nbytes: Ints) -> list[int | None]:
+        held = sums(memory_rows, nbytes)[order].tolist()
+        return held if len(memory) else [None] * len(held)
+
+    return {
+        "stage": [STAGES[i] for i in stage[order]],
+        "kind": [_KIND_NAMES[i] for i in kind[order]],
+        "operator": [names[i] for i in name[order]],
+        "calls": np.bincount(cpu_rows[counted], minlength=size)[used][order].tolist(),
+        "self_cpu_ms": (self_cpu_ns / 1e6)[order].tolist(),
+        "total_cpu_ms": (sums(cpu_rows[counted], total_ns[counted]) / 1e6)[order].tolist(),
+        "device_ms": (device_ns / 1e6)[order].tolist() if len(device) else [None] * len(order),
+        "self_cpu_memory_bytes": memory_column(memory.cpu_bytes),
+        "self_device_memory_bytes": memory_column(memory.device_bytes),
+    }
 
 
 def parents(host: Spans) -> Ints:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 ALL = "all"
 
@@ -59,7 +59,7 @@ def describe(values: npt.NDArray[np.float64]) -> dict[str, float]:
     std = float(values.std(ddof=1)) if n > 1 else np.nan
     low, high = np.nan, np.nan
     if n > 1:
-        half = float(stats.t.ppf(0.975, n - 1)) * std / np.sqrt(n)
+        half = float(special.stdtrit(n - 1, 0.975)) * std / np.sqrt(n)
         low, high = mean - half, mean + half
     return {
         "n": n,

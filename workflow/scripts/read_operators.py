@@ -8,14 +8,14 @@ from mfuscope.jobs import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import read_json, write_json
+    from mfuscope.artefacts import read_json, write_columns, write_json
     from mfuscope.operators import operator_table
     from mfuscope.records import Run
-    from mfuscope.tables import write_table
     from mfuscope.traces import activity, read_trace
 
     run = read_json(Path(snakemake.input.run), Run)
     trace = read_trace(Path(snakemake.input.trace))
-    table = operator_table(trace).assign(weights=run.model.weights)
-    write_table(Path(snakemake.output.table), table)
+    table = operator_table(trace)
+    weights = [run.model.weights] * len(table["stage"])
+    write_columns(Path(snakemake.output.table), table | {"weights": weights})
     write_json(Path(snakemake.output.activity), activity(trace, run.model.weights))

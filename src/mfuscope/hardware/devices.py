@@ -137,7 +137,6 @@ def pick_precision(setting: str, device: Device) -> tuple[str, str]:
 def describe_versions() -> Versions:
     """Versions of the software that measures."""
     import torch
-    import transformers
 
     import mfuscope
 
@@ -145,7 +144,7 @@ def describe_versions() -> Versions:
         mfuscope=mfuscope.__version__,
         python=platform.python_version(),
         torch=str(torch.__version__),
-        transformers=transformers.__version__,
+        transformers=importlib.metadata.version("transformers"),
         cuda=torch.version.cuda,
         driver=nvml.driver_version(),
         platform=platform.platform(),
