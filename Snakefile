@@ -28,6 +28,9 @@ rule all:
         "results/report.md",
         "results/stakeholder.md",
         "results/operators.md",
+        # The reports need these too, but would not miss one that somebody removed.
+        per_run("results/{variant}/runs/{image}/{repeat}.json"),
+        per_run("results/{variant}/operators/{image}/{repeat}.csv"),
 
 
 onstart:

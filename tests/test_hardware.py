@@ -11,11 +11,11 @@ from mfuscope.hardware import nvml
 from mfuscope.hardware.ceiling import measure_ceiling
 from mfuscope.hardware.devices import (
     device_in_words,
-    measuring_threads,
     pick_precision,
     plan_device,
 )
 from mfuscope.hardware.peaks import _table, find_peak, resolve_hardware
+from mfuscope.hardware.threads import measuring_threads
 from mfuscope.records import Conditions
 
 

@@ -10,7 +10,7 @@ from checkpoints import MODELS, ROOT, write_llava, write_published
 
 from mfuscope.calibration import calibrate
 from mfuscope.errors import UserError
-from mfuscope.hardware.devices import measuring_threads
+from mfuscope.hardware.threads import measuring_threads
 from mfuscope.images import file_sha256
 from mfuscope.models.spec import resolve_model
 from mfuscope.profiling import RunSettings, measure

@@ -19,7 +19,7 @@ from processes import TESTS, WORKER, Faults, wait_for
 from mfuscope.artefacts import read_json
 from mfuscope.errors import UserError
 from mfuscope.hardware import nvml
-from mfuscope.hardware.devices import measuring_threads
+from mfuscope.hardware.threads import measuring_threads
 from mfuscope.models.spec import resolve_model
 from mfuscope.records import Calibration, Run
 from mfuscope.traces import read_trace

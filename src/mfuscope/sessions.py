@@ -14,10 +14,10 @@ from mfuscope.errors import UserError
 from mfuscope.hardware.devices import (
     describe_device,
     describe_versions,
-    measuring_threads,
     pick_precision,
     use_device,
 )
+from mfuscope.hardware.threads import measuring_threads
 from mfuscope.models.inputs import PageInputs, input_maker
 from mfuscope.models.loader import load_model
 from mfuscope.models.spec import ModelSpec, resolve_model

@@ -11,10 +11,10 @@ from mfuscope.dtypes import TORCH_NAMES, torch_dtype
 from mfuscope.hardware.devices import (
     describe_device,
     describe_versions,
-    measuring_threads,
     pick_precision,
     use_device,
 )
+from mfuscope.hardware.threads import measuring_threads
 from mfuscope.records import Ceiling
 from mfuscope.stages import device_clock
 

@@ -65,17 +65,6 @@ def use_device(device: "torch.device") -> None:
         torch.cuda.set_device(device.index or 0)  # `cuda` alone is the first visible one
 
 
-def measuring_threads() -> int:
-    """CPU threads for torch: every core that the process may use.
-
-    Set explicitly, as the environment of a workflow job says something else (``OMP_NUM_THREADS=1``
-    under ``--cores 1``).
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # systems without affinities
-
-
 def describe_device(device: str) -> Device:
     """Facts of a torch device (``cpu``, ``cuda`` or ``cuda:N``).
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from mfuscope.errors import WorkerError
-from mfuscope.hardware.devices import measuring_threads
+from mfuscope.hardware.threads import measuring_threads
 from mfuscope.worker.leases import Lease, MeasuringDevice, candidates, lease
 from mfuscope.worker.messages import (
     GREETING,

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mfuscope.hardware import nvml
 from mfuscope.worker.places import lock_file
 
 _PAUSE_S = 0.02  # between two looks at devices that are all taken
@@ -52,6 +51,8 @@ def candidates(device: str) -> list[MeasuringDevice]:
     """
     if device == "cpu":
         return [MeasuringDevice("cpu", "cpu")]
+    from mfuscope.hardware import nvml  # not for the CPU: jobs pay for every import
+
     gpus, _ = nvml.visible_gpus()
     if device != "cuda":
         gpus = [gpus[int(device.partition(":")[2])]]
