@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run flops test test-gpu lint install clean help FORCE
+.PHONY: run flops test test-gpu bench lint install clean help FORCE
 
 run: $(VENV)/.installed ## measure every page and write results/report.html
 	$(BIN)/snakemake
@@ -18,6 +18,9 @@ test: $(VENV)/.installed-dev ## run the tests that need no GPU
 
 test-gpu: $(VENV)/.installed-dev ## run the tests that need a CUDA GPU
 	$(BIN)/python -m pytest -m gpu
+
+bench: $(VENV)/.installed ## measure mfuscope itself: overhead, trace reading, scale
+	$(BIN)/python benchmarks/bench.py
 
 lint: $(VENV)/.installed-dev ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

@@ -1,0 +1,96 @@
+"""Reading a full run's trace against torch.profiler's own `key_averages()`, each in a process."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from common import Figure, Options, bundled_pages, child, default_session
+
+
+def measure(options: Options) -> Iterator[Figure]:
+    """Events per second and peak memory of both ways."""
+    trace = options.folder / "trace.json.gz"
+    theirs = json.loads(child([__file__, "trace", str(bundled_pages(1)[0]), str(trace)]))
+    ours = json.loads(child([__file__, "read", str(trace)]))
+    events = ours["events"]
+    yield Figure("events in the trace of one run", events, "")
+    yield Figure("trace, packed", trace.stat().st_size / 1e6, "MB")
+    yield Figure("stopping the profiler", theirs["stop_s"], "s")
+    yield Figure("saving the trace", theirs["save_s"], "s")
+    yield Figure("packing the trace, the device free", theirs["pack_s"], "s")
+    yield Figure("operator table and activity from the packed trace", ours["seconds"], "s")
+    rate = events / ours["seconds"]
+    yield Figure("read and tabulated", rate, "events/s", "at least 200,000")
+    yield Figure("peak memory of reading", ours["peak_mb"], "MB")
+    yield Figure("key_averages()", theirs["averages_s"], "s")
+    yield Figure("key_averages(): peak memory on top", theirs["averages_mb"], "MB")
+    ratio = theirs["averages_s"] / ours["seconds"]
+    yield Figure("key_averages() / reading", ratio, "x", "at least 10")
+
+
+def _trace(page: str, packed: str) -> dict[str, float]:
+    """Trace one full run, save it, then have torch average it."""
+    import torch
+    from stage_timing import TOKENS
+
+    from mfuscope.preprocess import read_page
+    from mfuscope.stages import StageTimer
+    from mfuscope.trace_file import pack_trace
+
+    session = default_session()
+    inputs = session.inputs(read_page(Path(page)), "auto")
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if session.device.type == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+
+    def traced() -> tuple[torch.profiler.profile, float]:
+        recording = torch.profiler.profile(activities=activities)
+        recording.start()
+        with StageTimer(session.model, session.device).measure():
+            session.generate(inputs, TOKENS, ignore_eos=True)
+        started = time.perf_counter()
+        recording.stop()
+        return recording, time.perf_counter() - started
+
+    session.generate(inputs, TOKENS, ignore_eos=True)
+    traced()
+    recording, stop_s = traced()
+    plain = Path(packed).with_suffix("")
+    saving = time.perf_counter()
+    recording.export_chrome_trace(str(plain))
+    packing = time.perf_counter()
+    pack_trace(plain, Path(packed))
+    before = _peak_mb()
+    started = time.perf_counter()
+    assert recording.key_averages()
+    return {
+        "stop_s": stop_s,
+        "save_s": packing - saving,
+        "pack_s": started - packing,
+        "averages_s": time.perf_counter() - started,
+        "averages_mb": _peak_mb() - before,
+    }
+
+
+def _read(packed: str) -> dict[str, float]:
+    from mfuscope.operators import operator_table
+    from mfuscope.traces import activity, read_trace
+
+    started = time.perf_counter()
+    trace = read_trace(packed)
+    operator_table(trace)
+    activity(trace, "dummy")
+    elapsed = time.perf_counter() - started
+    return {"events": trace.events, "seconds": elapsed, "peak_mb": _peak_mb()}
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+if __name__ == "__main__":
+    found = _trace(*sys.argv[2:]) if sys.argv[1] == "trace" else _read(sys.argv[2])
+    print(json.dumps(found))

@@ -1,0 +1,57 @@
+"""The single-process loop of `against_loop`: everything that measures, without Snakemake.
+
+Run in a copy of the workflow's folder; leaves its records and traces in loop/.
+"""
+
+import os
+from pathlib import Path
+
+from mfuscope.artefacts import write_json
+from mfuscope.calibration import calibrate
+from mfuscope.hardware.ceiling import measure_ceiling
+from mfuscope.planning import make_plan
+from mfuscope.profiling import RunSettings, measure
+from mfuscope.sessions import open_session
+from mfuscope.settings import load_schema, resolve_settings
+from mfuscope.trace_file import pack_trace
+
+
+def main() -> None:
+    """Measure what the folder's configuration asks for."""
+    import yaml
+
+    plan = make_plan(
+        resolve_settings(
+            file=yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8")),
+            command_line={},
+            environment=os.environ,
+            schema=load_schema(Path("workflow/schemas/config.schema.yaml")),
+        ),
+        bundled_models=Path("config/models"),
+    )
+    device = plan.device_settings()
+    write_json(Path("loop/ceiling.json"), measure_ceiling(device["device"], device["dtypes"]))
+    for variant in plan.variants:
+        settings = plan.run_settings(variant)
+        session = open_session(settings["model"], plan.bundled_models)
+        for resolution in plan.resolutions(variant):
+            counted = calibrate(session, resolution, variant=variant)
+            write_json(Path(f"loop/{variant}/calibration/{resolution}.json"), counted)
+        for image, file in plan.images.items():
+            for repeat in range(plan.settings.repeats):
+                plain = Path(f"loop/{variant}/{image}.{repeat}.trace.json")
+                run = measure(
+                    session,
+                    file.path,
+                    plain,
+                    RunSettings.from_mapping(settings),
+                    variant=variant,
+                    image=image,
+                    repeat=repeat,
+                )
+                pack_trace(plain, plain.with_suffix(".json.gz"))
+                write_json(plain.with_name(f"{image}.{repeat}.json"), run)
+
+
+if __name__ == "__main__":
+    main()
