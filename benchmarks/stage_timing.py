@@ -60,9 +60,9 @@ def _hooks_us(session: "Session") -> float:
 
 def _main(path: Path, pairs: int) -> dict[str, Any]:
     """Differences of pairs, as shares of the stage's length without the hooks."""
-    import torch
-
     from mfuscope.preprocess import read_page
+    from mfuscope.profiling import recording
+    from mfuscope.settings import ProfilerSettings
     from mfuscope.stages import StageTimer, device_clock
 
     session = default_session()
@@ -101,10 +101,8 @@ def _main(path: Path, pairs: int) -> dict[str, Any]:
         found[stage] = [value / length for value in _interval(differences)]
     found["hooks_us"] = _hooks_us(session)
     found["step_us"] = statistics.median(lengths["decode"]) / (SHORT - 1) * 1e6
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    if session.device.type == "cuda":
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=activities):
+    everything = ProfilerSettings(None, False, False, False)
+    with recording(everything, session.device):
         bare(TOKENS)
     bare(TOKENS)
     traced = [bare(TOKENS) for _ in range(pairs // 10)]

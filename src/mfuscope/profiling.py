@@ -6,6 +6,7 @@ or more. Both run the same call; whether they made the same tokens is recorded.
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,11 @@ from mfuscope.models.inputs import PageInputs
 from mfuscope.sessions import Session
 from mfuscope.settings import ProfilerSettings
 from mfuscope.stages import StageTimer
+
+# By default CUPTI stays attached to a process that has traced once, and slows every pass after it
+# by half (benchmarks/README.md): the timed passes of all later runs. Kineto reads this at the end
+# of a trace; torch itself sets it to 0 where CUDA graphs would not bear it.
+os.environ["TEARDOWN_CUPTI"] = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +85,13 @@ def measure(
     warmup_passes = warm_up(session, page, settings)
     measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     timed, tokens = _pass(session, page, settings, settings.max_new_tokens)
-    with _profiler(settings.profiler, session.device) as recording:
+    with recording(settings.profiler, session.device) as profile:
         # The trace says what it is of, wherever it is opened.
         label = {"model": session.description.name, "weights": session.description.weights}
         label |= {"variant": variant, "image": image, "repeat": str(repeat)}
-        recording.add_metadata_json("mfuscope", json.dumps(label))
+        profile.add_metadata_json("mfuscope", json.dumps(label))
         traced, same = _pass(session, page, settings, settings.traced_new_tokens)
-    recording.export_chrome_trace(str(trace))
+    profile.export_chrome_trace(str(trace))
     runs_before, session.runs = session.runs, session.runs + 1
     return records.Run(
         protocol=records.PROTOCOL,
@@ -159,7 +165,8 @@ def _pass(
 
 
 @contextmanager
-def _profiler(settings: ProfilerSettings, device: torch.device) -> Iterator[torch.profiler.profile]:
+def recording(settings: ProfilerSettings, device: torch.device) -> Iterator[torch.profiler.profile]:
+    """torch.profiler around a pass; afterwards the process runs as if it had never traced."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -168,8 +175,10 @@ def _profiler(settings: ProfilerSettings, device: torch.device) -> Iterator[torc
         record_shapes=settings.record_shapes,
         profile_memory=settings.profile_memory,
         with_stack=settings.with_stack,
-    ) as recording:
-        yield recording
+    ) as profile:
+        yield profile
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # the first runtime call after a trace detaches CUPTI
 
 
 class _PeakMemory:
