@@ -61,9 +61,9 @@ def _hooks_us(session: "Session") -> float:
 def _main(path: Path, pairs: int) -> dict[str, Any]:
     """Differences of pairs, as shares of the stage's length without the hooks."""
     from mfuscope.preprocess import read_page
-    from mfuscope.profiling import recording
     from mfuscope.settings import ProfilerSettings
     from mfuscope.stages import StageTimer, device_clock
+    from mfuscope.tracing import recording
 
     session = default_session()
     page = session.inputs(read_page(path), "auto")

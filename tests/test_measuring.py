@@ -3,6 +3,7 @@
 Nothing here takes a time of its own, so that every figure is known beforehand.
 """
 
+import contextlib
 import importlib.util
 import re
 from collections.abc import Callable, Iterator
@@ -14,12 +15,12 @@ import pynvml
 import pytest
 import torch
 import yaml
-from builders import cpu, gpu, model, versions
+from builders import a_pass, cpu, gpu, model, versions
 from checkpoints import MODELS, ROOT, small_config, write_published
 from torch import nn
 from transformers import UnlimitedOcrConfig
 
-from mfuscope import planning, sessions, stages
+from mfuscope import planning, profiling, sessions, stages
 from mfuscope.errors import UserError
 from mfuscope.hardware import ceiling, devices, nvml
 from mfuscope.models.inputs import PageInputs
@@ -135,6 +136,32 @@ def test_a_part_that_never_ran_is_absent(tmp_path: Path) -> None:
     assert run.timed.absent["projector_ms"] == "no part of a known name ran in prefill"
     assert run.timed.vision_ms is not None
     assert "vision_ms" not in run.timed.absent
+
+
+@pytest.mark.parametrize(
+    ("kernels", "traces", "absent"),
+    [([True], 1, False), ([False, True], 2, False), ([False] * 2, 2, True)],
+)
+def test_a_trace_without_kernels_is_made_again(
+    kernels: list[bool], traces: int, absent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = FakeSession([])
+    made.device = CUDA
+    found = iter(kernels)
+    saved: list[str] = []
+    profile = SimpleNamespace(add_metadata_json=lambda *_: None, export_chrome_trace=saved.append)
+    monkeypatch.setattr(profiling, "recording", lambda *_: contextlib.nullcontext(profile))
+    monkeypatch.setattr(profiling, "holds_kernels", lambda path: next(found))
+    monkeypatch.setattr(profiling, "_pass", lambda *_: (a_pass(3), [len(saved)]))
+    plain = ProfilerSettings(None, False, False, False)
+    how = RunSettings("tiny", 3, ignore_eos=True, warmup=0, profiler=plain)
+    page = PageInputs({}, 7, 5, "512")
+    _, tokens, lacks = profiling._traced_pass(
+        cast(Session, made), page, how, "{}", tmp_path / "trace.json"
+    )
+    assert len(saved) == traces
+    assert tokens == [traces - 1], "the pass whose trace was kept"
+    assert ("kernels" in lacks) == absent
 
 
 class FakeNvml:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from mfuscope.operators import UNATTRIBUTED
 from mfuscope.records import StageActivity
-from mfuscope.trace_file import TraceError
+from mfuscope.trace_file import TraceError, holds_kernels, pack_trace
 from mfuscope.traces import activity, read_trace
 
 Json = dict[str, Any]
@@ -258,6 +258,30 @@ def test_run_of_one_token_has_no_decode(tmp_path: Path) -> None:
     assert found.stages == {"prefill": alone}
     assert set(found.absent) == {"kernels", "device_busy_ms"}
     assert operator_frame(trace).empty
+
+
+def test_kernels_are_found_without_decoding(tmp_path: Path) -> None:
+    # As Kineto writes it, with its spaces.
+    lines = [
+        '{"traceEvents": [',
+        "  {",
+        '    "ph": "X", "cat": "%s", "name": "kernel"',
+        "  }",
+        "]}",
+    ]
+    path = tmp_path / "t.json"
+    for category in ("kernel", "cpu_op"):
+        path.write_text("\n".join(lines) % category)
+        assert holds_kernels(path) == (category == "kernel")
+
+
+def test_packing_replaces_the_plain_trace(tmp_path: Path) -> None:
+    plain, packed = write(tmp_path / "t.json", device_run()), tmp_path / "traces" / "t.json.gz"
+    content = plain.read_bytes()
+    pack_trace(plain, packed)
+    assert gzip.decompress(packed.read_bytes()) == content
+    assert [path.name for path in packed.parent.iterdir()] == ["t.json.gz"]
+    assert not plain.exists()
 
 
 def test_plain_json_reads_like_gzip(tmp_path: Path) -> None:

@@ -6,10 +6,8 @@ or more. Both run the same call; whether they made the same tokens is recorded.
 
 import hashlib
 import json
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,11 +21,10 @@ from mfuscope.models.inputs import PageInputs
 from mfuscope.sessions import Session
 from mfuscope.settings import ProfilerSettings
 from mfuscope.stages import StageTimer
+from mfuscope.trace_file import holds_kernels
+from mfuscope.tracing import recording
 
-# By default CUPTI stays attached to a process that has traced once, and slows every pass after it
-# by half (benchmarks/README.md): the timed passes of all later runs. Kineto reads this at the end
-# of a trace; torch itself sets it to 0 where CUDA graphs would not bear it.
-os.environ["TEARDOWN_CUPTI"] = "1"
+_TRACES = 2  # CUPTI has been seen to record nothing in the first trace of a process
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +82,10 @@ def measure(
     warmup_passes = warm_up(session, page, settings)
     measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     timed, tokens = _pass(session, page, settings, settings.max_new_tokens)
-    with recording(settings.profiler, session.device) as profile:
-        # The trace says what it is of, wherever it is opened.
-        label = {"model": session.description.name, "weights": session.description.weights}
-        label |= {"variant": variant, "image": image, "repeat": str(repeat)}
-        profile.add_metadata_json("mfuscope", json.dumps(label))
-        traced, same = _pass(session, page, settings, settings.traced_new_tokens)
-    profile.export_chrome_trace(str(trace))
+    # The trace says what it is of, wherever it is opened.
+    label = {"model": session.description.name, "weights": session.description.weights}
+    label |= {"variant": variant, "image": image, "repeat": str(repeat)}
+    traced, same, absent = _traced_pass(session, page, settings, json.dumps(label), trace)
     runs_before, session.runs = session.runs, session.runs + 1
     return records.Run(
         protocol=records.PROTOCOL,
@@ -118,8 +112,22 @@ def measure(
         settings=asdict(session.settings) | asdict(settings),
         device=session.facts,
         versions=session.versions,
-        absent=page.absent,
+        absent=page.absent | absent,
     )
+
+
+def _traced_pass(
+    session: Session, page: PageInputs, settings: RunSettings, label: str, path: Path
+) -> tuple[records.Pass, list[int], dict[str, str]]:
+    """A pass whose trace is saved, the ids of its new tokens, and what the trace lacks, and why."""
+    for _ in range(_TRACES):
+        with recording(settings.profiler, session.device) as profile:
+            profile.add_metadata_json("mfuscope", label)
+            traced, tokens = _pass(session, page, settings, settings.traced_new_tokens)
+        profile.export_chrome_trace(str(path))
+        if session.device.type != "cuda" or holds_kernels(path):
+            return traced, tokens, {}
+    return traced, tokens, {"kernels": f"CUPTI recorded none in {_TRACES} traces of this run"}
 
 
 def _pass(
@@ -162,23 +170,6 @@ def _pass(
         absent=absent,
     )
     return one, ids
-
-
-@contextmanager
-def recording(settings: ProfilerSettings, device: torch.device) -> Iterator[torch.profiler.profile]:
-    """torch.profiler around a pass; afterwards the process runs as if it had never traced."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    if device.type == "cuda":
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(
-        activities=activities,
-        record_shapes=settings.record_shapes,
-        profile_memory=settings.profile_memory,
-        with_stack=settings.with_stack,
-    ) as profile:
-        yield profile
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)  # the first runtime call after a trace detaches CUPTI
 
 
 class _PeakMemory:

@@ -23,6 +23,7 @@ from mfuscope.models.loader import load_model
 from mfuscope.models.spec import ModelSpec, resolve_model
 from mfuscope.settings import ModelSettings
 from mfuscope.stages import has_experts
+from mfuscope.tracing import attach_once
 
 
 def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session":
@@ -54,6 +55,7 @@ class Session:
         self.device = torch.device(device)
         self.facts = describe_device(device)  # tells in words what would else fail below
         use_device(self.device)
+        attach_once(self.device)
         self.versions = describe_versions()
         self.settings = settings
         # What was warmed up for, and how many runs were measured: whoever measures keeps account

@@ -3,6 +3,7 @@
 Only the fields that :mod:`mfuscope.traces` needs are decoded; that is what makes it fast.
 """
 
+import mmap
 import shutil
 import zlib
 from pathlib import Path
@@ -17,6 +18,7 @@ MAX_TEXT_BYTES: Final = 4 << 30
 
 # Five times as fast as zlib at its fastest, and smaller. Higher levels take longer for nothing.
 _GZIP_LEVEL: Final = 2
+_KERNEL: Final = b'"cat": "kernel"'
 
 
 class TraceError(ValueError):
@@ -69,6 +71,12 @@ def pack_trace(plain: Path, packed: Path) -> None:
     finally:
         partial.unlink(missing_ok=True)
         plain.unlink(missing_ok=True)
+
+
+def holds_kernels(plain: Path) -> bool:
+    """Whether a trace, as the profiler left it, holds a device's kernels; without decoding it."""
+    with plain.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return text.find(_KERNEL) >= 0
 
 
 def read_events(path: Path) -> list[Event]:
