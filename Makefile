@@ -41,8 +41,9 @@ help: ## list the targets
 # TORCH replaces torch.
 $(VENV)/.python: FORCE
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "mfuscope needs Python 3.11 or newer, this is " + sys.version.split()[0] + ". Remedy: make PYTHON=python3.12 ...")'
-	@if [ ! -x $(BIN)/python ] || [ "$$($(PYTHON) -V)" != "$$(cat $@ 2>/dev/null)" ]; then \
-	  echo "making $(VENV) with $$($(PYTHON) -V)"; $(PYTHON) -m venv --clear $(VENV) && $(PYTHON) -V > $@; \
+	@version="$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')"; \
+	if [ ! -x $(BIN)/python ] || [ "$$version" != "$$(cat $@ 2>/dev/null)" ]; then \
+	  echo "making $(VENV) with $$($(PYTHON) -V)"; $(PYTHON) -m venv --clear $(VENV) && echo "$$version" > $@; \
 	fi
 
 $(VENV)/.torch: $(VENV)/.python FORCE

@@ -595,6 +595,35 @@ def wanted(**file: Any) -> Settings:
 
 
 @pytest.mark.parametrize(
+    "changed",
+    [
+        {"max_new_tokens": 5},
+        {"ignore_eos": False},
+        {"resolution": "small"},
+        {"warmup": 2},
+        {"prompt": "Read."},
+        {"attention": "eager"},
+        {"profiler": {"decode_steps": 3}},
+        {"profiler": {"with_stack": True}},
+    ],
+)
+def test_what_changes_a_measurement_is_in_its_settings(changed: dict[str, Any]) -> None:
+    def run_settings(**file: Any) -> dict[str, Any]:
+        plan = planning.make_plan(wanted(images=str(PAGE), device="cpu", **file), MODELS)
+        return plan.run_settings("baseline")
+
+    assert run_settings(**changed) != run_settings()
+    for same in ({"worker": {"keep_alive": 0}}, {"profiler": {"keep_traces": "none"}}):
+        assert run_settings(**same) == run_settings()
+
+
+def test_an_unknown_model_of_the_budget_is_named() -> None:
+    asked = wanted(images=str(PAGE), device="cpu", flops={"models": ["nope"]})
+    with pytest.raises(UserError, match=r"flops\.models: 'nope' is no bundled model"):
+        planning.make_plan(asked, MODELS)
+
+
+@pytest.mark.parametrize(
     ("gpus", "file", "where"),
     [
         (0, {"device": "cpu"}, "on the CPU"),

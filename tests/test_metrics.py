@@ -1,5 +1,7 @@
 """Metrics against arithmetic done by hand, and their statistics."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from builders import (
@@ -132,6 +134,24 @@ def test_nonsense_is_refused_by_name() -> None:
     other = calibration(model=model(fingerprint="ffff"))
     with pytest.raises(ValueError, match="different models"):
         run_metrics(run(), activity(), other, hardware(), ceiling())
+
+
+def test_the_directional_mfu_is_of_the_directional_flops() -> None:
+    row = run_metrics(run(4), activity(), calibration(), hardware(), ceiling())
+    for stage, work in (("prefill", "prefill_gflops"), ("decode", "decode_gflops_per_token")):
+        share = float(str(row[f"{work}_directional"])) / float(str(row[work]))
+        expected = float(str(row[f"mfu_{stage}"])) * share
+        assert row[f"mfu_{stage}_directional"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("mfu", "refused"), [(1.49, False), (1.51, True)])
+def test_where_an_mfu_becomes_nonsense(mfu: float, refused: bool) -> None:
+    peak = hardware().peaks["bf16"].tflops * 1e12
+    flops = sum(part["counted"] for part in calibration().prefill_flops.values())
+    fast = run(timed=a_pass(prefill_ms=flops / (mfu * peak) * 1e3))
+    told = pytest.raises(ValueError, match="mfu_prefill is") if refused else nullcontext()
+    with told:
+        run_metrics(fast, activity(), calibration(), hardware(), ceiling())
 
 
 def test_the_busy_share_holds_the_trace_against_the_timed_pass() -> None:

@@ -286,3 +286,21 @@ def test_other_published_layouts_are_refused(
     config[path[0]][path[1]] = value
     with pytest.raises(ValueError, match=message):
         map_published_config(config)
+
+
+def test_files_that_are_missing_are_named_before_anything_is_measured(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    write_published(folder)
+    tokenizer = (folder / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+    with pytest.raises(UserError, match=r"holds no tokenizer\.json"):
+        resolve_model(str(folder), "auto", MODELS)
+    tokenizer.rename(folder / "tokenizer.json")
+    index = folder / "model.safetensors.index.json"
+    names = [path.name for path in folder.glob("*.safetensors")]
+    shards = dict.fromkeys("abc", names[0]) | {"d": "model-00002-of-00002.safetensors"}
+    index.write_text(json.dumps({"weight_map": shards}))
+    with pytest.raises(UserError, match=r"lacks 1 of the files .* first model-00002"):
+        resolve_model(str(folder), "auto", MODELS)
+    index.write_text("{")
+    with pytest.raises(UserError, match=r"cannot read .*index\.json"):
+        resolve_model(str(folder), "auto", MODELS)

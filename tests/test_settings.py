@@ -142,3 +142,12 @@ def test_mistakes_are_named(layers: dict[str, dict[str, Any]], message: str) -> 
         resolve(**layers)
     assert "\n" not in str(caught.value)
     assert "Remedy: " in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["1e3", "9.9e2", "1000", "0.5"])
+def test_numbers_may_have_exponents(text: str) -> None:
+    for given in (
+        resolve(environment={"MFU_PEAK_TFLOPS": text}),
+        resolve(command_line={"peak_tflops": text}),
+    ):
+        assert given.peak_tflops == float(text)

@@ -80,6 +80,16 @@ class TestIncremental:
         assert "Nothing to do" in checkout.run("--cores", "1", "--resources", "gpu=1")
         assert checkout.digests("**/*.*") == before
 
+    @pytest.mark.parametrize("kind", ["runs", "operators"])
+    def test_a_removed_result_is_made_again(self, checkout: Checkout, kind: str) -> None:
+        one = next(iter(sorted(checkout.results.glob(f"baseline/{kind}/*/1.*"))))
+        kept = one.rename(checkout.root / "kept")
+        plan = checkout.planned()
+        kept.rename(one)
+        assert plan.get("profile", 0) == (kind == "runs")
+        assert plan["read_operators"] == 1
+        assert checkout.planned() == {}
+
     def test_touching_every_file_measures_nothing(self, checkout: Checkout) -> None:
         for path in sorted(checkout.root.rglob("*"), reverse=True):
             if path.is_file() and ".snakemake" not in path.parts:
@@ -198,6 +208,24 @@ def test_two_variants_are_measured_side_by_side(tmp_path: Path) -> None:
         text = (checkout.results / name).read_text()
         assert "sdpa" in text
         assert "eager" in text
+
+
+def test_traces_may_be_kept_for_first_repeats_alone(tmp_path: Path) -> None:
+    checkout = make_checkout(tmp_path / "checkout")
+    checkout.add_page(FIRST)
+    profiler = {"keep_traces": "first", "decode_steps": 1}
+    checkout.configure(**SETTINGS | {"repeats": 2, "profiler": profiler})
+    said = checkout.run()
+    assert "2 runs to measure" in said
+    assert "[2/2]" in said
+    kept = checkout.digests("*/traces/*/*")
+    assert list(kept) == [f"baseline/traces/{FIRST}/0.json.gz"]
+    assert len(checkout.digests("*/operators/*/*")) == 2
+    assert checkout.planned() == {}
+    for others in ("none", "all"):  # for runs to come; those that are there stay as they are
+        again = profiler | {"keep_traces": others}
+        checkout.configure(**SETTINGS | {"repeats": 2, "profiler": again})
+        assert checkout.planned() == {}
 
 
 def test_a_flop_budget_needs_no_measurement(tmp_path: Path) -> None:

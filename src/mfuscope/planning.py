@@ -6,7 +6,7 @@ Runs before every plan, so it stays light: no torch, JSON files and image header
 import hashlib
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -179,6 +179,7 @@ def make_plan(settings: Settings, bundled_models: Path) -> Plan:
         # Resolved once here: `auto` in a recorded parameter would hide a change of its meaning.
         fields = asdict(inference) | {"model": model}
         variants[name], models[name] = InferenceSettings(**fields), spec
+    _check_flops(settings.flops.models, bundled_models)
     images = {image.id: image for image in list_images(_from_here(settings.images))}
     for image in images.values():
         if placeholder := _PLACEHOLDER.search(str(image.path)):
@@ -188,6 +189,17 @@ def make_plan(settings: Settings, bundled_models: Path) -> Plan:
                 "rename the file or folder",
             )
     return Plan(settings, device, variants, models, images, bundled_models)
+
+
+def _check_flops(models: Sequence[str], bundled_models: Path) -> None:
+    for name in models:
+        try:
+            resolve_model(name, "dummy", bundled_models)
+        except UserError as error:
+            raise UserError(
+                f"flops.models: {error.problem.removeprefix('model: ')}",
+                "correct the name in `flops.models`",
+            ) from error
 
 
 def _check_combination(inference: InferenceSettings, spec: ModelSpec, device: str) -> None:

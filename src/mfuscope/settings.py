@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -193,9 +194,13 @@ def _typed(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> An
     if not isinstance(value, str) or "string" in _types(part):
         return value
     try:
-        return yaml.safe_load(value)
+        read = yaml.safe_load(value)
     except yaml.YAMLError:
         return value
+    if isinstance(read, str) and "number" in _types(part):
+        with suppress(ValueError):
+            return float(read)  # 1e3, which YAML 1.1 takes for text
+    return read
 
 
 def _whole(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:

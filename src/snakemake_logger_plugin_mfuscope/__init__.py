@@ -190,22 +190,22 @@ class LogHandler(LogHandlerBase):
         state = self.state
         left = state.stats.get("read_operators", 0) - state.reads_begun
         state.reads_begun += 1
-        if state.told_reading or left < 3 or state.runs_done < state.stats.get("profile", 0):
+        if state.told_reading or left < 3 or state.runs_done < text.run_total(state.stats):
             return None
         state.told_reading = True
         return f"reading {left} traces ..."
 
     def _job_finished(self, record: LogRecord) -> list[str]:
         state = self.state
-        runs = {key for key, job in state.jobs.items() if job.rule == "profile"}
+        runs = {key for key, job in state.jobs.items() if job.rule in text.RUN_RULES}
         job = state.jobs.pop(vars(record)["job_id"], None)
-        if job is None or job.rule != "profile":
+        if job is None or job.rule not in text.RUN_RULES:
             return []
         label, seconds = text.job_label(job.wildcards), record.created - job.started
         state.runs_done += 1
         state.recent.append((seconds, len(runs - state.failed)))
         state.width = max(state.width, len(label))
-        total = max(state.stats.get("profile", 0), state.runs_done)
+        total = max(text.run_total(state.stats), state.runs_done)
         remaining, left = total - state.runs_done - len(runs & state.failed), None
         state.ended.append(record.created)
         if remaining > 0 and not state.halted and not state.stopping:

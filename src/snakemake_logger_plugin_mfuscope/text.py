@@ -12,7 +12,8 @@ RERUN = "Run the same command again to redo only what is missing."
 _OWN_LINE = re.compile(r"^\s*(?:\w+: )?(?=mfuscope: )")
 _TRACEBACK = ('  File "', "Wildcards:", "Traceback:")
 _TARGETS = ("all", "flops", "total")  # rules that only ask for files, and the sum
-_NAMES = {"profile": "run", "calibrate": "calibration"}
+RUN_RULES = ("profile", "profile_again")  # the latter where only first traces are kept
+_NAMES = {**dict.fromkeys(RUN_RULES, "run"), "calibrate": "calibration"}
 
 
 def duration(seconds: float) -> str:
@@ -49,7 +50,7 @@ def seconds_left(remaining: int, recent: Sequence[float], parallel: int) -> floa
 
 def plan_line(stats: Mapping[str, int]) -> str:
     """What will be done, from the number of jobs per rule (targets do no work, nor count)."""
-    runs, calibrations = stats.get("profile", 0), stats.get("calibrate", 0)
+    runs, calibrations = run_total(stats), stats.get("calibrate", 0)
     others = job_total(stats) - runs - calibrations
     parts = [f"{_count(runs, 'run')} to measure" if runs else "no run to measure"]
     if calibrations:
@@ -57,6 +58,11 @@ def plan_line(stats: Mapping[str, int]) -> str:
     if others:
         parts.append(_count(others, "other job"))
     return PREFIX + ", ".join(parts)
+
+
+def run_total(stats: Mapping[str, int]) -> int:
+    """Number of runs to measure."""
+    return sum(stats.get(rule, 0) for rule in RUN_RULES)
 
 
 def job_total(stats: Mapping[str, int]) -> int:

@@ -61,18 +61,28 @@ def fetch_weights(name: str, folder: Path) -> Path:
                 name,
                 revision=folder.name,
                 allow_patterns=[*_DESCRIPTION, _WEIGHTS],
-                local_files_only=any(folder.glob(_WEIGHTS)) and _complete(folder),
+                local_files_only=any(folder.glob(_WEIGHTS)) and not missing_shards(folder),
             )
         )
 
 
-def _complete(folder: Path) -> bool:
-    """Whether every shard that the index names is there; a single file has no index."""
+def missing_shards(folder: Path) -> list[str]:
+    """Files of weights that a folder's index names and that are not there, sorted.
+
+    Raises:
+        UserError: the index cannot be read.
+    """
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
-        return True
-    shards = set(json.loads(index.read_bytes())["weight_map"].values())
-    return all((folder / shard).is_file() for shard in shards)
+        return []  # a single file has no index
+    try:
+        shards = set(json.loads(index.read_bytes())["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"model: cannot read {str(index)!r} ({type(error).__name__}: {error})",
+            "copy or download the file again",
+        ) from error
+    return sorted(str(shard) for shard in shards if not (folder / shard).is_file())
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from mfuscope.errors import UserError
 from mfuscope.geometry import MODES, TILED_MODE, Geometry, Tiling, page_geometry
-from mfuscope.models.hub import find_on_hub
+from mfuscope.models.hub import find_on_hub, missing_shards
 from mfuscope.models.published import PUBLISHED_ARCHITECTURE
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -108,6 +108,7 @@ def resolve_model(name: str, load_format: str, bundled: Path) -> ModelSpec:
     config = read_json(folder / "config.json")
     family, architecture = _family(config, name)
     weights = _weights(folder, source, name, load_format)
+    _check_files(folder, source, name, family, weights)
     tiling, mode = _preprocessing(folder, family)
     return ModelSpec(
         name=name,
@@ -225,6 +226,24 @@ def _weights(
         f"model: the folder {name!r} holds no *.safetensors",
         "put the weights there, or set `load_format: dummy` to measure without weights",
     )
+
+
+def _check_files(folder: Path, source: str, name: str, family: Family, weights: str) -> None:
+    """What a model is fed with, and all of its weights, before anything is measured."""
+    wanted: tuple[str, ...] = ("preprocessor_config.json", "processor_config.json")
+    if family is not Family.GENERIC:
+        wanted = ("tokenizer.json",)
+    if not any((folder / file).is_file() for file in wanted):
+        raise UserError(
+            f"model: {name!r} holds no {' and no '.join(wanted)}",
+            "add the model's own tokenizer and processor files",
+        )
+    if weights == "checkpoint" and source == "folder" and (missing := missing_shards(folder)):
+        raise UserError(
+            f"model: the folder {name!r} lacks {len(missing)} of the files that its index names, "
+            f"first {missing[0]}",
+            "copy or download them",
+        )
 
 
 def _preprocessing(folder: Path, family: Family) -> tuple[Tiling | None, str]:
