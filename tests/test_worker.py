@@ -66,8 +66,11 @@ def test_an_owner_is_a_process_and_its_start() -> None:
     assert me.alive
     assert Owner.parse(str(me)) == me
     assert not Owner(me.pid, me.started + 1).alive  # another process had the number
-    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child = subprocess.Popen(["sleep", "600"])
     owner = Owner.of(child.pid)
+    assert owner.alive
+    child.kill()
+    wait_for(lambda: not owner.alive, "the end of a child", 10)  # though nobody has waited for it
     child.wait()
     assert not owner.alive
 
@@ -400,6 +403,8 @@ def test_every_run_may_have_a_fresh_process(
 ) -> None:
     workflow = Workflow(published, tmp_path, faults, keep_alive=0)
     assert [workflow.measure(name).runs_before for name in ("first", "second")] == [0, 0]
+    # The trace does not go with the process that wrote it.
+    assert "prefill" in read_trace(workflow.folder / "second.json.gz").windows
     workflow.end()
 
 

@@ -8,6 +8,7 @@ from mfuscope.artefacts import write_encoded
 from mfuscope.trace_file import pack_trace
 from mfuscope.worker.client import leased_worker
 from mfuscope.worker.messages import Calibrate, MeasureRun
+from mfuscope.worker.places import job_folder
 
 
 def measure_run(
@@ -26,22 +27,22 @@ def measure_run(
     Args:
         settings: see `planning.Plan.run_settings`.
     """
-    with leased_worker(settings["model"]) as worker:
-        plain = worker.folder / f"{variant}.{image}.{repeat}.json"
-        record = worker.ask(
-            MeasureRun(
-                model=worker.model,
-                bundled=str(bundled_models),
-                variant=variant,
-                page=str(page),
-                trace=str(plain),
-                settings=dict(settings),
-                image=image,
-                repeat=repeat,
+    with job_folder() as folder:
+        plain = folder / "trace.json"
+        with leased_worker(settings["model"]) as worker:
+            record = worker.ask(
+                MeasureRun(
+                    model=worker.model,
+                    bundled=str(bundled_models),
+                    variant=variant,
+                    page=str(page),
+                    trace=str(plain),
+                    settings=dict(settings),
+                    image=image,
+                    repeat=repeat,
+                )
             )
-        )
-    # The device is free from here on.
-    pack_trace(plain, trace)
+        pack_trace(plain, trace)  # the device is free by now
     write_encoded(run, record)
 
 

@@ -3,7 +3,8 @@
 Everything is in one private folder per user, with paths short enough for socket addresses::
 
     /tmp/mfuscope-UID/locks/DEVICE      one lock per device
-    /tmp/mfuscope-UID/OWNER/WORKER/     a worker's socket, and traces on their way to the results
+    /tmp/mfuscope-UID/OWNER/WORKER/     a worker's socket
+    /tmp/mfuscope-UID/OWNER/job-PID/    a job's trace on its way to the results
 """
 
 import os
@@ -11,7 +12,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,10 @@ class Owner:
         except FileNotFoundError as error:
             raise ProcessLookupError(pid) from error
         # The second field is the command's name, in brackets, and may hold anything.
-        return cls(pid, int(status.rpartition(")")[2].split()[19]))
+        fields = status.rpartition(")")[2].split()
+        if fields[0] in "ZX":  # ended, and its parent has not looked yet
+            raise ProcessLookupError(pid)
+        return cls(pid, int(fields[19]))
 
     @classmethod
     def parse(cls, text: str) -> "Owner":
@@ -83,6 +87,27 @@ def adopt_jobs(keep_alive: float) -> None:
 def job_owner() -> tuple[Owner, float]:
     """The workflow that this job belongs to, and for how long it keeps idle workers."""
     return Owner.parse(os.environ[_OWNER_VARIABLE]), float(os.environ[_KEEP_ALIVE_VARIABLE])
+
+
+@contextmanager
+def job_folder() -> Iterator[Path]:
+    """A folder of this job's own, for as long as it needs one; not the worker's, which may end."""
+    owner, _ = job_owner()
+    folder = owner.folder / f"job-{os.getpid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_worker_folder(folder: Path, owner: Owner) -> None:
+    """Remove a worker's folder, and its owner's if nobody else lives there or the owner is gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not owner.alive:
+        shutil.rmtree(owner.folder, ignore_errors=True)
+    with suppress(OSError):  # others live there
+        owner.folder.rmdir()
 
 
 def runtime_folder() -> Path:

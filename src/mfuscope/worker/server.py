@@ -10,7 +10,6 @@ import ctypes
 import faulthandler
 import gc
 import os
-import shutil
 import socket
 import sys
 import traceback
@@ -33,7 +32,7 @@ from mfuscope.worker.messages import (
     receive,
     send,
 )
-from mfuscope.worker.places import SOCKET, Owner
+from mfuscope.worker.places import SOCKET, Owner, remove_worker_folder
 from mfuscope.worker.watch import DeathWatch
 
 if TYPE_CHECKING:  # torch is imported with the first request, whose log then has any trouble
@@ -79,7 +78,7 @@ def serve(folder: Path, owner: Owner, keep_alive: float) -> NoReturn:
     """Listen in a folder until there is a reason to end, then end the process."""
 
     def end() -> NoReturn:
-        _remove(folder)
+        remove_worker_folder(folder, owner)
         os._exit(0)  # whatever the main thread is doing
 
     watch = DeathWatch(end)
@@ -104,7 +103,7 @@ def serve(folder: Path, owner: Owner, keep_alive: float) -> NoReturn:
                 goes_on = _serve_one(connection, worker, watch, last=not keep_alive)
             listening.settimeout(keep_alive)
         # Before the socket closes: no job can come too late and find nobody.
-        _remove(folder)
+        remove_worker_folder(folder, owner)
     os._exit(0)  # at once: torch and CUDA take their time to say goodbye
 
 
@@ -154,12 +153,6 @@ def _output_to(file: int) -> Iterator[None]:
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         os.close(nowhere)
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # other workers of this owner live there
-        folder.parent.rmdir()
 
 
 if __name__ == "__main__":
