@@ -182,6 +182,18 @@ def test_which_devices_a_setting_means(
     assert found[0].environment == {"CUDA_VISIBLE_DEVICES": expected[0]}
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:3"])
+def test_a_gpu_that_went_after_planning_is_told(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = [] if device == "cuda" else GPUS
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: (gpus, "NVML: driver gone"))
+    with pytest.raises(
+        UserError, match=f"'{device}' is not visible to this job .NVML: driver gone"
+    ):
+        candidates(device)
+
+
 def test_the_cpu_is_a_device() -> None:
     assert candidates("cpu") == [MeasuringDevice("cpu", "cpu")]
     assert candidates("cpu")[0].environment == {"CUDA_VISIBLE_DEVICES": ""}
@@ -238,6 +250,18 @@ def test_a_broken_connection_is_no_message(sent: bytes) -> None:
         near.sendall(sent)
         near.close()
         assert receive(far, Reply) == (None, [])
+
+
+def test_a_request_that_breaks_off_leaves_no_file_open() -> None:
+    near, far = socket.socketpair()
+    read, write = os.pipe()
+    with far:
+        socket.send_fds(near, [b"\0\0\0\0\0\0\0\x09half"], [write])
+        os.close(write)
+        near.close()
+        assert receive(far, Request, files=2) == (None, [])
+    assert os.read(read, 1) == b"", "the other end of the pipe is closed everywhere"
+    os.close(read)
 
 
 # --- workers -------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ def remove_stale_locks(folder: Path) -> None:
 
     Every workflow shares a lock of the operating system's, which ends with its process however
     that ends. Whoever could have that lock alone is alone, and any other lock is nobody's. Where
-    the file system has no such locks, Snakemake's stay, as does its advice to ``--unlock``.
+    the file system has no such locks, Snakemake's stay, as does its advice to ``--unlock``. Where
+    it keeps them per host, a workflow on another host is not seen.
     """
     folder.mkdir(exist_ok=True)
     file = os.open(folder / "mfuscope.lock", os.O_RDWR | os.O_CREAT, 0o600)

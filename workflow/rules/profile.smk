@@ -42,6 +42,6 @@ rule read_operators:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        code=code_digest("traces", "trace_file", "operators"),
+        code=code_digest("traces", "trace_file", "operators", "records"),
     script:
         "../scripts/read_operators.py"

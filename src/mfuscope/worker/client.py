@@ -61,10 +61,10 @@ class Link:
             WorkerError: the worker says why not, or died; its own words stand in the job's log.
         """
         with self._connection() as connection:
-            send(connection, request, self._lease.file, sys.stderr.fileno())
             try:
+                send(connection, request, self._lease.file, sys.stderr.fileno())
                 reply, _ = receive(connection, Reply)
-            except ConnectionResetError:
+            except ConnectionError:
                 reply = None
             if reply is None:
                 raise WorkerError(
@@ -83,7 +83,7 @@ class Link:
                 try:
                     if connection.recv(1) == GREETING:
                         return connection
-                except ConnectionResetError:
+                except ConnectionError:
                     pass  # it was about to end: the next one is ours
                 connection.close()
             if process is None:
@@ -93,8 +93,6 @@ class Link:
             time.sleep(_PAUSE_S)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        shutil.rmtree(self.folder, ignore_errors=True)  # a killed worker's
-        self.folder.mkdir(mode=0o700, parents=True)
         threads = dict.fromkeys(_THREAD_VARIABLES, str(measuring_threads()))
         # A session of its own: Ctrl-C reaches the workflow, and the worker ends with that.
         return subprocess.Popen(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from mfuscope.errors import UserError
 from mfuscope.worker.places import lock_file
 
 _PAUSE_S = 0.02  # between two looks at devices that are all taken
@@ -48,14 +49,23 @@ def candidates(device: str) -> list[MeasuringDevice]:
 
     Args:
         device: ``cpu``, ``cuda:N``, or ``cuda``: any visible GPU of the first one's model.
+
+    Raises:
+        UserError: the job sees no such GPU, though planning did.
     """
     if device == "cpu":
         return [MeasuringDevice("cpu", "cpu")]
     from mfuscope.hardware import nvml  # not for the CPU: jobs pay for every import
 
-    gpus, _ = nvml.visible_gpus()
+    gpus, reason = nvml.visible_gpus()
     if device != "cuda":
-        gpus = [gpus[int(device.partition(":")[2])]]
+        index = int(device.partition(":")[2])
+        gpus = gpus[index : index + 1]
+    if not gpus:
+        raise UserError(
+            f"device: {device!r} is not visible to this job{f' ({reason})' if reason else ''}",
+            "check nvidia-smi and CUDA_VISIBLE_DEVICES where the job runs",
+        )
     return [MeasuringDevice(gpu.uuid, "cuda") for gpu in gpus if gpu.name == gpus[0].name]
 
 

@@ -5,6 +5,7 @@ of the device, so that it is held for as long as either side is at work, and the
 the worker writes to while it serves the job.
 """
 
+import os
 import socket
 import struct
 from typing import Any, TypeVar
@@ -83,14 +84,24 @@ def receive(
 ) -> tuple[Message | None, list[int]]:
     """A message and up to `files` file descriptors; None if the other side has left."""
     header, received, _, _ = socket.recv_fds(connection, _LENGTH.size, files)
-    header += _exactly(connection, _LENGTH.size - len(header)) if header else b""
-    if len(header) < _LENGTH.size:
-        return None, received
-    (length,) = _LENGTH.unpack(header)
-    content = _exactly(connection, length)
-    if len(content) < length:
-        return None, received
-    return msgspec.json.decode(content, type=kind), received
+    try:
+        for file in received:
+            os.set_inheritable(file, False)
+        header += _exactly(connection, _LENGTH.size - len(header)) if header else b""
+        length = _LENGTH.unpack(header)[0] if len(header) == _LENGTH.size else None
+        content = _exactly(connection, length) if length is not None else b""
+        if length is not None and len(content) == length:
+            return msgspec.json.decode(content, type=kind), received
+    except BaseException:
+        _close(received)
+        raise
+    _close(received)  # a lease that nobody answers for must not be held
+    return None, []
+
+
+def _close(files: list[int]) -> None:
+    for file in files:
+        os.close(file)
 
 
 def _exactly(connection: socket.socket, length: int) -> bytes:

@@ -144,7 +144,7 @@ def connect(folder: Path) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(str(folder / SOCKET))
-    except (FileNotFoundError, ConnectionRefusedError):
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         connection.close()
         return None
     return connection
@@ -153,8 +153,9 @@ def connect(folder: Path) -> socket.socket | None:
 def remove_abandoned() -> None:
     """Remove what killed workflows and workers left behind."""
     for folder in _owner_folders():
-        if not Owner.parse(folder.name).alive and not any(map(_listens, folder.iterdir())):
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # it goes while we look
+            if not Owner.parse(folder.name).alive and not any(map(_listens, folder.iterdir())):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _owner_folders() -> Iterator[Path]:

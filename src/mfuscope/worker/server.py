@@ -90,7 +90,7 @@ def serve(folder: Path, owner: Owner, keep_alive: float) -> NoReturn:
         end()
     worker = Worker()
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(folder / SOCKET))
+        _bind(listening, folder)
         listening.listen(64)
         listening.settimeout(_FIRST_REQUEST_S)
         goes_on = True
@@ -101,40 +101,54 @@ def serve(folder: Path, owner: Owner, keep_alive: float) -> NoReturn:
                 break
             with connection:
                 goes_on = _serve_one(connection, worker, watch, last=not keep_alive)
-            listening.settimeout(keep_alive)
+            listening.settimeout(keep_alive or _FIRST_REQUEST_S)
         # Before the socket closes: no job can come too late and find nobody.
         remove_worker_folder(folder, owner)
     os._exit(0)  # at once: torch and CUDA take their time to say goodbye
 
 
+def _bind(listening: socket.socket, folder: Path) -> None:
+    """Take the place in a folder, which a worker that is about to end may be removing."""
+    for _ in range(100):
+        with suppress(FileNotFoundError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A killed worker's: whoever starts a worker has found nobody listening.
+            (folder / SOCKET).unlink(missing_ok=True)
+            listening.bind(str(folder / SOCKET))
+            return
+    raise FileNotFoundError(folder)
+
+
 def _serve_one(connection: socket.socket, worker: Worker, watch: DeathWatch, *, last: bool) -> bool:
     """Answer one request, and say whether to go on; not after the last, nor an unsound one."""
-    with suppress(ConnectionError):
+    try:
         connection.sendall(GREETING)
         request, files = receive(connection, Request, files=2)
-        if request is None:
-            return True  # somebody only looked whether there is a worker
-        if isinstance(request, End):
-            return False
-        lease, log = files
-        watch.watch_connection(connection)
-        goes_on = not last
-        with _output_to(log):
-            try:
-                reply = Reply(record=msgspec.Raw(msgspec.json.encode(worker.record(request))))
-            except UserError as error:
-                reply = Reply(error=str(error))
-            except Exception as error:  # noqa: BLE001 - told to the job; the worker ends
-                traceback.print_exc()
-                reply = Reply(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
-                goes_on = False
-        watch.forget(connection)
-        if goes_on:
-            os.close(lease)  # else the device stays taken until this process has left it
+    except ConnectionError:
+        return True
+    if request is None:
+        return True  # somebody only looked whether there is a worker
+    if isinstance(request, End):
+        return False
+    lease, log = files
+    watch.watch_connection(connection)
+    goes_on = not last
+    with _output_to(log):
+        try:
+            reply = Reply(record=msgspec.Raw(msgspec.json.encode(worker.record(request))))
+        except UserError as error:
+            reply = Reply(error=str(error))
+        except Exception as error:  # noqa: BLE001 - told to the job; the worker ends
+            traceback.print_exc()
+            reply = Reply(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+            goes_on = False
+    watch.forget(connection)
+    if goes_on:
+        os.close(lease)  # else the device stays taken until this process has left it
+    with suppress(ConnectionError):
         send(connection, reply)
-        gc.collect()
-        return goes_on
-    return True
+    gc.collect()
+    return goes_on
 
 
 @contextmanager
