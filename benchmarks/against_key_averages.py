@@ -6,8 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common import Figure, Options, bundled_pages, child, default_session
+
+if TYPE_CHECKING:
+    from torch.profiler import profile
 
 
 def measure(options: Options) -> Iterator[Figure]:
@@ -33,39 +37,35 @@ def measure(options: Options) -> Iterator[Figure]:
 
 def _trace(page: str, packed: str) -> dict[str, float]:
     """Trace one full run, save it, then have torch average it."""
-    import torch
     from stage_timing import TOKENS
 
     from mfuscope.preprocess import read_page
+    from mfuscope.settings import ProfilerSettings
     from mfuscope.stages import StageTimer
     from mfuscope.trace_file import pack_trace
+    from mfuscope.tracing import recording
 
     session = default_session()
     inputs = session.inputs(read_page(Path(page)), "auto")
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    if session.device.type == "cuda":
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
 
-    def traced() -> tuple[torch.profiler.profile, float]:
-        recording = torch.profiler.profile(activities=activities)
-        recording.start()
-        with StageTimer(session.model, session.device).measure():
-            session.generate(inputs, TOKENS, ignore_eos=True)
-        started = time.perf_counter()
-        recording.stop()
-        return recording, time.perf_counter() - started
+    def traced() -> tuple["profile", float]:
+        with recording(ProfilerSettings(None, False, False, False), session.device) as profile:
+            with StageTimer(session.model, session.device).measure():
+                session.generate(inputs, TOKENS, ignore_eos=True)
+            started = time.perf_counter()
+        return profile, time.perf_counter() - started
 
     session.generate(inputs, TOKENS, ignore_eos=True)
     traced()
-    recording, stop_s = traced()
+    profile, stop_s = traced()
     plain = Path(packed).with_suffix("")
     saving = time.perf_counter()
-    recording.export_chrome_trace(str(plain))
+    profile.export_chrome_trace(str(plain))
     packing = time.perf_counter()
     pack_trace(plain, Path(packed))
     before = _peak_mb()
     started = time.perf_counter()
-    assert recording.key_averages()
+    assert profile.key_averages()
     return {
         "stop_s": stop_s,
         "save_s": packing - saving,

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cores", type=int, default=1, help="for the workflow")
     parser.add_argument("--images", type=int, nargs="*", default=[30, 300, 3000], help="for scale")
-    parser.add_argument("--pairs", type=int, default=100, help="of calls for stage_timing")
+    parser.add_argument("--pairs", type=int, default=150, help="groups of calls for stage_timing")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON")
     given = parser.parse_args()
     if unknown := set(given.names) - set(BENCHMARKS):

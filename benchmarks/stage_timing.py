@@ -1,4 +1,8 @@
-"""What stage timing costs: `generate` with and without the hooks, in turns, in one process.
+"""What stage timing costs: calls and decode steps with and without the hooks, in one process.
+
+Neighbours on the machine change times by more than the hooks do, from one second to the next. So
+what is compared lies side by side: calls for one token for prefill, for decode the steps of one
+and the same call.
 
 Also whether having traced once slows the passes that are timed later, as both happen in the
 process that keeps the model.
@@ -9,22 +13,32 @@ import math
 import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from common import Figure, Options, bundled_pages, child, default_session
 
 if TYPE_CHECKING:
-    from mfuscope.sessions import Session
+    import torch
 
-TOKENS = 64
-SHORT = 16
+    from mfuscope.models.inputs import PageInputs
+    from mfuscope.sessions import Session
+    from mfuscope.stages import StageTimer
+
+TOKENS = 64  # of a whole call
+CALLS = 10  # whole calls before and after a trace
+STEPS = 200  # of a call that alternates
+# With hooks or without. What ran before changes a time by more than the hooks do: this cancels it.
+IN_TURN = (False, True, True, False)
 
 
 def measure(options: Options) -> Iterator[Figure]:
     """Relative cost for prefill and decode with 95 % intervals, and of an earlier trace."""
     found = json.loads(child([__file__, str(bundled_pages(1)[0]), str(options.pairs)]))
-    yield Figure("pairs", options.pairs, "")
+    yield Figure("groups of four calls; four times as many of steps", options.pairs, "")
     for stage in ("prefill", "decode"):
         low, median, high = (100 * value for value in found[stage])
         yield Figure(f"stage timing: {stage} longer by (median)", median, "%", "within 1 %")
@@ -58,60 +72,103 @@ def _hooks_us(session: "Session") -> float:
         return (time.perf_counter() - started) / steps * 1e6
 
 
-def _main(path: Path, pairs: int) -> dict[str, Any]:
-    """Differences of pairs, as shares of the stage's length without the hooks."""
+def _prefill(session: "Session", page: "PageInputs", groups: int) -> list[float]:
+    """Calls for one token, bare and instrumented."""
+    from mfuscope.stages import StageTimer, device_clock
+
+    clock = device_clock(session.device)
+
+    def bare() -> float:
+        clock.synchronise()
+        started = time.perf_counter()
+        session.generate(page, 1, ignore_eos=True)
+        clock.synchronise()
+        return time.perf_counter() - started
+
+    def instrumented() -> float:
+        timer = StageTimer(session.model, session.device)
+        with timer.measure():
+            session.generate(page, 1, ignore_eos=True)
+        return timer.times(1).host_ms / 1e3
+
+    return [instrumented() if on else bare() for on in IN_TURN * groups]
+
+
+class _Alternating:
+    """A logits processor that puts the hooks on and off between the steps of one call.
+
+    A step lasts from the end of this to its next start, on the host's clock.
+    """
+
+    def __init__(self, timer: "StageTimer") -> None:
+        self._timer = timer
+        self._handles: list[Any] = []
+        self._started: float | None = None
+        self.steps: list[float] = []
+
+    def __call__(self, _ids: object, scores: "torch.Tensor") -> "torch.Tensor":
+        if self._started is not None:
+            self.steps.append(time.perf_counter() - self._started)
+        while self._handles:
+            self._handles.pop().remove()
+        if IN_TURN[len(self.steps) % len(IN_TURN)]:
+            self._handles = self._timer._install()
+        self._started = time.perf_counter()
+        return scores
+
+
+def _decode(session: "Session", page: "PageInputs", groups: int) -> list[float]:
+    """Steps, bare and instrumented, of as many calls as it takes."""
+    from transformers import LogitsProcessorList
+
+    from mfuscope.stages import StageTimer
+
+    seconds: list[float] = []
+    while len(seconds) < groups * len(IN_TURN):
+        timer = StageTimer(session.model, session.device)
+        timer._ranges.push("prefill")  # what the first hook closes
+        alternating = _Alternating(timer)
+        generate = partial(
+            session.model.generate, logits_processor=LogitsProcessorList([alternating])
+        )
+        with mock.patch.object(session.model, "generate", generate):
+            session.generate(page, STEPS + 1, ignore_eos=True)
+        seconds += alternating.steps
+    return seconds[: groups * len(IN_TURN)]
+
+
+def _longer(seconds: list[float]) -> list[float]:
+    """How much longer with hooks, as a share of without: one value for each group."""
+    groups = zip(*[iter(seconds)] * len(IN_TURN), strict=True)
+    sums = [(sum(g) - (on := sum(compress(g, IN_TURN))), on) for g in groups]
+    return [on / off - 1 for off, on in sums]
+
+
+def _main(path: Path, groups: int) -> dict[str, Any]:
     from mfuscope.preprocess import read_page
     from mfuscope.settings import ProfilerSettings
-    from mfuscope.stages import StageTimer, device_clock
     from mfuscope.tracing import recording
 
     session = default_session()
     page = session.inputs(read_page(path), "auto")
-    clock = device_clock(session.device)
 
-    def bare(tokens: int) -> float:
-        clock.synchronise()
+    def whole_call() -> float:
         started = time.perf_counter()
-        session.generate(page, tokens, ignore_eos=True)
-        clock.synchronise()
+        session.generate(page, TOKENS, ignore_eos=True).tolist()
         return time.perf_counter() - started
 
-    def instrumented(tokens: int) -> float:
-        timer = StageTimer(session.model, session.device)
-        with timer.measure():
-            session.generate(page, tokens, ignore_eos=True)
-        return timer.times(tokens).host_ms / 1e3
-
     for _ in range(3):
-        bare(TOKENS)
-    untraced = [bare(TOKENS) for _ in range(pairs // 10)]
-    longer: dict[str, list[float]] = {"prefill": [], "decode": []}
-    lengths: dict[str, list[float]] = {"prefill": [], "decode": []}
-
-    def both(tokens: int) -> dict[Any, float]:
-        # What ran before a call changes its time by more than the hooks do: A B B A cancels that.
-        taken = dict.fromkeys((bare, instrumented), 0.0)
-        for way in (bare, instrumented, instrumented, bare):
-            taken[way] += way(tokens) / 2
-        return taken
-
-    for _ in range(pairs):
-        first, whole = both(1), both(SHORT)
-        decode = {way: whole[way] - first[way] for way in first}
-        for stage, seconds in (("prefill", first), ("decode", decode)):
-            longer[stage].append(seconds[instrumented] - seconds[bare])
-            lengths[stage].append(seconds[bare])
-    found: dict[str, Any] = {}
-    for stage, differences in longer.items():
-        length = statistics.median(lengths[stage])
-        found[stage] = [value / length for value in _interval(differences)]
-    found["hooks_us"] = _hooks_us(session)
-    found["step_us"] = statistics.median(lengths["decode"]) / (SHORT - 1) * 1e6
-    everything = ProfilerSettings(None, False, False, False)
-    with recording(everything, session.device):
-        bare(TOKENS)
-    bare(TOKENS)
-    traced = [bare(TOKENS) for _ in range(pairs // 10)]
+        whole_call()
+    untraced = [whole_call() for _ in range(CALLS)]
+    found: dict[str, Any] = {"hooks_us": _hooks_us(session)}
+    found["prefill"] = _interval(_longer(_prefill(session, page, groups)))
+    steps = _decode(session, page, 4 * groups)
+    found["decode"] = _interval(_longer(steps))
+    found["step_us"] = statistics.median(steps) * 1e6
+    with recording(ProfilerSettings(None, False, False, False), session.device):
+        whole_call()
+    whole_call()
+    traced = [whole_call() for _ in range(CALLS)]
     found["traced"] = statistics.median(traced) / statistics.median(untraced) - 1
     return found
 

@@ -6,8 +6,6 @@ The tests follow one another on one folder of results: what one breaks off, the 
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from checkouts import SAMPLES, SETTINGS, Checkout, make_checkout
@@ -23,15 +21,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     made.add_page(PAGES[0])
     made.run()
     return made
-
-
-@pytest.fixture
-def faults(tmp_path: Path) -> Iterator[Faults]:
-    folder = tmp_path / "faults"
-    folder.mkdir()
-    made = Faults(folder)
-    yield made
-    made.end_all()
 
 
 class Broken:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 
 import pynvml
 import pytest
@@ -449,6 +450,18 @@ def test_nvtx_has_no_say_on_a_cpu(nvtx: list[str]) -> None:
     ranges.push("decode")
     ranges.close()
     assert nvtx == []
+
+
+def test_record_function_is_entered_only_where_torch_records() -> None:
+    ranges = Ranges(CPU)
+    with mock.patch.object(torch.profiler, "record_function") as entered:
+        ranges.push("unrecorded")
+        ranges.pop()
+        entered.assert_not_called()  # it would slow the timed pass
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        ranges.push("recorded")
+        ranges.pop()
+    assert [event.name for event in profile.events() or []] == ["recorded"]
 
 
 def nested(log: list[str]) -> Iterator[str]:

@@ -342,18 +342,6 @@ class Workflow:
 
 
 @pytest.fixture
-def faults(tmp_path: Path) -> Iterator[Faults]:
-    folder = tmp_path / "faults"
-    folder.mkdir()
-    made = Faults(folder)
-    yield made
-    try:
-        wait_for(lambda: not made.processes(), "the end of every process", 10)
-    finally:
-        made.end_all()
-
-
-@pytest.fixture
 def workflow(published: Path, tmp_path: Path, faults: Faults) -> Iterator[Workflow]:
     made = Workflow(published, tmp_path, faults, keep_alive=60)
     yield made
