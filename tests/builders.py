@@ -167,6 +167,7 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
         },
         device=gpu(),
         versions=versions(),
+        commit="0123456789ab",
     )
     return replace(made, **changes)
 

@@ -71,6 +71,8 @@ def test_kill_the_workflow(checkout: Checkout, faults: Faults) -> None:
 
 
 def test_interrupt_the_workflow(checkout: Checkout, faults: Faults) -> None:
+    # Tests that run in the background ignore SIGINT, and so would all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     broken = Broken(checkout, faults, PAGES[3])
     process, _ = broken.hang()
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from builders import operator_frame
 
+from mfuscope.kernels import kernel_table
 from mfuscope.traces import activity, read_trace
 
 DATA = Path(__file__).parent / "data"
@@ -30,6 +31,26 @@ def test_a_gpu_trace_is_read_as_key_averages_does() -> None:
         assert ours.loc[name, "device_ms"] * 1e3 == pytest.approx(row[4], abs=tolerance), name
     kernels = (trace.device.end - trace.device.start).sum() / 1e6
     assert table["device_ms"].sum() == pytest.approx(kernels)
+
+
+def test_kernels_are_those_of_key_averages() -> None:
+    trace = read_trace(DATA / "h100-trace.json.gz")
+    found = kernel_table(trace)
+    rows = json.loads((DATA / "h100-trace.key_averages.json").read_text())
+    theirs = {row[0]: row for row in rows if row[-1] == "DeviceType.CUDA" and not row[7]}
+    ours: dict[str, list[float]] = {}
+    for name, calls, ms in zip(found["kernel"], found["calls"], found["device_ms"], strict=True):
+        both = ours.setdefault(name, [0, 0.0])
+        both[0] += calls
+        both[1] += ms
+    assert set(ours) == set(theirs)
+    assert len(ours) > 20
+    for name, (calls, ms) in ours.items():
+        assert calls == theirs[name][1], name
+        assert ms * 1e3 == pytest.approx(theirs[name][4], abs=0.001 * calls), name
+    kernels = (trace.device.end - trace.device.start).sum() / 1e6
+    assert sum(found["device_ms"]) == pytest.approx(kernels)
+    assert {"kernel", "copy"} == set(found["kind"])
 
 
 def test_the_device_is_busy_for_a_part_of_each_stage() -> None:

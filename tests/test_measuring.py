@@ -89,6 +89,7 @@ class FakeSession:
         self.device = CPU
         self.facts = facts or cpu()
         self.versions = versions()
+        self.commit, self.no_commit = "0123456789ab", ""
         self.settings = ModelSettings("toy", "auto", "auto", "sdpa", "Free OCR.")
         self.description = model()
         self.model = Toy()

@@ -1,6 +1,7 @@
 """Metrics against arithmetic done by hand, and their statistics."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from builders import (
     activity,
     calibration,
     ceiling,
+    conditions,
     cpu,
     cpu_activity,
     generic_calibration,
@@ -21,15 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfuscope.flops import architecture
-from mfuscope.metrics import (
-    decode_flops,
-    device_activity,
-    mean_context,
-    metrics_table,
-    run_metrics,
-    step_contexts,
-)
-from mfuscope.statistics import SUMMARISED, describe, summarise
+from mfuscope.metrics import device_activity, metrics_table, run_metrics
+from mfuscope.statistics import SUMMARISED, describe, describe_pages, summarise
+from mfuscope.work import decode_flops, mean_context, step_contexts
 
 
 def test_the_formulas() -> None:
@@ -63,6 +59,28 @@ def test_bytes_intensity_and_ceilings() -> None:
         assert of_ceiling == pytest.approx(mfu * peak / measured)
 
 
+def test_busy_times_tell_kernels_from_launches() -> None:
+    row: dict[str, Any] = run_metrics(run(4), activity(), calibration(), hardware(), ceiling())
+    # 25 of prefill's 50 ms, 31 of decode's 62 ms.
+    assert row["mfu_prefill_busy"] == pytest.approx(2 * row["mfu_prefill"])
+    assert row["mfu_decode_busy"] == pytest.approx(2 * row["mfu_decode"])
+    assert row["mfu_model_busy"] == pytest.approx(2 * row["mfu_model"])
+    assert row["mbu_decode_busy"] == pytest.approx(2 * row["mbu_decode"])
+    assert row["decode_weight_gb_per_token"] == pytest.approx(1.14825728)
+    assert row["decode_kv_gb_per_token"] == pytest.approx(2 * 12 * 280 * 1280 * 2 / 1e9)
+
+
+def test_the_lower_clock_and_every_throttle_reason_count() -> None:
+    timed = a_pass(
+        conditions_before=conditions(sm_clock_mhz=1980, throttle_reasons=["sw_power_cap"]),
+        conditions_after=conditions(sm_clock_mhz=1500, throttle_reasons=["hw_slowdown"]),
+    )
+    row = run_metrics(run(timed=timed), activity(), calibration(), hardware(), ceiling())
+    assert (row["sm_clock_mhz"], row["throttle_reasons"]) == (1500, "hw_slowdown+sw_power_cap")
+    row = run_metrics(run(), activity(), calibration(), hardware(), ceiling())
+    assert row["throttle_reasons"] == "none"
+
+
 def test_directional_counterparts_and_their_error() -> None:
     row = run_metrics(run(4), activity(), calibration(), hardware(), ceiling())
     assert row["prefill_gflops_directional"] == 600
@@ -80,6 +98,9 @@ def test_what_is_not_known_is_absent() -> None:
     absent = {name for name, value in row.items() if value is None}
     assert absent == {
         "mbu_decode",
+        "mbu_decode_busy",
+        "decode_weight_gb_per_token",
+        "decode_kv_gb_per_token",
         "prefill_flop_per_byte",
         "decode_flop_per_byte",
         "prefill_gflops_directional",
@@ -215,6 +236,19 @@ def test_summary_has_pages_and_all() -> None:
     over_pages = summary["baseline", "all", "prefill_ms"]
     assert (over_pages["n"], over_pages["mean"]) == (2, 61.0)
     assert over_pages["std"] == pytest.approx(np.std([51, 71], ddof=1))
+
+
+@given(
+    st.lists(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=6), min_size=1, max_size=6).filter(
+        lambda pages: any(len(page) > 1 for page in pages)
+    )
+)
+def test_the_spread_between_repeats_is_pooled(pages: list[list[float]]) -> None:
+    made = describe_pages([describe(np.array(page)) for page in pages])
+    squares = sum(float(((np.array(page) - np.mean(page)) ** 2).sum()) for page in pages)
+    freedom = sum(len(page) - 1 for page in pages)
+    assert made["std_repeats"] == pytest.approx((squares / freedom) ** 0.5, abs=1e-6)
+    assert made["n"] == len(pages)
 
 
 def test_more_repeats_narrow_the_interval() -> None:

@@ -87,7 +87,8 @@ def types_of(part: Json) -> set[str]:
 
 
 def test_there_is_one_per_artefact() -> None:
-    names = [*RECORDS, "inputs", "metrics", "summary", "operators", "flops", "common", "config"]
+    tables = ["inputs", "metrics", "summary", "operators", "kernels", "flops"]
+    names = [*RECORDS, *tables, "report", "common", "config"]
     assert set(schemas()) == {f"{name}.schema.yaml" for name in names}
 
 
@@ -306,7 +307,13 @@ def metrics() -> pd.DataFrame:
     ]
     # A single new token, and everything absent that can be.
     names = ("vision_ms", "projector_ms", "language_prefill_ms", "peak_memory_bytes", "energy_j")
-    bare = builders.a_pass(1, **dict.fromkeys(names))
+    unknown_conditions = builders.no_conditions()
+    bare = builders.a_pass(
+        1,
+        **dict.fromkeys(names),
+        conditions_before=unknown_conditions,
+        conditions_after=unknown_conditions,
+    )
     absent = {"image_tokens": "the config names no image token"}
     runs.append(builders.run(1, variant="other", timed=bare, image_tokens=None, absent=absent))
     activities = [builders.activity() for _ in runs[:-1]] + [builders.cpu_activity(steps=0)]

@@ -17,10 +17,11 @@ from builders import operator_frame
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mfuscope.kernels import kernel_table
 from mfuscope.operators import UNATTRIBUTED
 from mfuscope.records import StageActivity
 from mfuscope.trace_file import TraceError, holds_kernels, pack_trace
-from mfuscope.traces import activity, read_trace
+from mfuscope.traces import STAGES, activity, launches, read_trace
 
 Json = dict[str, Any]
 
@@ -239,6 +240,21 @@ def test_device_time_follows_the_launch(tmp_path: Path) -> None:
     # Sorted: by stage in running order, then by falling device time.
     assert list(dict.fromkeys(table["stage"])) == ["prefill", "decode", "outside"]
     assert table["operator"][0] == "aten::addmm"
+
+
+def test_kernels_belong_to_the_stage_that_launched_them(tmp_path: Path) -> None:
+    trace = read_trace(write(tmp_path / "t.json", device_run()))
+    found = kernel_table(trace)
+    rows = list(zip(*found.values(), strict=True))
+    assert [row[0] for row in rows] == sorted((row[0] for row in rows), key=STAGES.index)
+    launched = launches(trace).stage
+    for stage in STAGES:
+        mine = launched == STAGES.index(stage)
+        total = (trace.device.end - trace.device.start)[mine].sum() / 1e6
+        assert sum(row[4] for row in rows if row[0] == stage) == pytest.approx(total)
+        assert sum(row[3] for row in rows if row[0] == stage) == mine.sum()
+    plain = write(tmp_path / "cpu.json", [annotation("prefill", 0, 100), op("aten::mm", 1, 50)])
+    assert all(column == [] for column in kernel_table(read_trace(plain)).values())
 
 
 def test_busy_times_are_the_union_of_streams(tmp_path: Path) -> None:

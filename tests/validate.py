@@ -29,6 +29,8 @@ ARTEFACTS = {
     "*/runs/*/*.json": "run",
     "*/activity/*/*.json": "activity",
     "*/operators/*/*.csv": "operators",
+    "*/kernels/*/*.csv": "kernels",
+    "report.json": "report",
 }
 
 

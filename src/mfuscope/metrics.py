@@ -8,123 +8,39 @@ prefill, and for decode the closed form where the architecture is known.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from mfuscope.dtypes import BYTES_PER_VALUE
-from mfuscope.flops import architecture
-from mfuscope.records import Activity, Calibration, Ceiling, Hardware, Run
+from mfuscope.records import Activity, Calibration, Ceiling, Conditions, Hardware, Run
+from mfuscope.work import Work, directional_work, headline_work
 
 # Beyond this a utilisation is no measurement but a mistake in FLOPs, time or peak.
 MFU_LIMIT = 1.5
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a run had to do: FLOPs, and bytes to move at the least.
-
-    Attributes:
-        prefill_flops: FLOPs of the prefill.
-        step_flops: FLOPs of a decode step, mean over the run's steps.
-        prefill_bytes: weights read and keys and values written; None where not known.
-        step_bytes: active weights and KV cache that a decode step reads, mean over the steps.
-    """
-
-    prefill_flops: float
-    step_flops: float
-    prefill_bytes: float | None
-    step_bytes: float | None
-
-
-def headline_work(calibration: Calibration, run: Run) -> Work:
-    """The run's work by the headline's FLOP models."""
-    contexts = step_contexts(run.prompt_tokens, run.timed.new_tokens)
-    language = calibration.language
-    if language is not None:
-        flops = [
-            float(sum(architecture.decode_flops(language, at, run.prompt_tokens).values()))
-            for at in contexts
-        ]
-    else:
-        flops = [decode_flops(calibration, "counted", at) for at in contexts]
-    weights, kv = calibration.prefill_weight_bytes, calibration.prefill_kv_bytes
-    return Work(
-        prefill_flops=calibration.prefill_total["counted"],
-        step_flops=float(np.mean(flops)),
-        prefill_bytes=None if weights is None or kv is None else weights + kv,
-        step_bytes=_step_bytes(calibration, run, contexts),
-    )
-
-
-def directional_work(calibration: Calibration) -> Work | None:
-    """The work by the directional formulas, None where the model's widths are not known."""
-    prefill = calibration.prefill_total.get("directional")
-    step = calibration.decode_steps[0].total.get("directional")
-    if prefill is None or step is None:
-        return None
-    return Work(prefill, step, None, None)
-
-
-def decode_flops(calibration: Calibration, flop_model: str, context: float) -> float:
-    """FLOPs of a decode step at a context by one FLOP model: a straight line through two steps.
+def utilisation(
+    work: Work, steps: int, prefill_ms: float | None, decode_ms: float | None, flops_per_s: float
+) -> dict[str, float | None]:
+    """MFU of prefill, decode and model against a speed in FLOP/s.
 
     Args:
-        flop_model: ``counted``, ``architecture``, or ``directional``, which keeps to its S = 512.
+        steps: decode steps of the run.
+        prefill_ms, decode_ms: what the stages took; where one is None, so is its MFU.
     """
-    points = [(s.context_tokens, s.total[flop_model]) for s in calibration.decode_steps]
-    return _line(points, context)
 
+    def share(flops: float, *ms: float | None) -> float | None:
+        known = [one for one in ms if one is not None]
+        if len(known) < len(ms) or not sum(known):
+            return None
+        return flops / (sum(known) / 1e3 * flops_per_s)
 
-def step_contexts(prompt_tokens: int, new_tokens: int) -> range:
-    """Tokens that each decode step attends to.
-
-    Step i (from 0) attends to the prompt, the first new token and those of the i steps before it:
-    ``prompt + 1 + i``; there is one step for each new token after the first. With a single new
-    token, the context that a step would have.
-    """
-    return range(prompt_tokens + 1, prompt_tokens + 1 + max(new_tokens - 1, 1))
-
-
-def mean_context(prompt_tokens: int, new_tokens: int) -> float:
-    """Mean number of tokens that a run's decode steps attend to."""
-    contexts = step_contexts(prompt_tokens, new_tokens)
-    return (contexts[0] + contexts[-1]) / 2
-
-
-def _line(points: Sequence[tuple[int, float]], at: float) -> float:
-    """The straight line through two counted steps: only attention grows, by as much per token."""
-    (x0, y0), (x1, y1) = points[:2]
-    return y0 + (y1 - y0) / (x1 - x0) * (at - x0)
-
-
-def _step_bytes(calibration: Calibration, run: Run, contexts: range) -> float | None:
-    first, second = calibration.decode_steps[:2]
-    if first.weight_bytes is None or first.kv_bytes is None or second.kv_bytes is None:
-        return None
-    language = calibration.language
-    if language is not None:
-        size = BYTES_PER_VALUE[run.model.dtype]
-        kv = [
-            float(architecture.kv_bytes(language, at, run.prompt_tokens, size)) for at in contexts
-        ]
-    else:
-        points = [(s.context_tokens, s.kv_bytes) for s in (first, second) if s.kv_bytes]
-        kv = [_line(points, at) for at in contexts]
-    return first.weight_bytes + float(np.mean(kv))
-
-
-def utilisation(work: Work, run: Run, flops_per_s: float) -> dict[str, float | None]:
-    """MFU of prefill, decode and model against a speed in FLOP/s."""
-    prefill_s, decode_s = run.timed.prefill_ms / 1e3, run.timed.decode_ms / 1e3
-    steps = run.timed.new_tokens - 1
     decode_flops = steps * work.step_flops
-    whole = work.prefill_flops + decode_flops
+    both = (prefill_ms, decode_ms) if steps else (prefill_ms,)
     return {
-        "prefill": work.prefill_flops / (prefill_s * flops_per_s),
-        "decode": decode_flops / (decode_s * flops_per_s) if steps else None,
-        "model": whole / ((prefill_s + decode_s) * flops_per_s),
+        "prefill": share(work.prefill_flops, prefill_ms),
+        "decode": share(decode_flops, decode_ms) if steps else None,
+        "model": share(work.prefill_flops + decode_flops, *both),
     }
 
 
@@ -168,7 +84,12 @@ def run_metrics(
     dtype, timed = run.model.dtype, run.timed
     peak = hardware.peaks[dtype]
     work, rough = headline_work(calibration, run), directional_work(calibration)
-    mfu = utilisation(work, run, peak.tflops * 1e12)
+    steps = timed.new_tokens - 1
+    at_work = device_activity(run, activity)
+    wall = steps, timed.prefill_ms, timed.decode_ms
+    busy = steps, at_work["prefill_device_busy_ms"], at_work["decode_device_busy_ms"]
+    mfu = utilisation(work, *wall, peak.tflops * 1e12)
+    mfu_busy = utilisation(work, *busy, peak.tflops * 1e12)
     for stage, value in mfu.items():
         if value is not None and not 0 <= value <= MFU_LIMIT:
             remedy = "check the peak and the calibration"
@@ -180,15 +101,12 @@ def run_metrics(
                 f"{remedy}"
             )
     measured = ceiling.gemm_tflops.get(dtype)
-    of_ceiling = utilisation(work, run, measured * 1e12) if measured else dict.fromkeys(mfu)
-    of_rough = utilisation(rough, run, peak.tflops * 1e12) if rough else dict.fromkeys(mfu)
-    steps = timed.new_tokens - 1
-    tokens_per_s = steps / (timed.decode_ms / 1e3) if steps else None
+    of_ceiling = utilisation(work, *wall, measured * 1e12) if measured else dict.fromkeys(mfu)
+    of_rough = utilisation(rough, *wall, peak.tflops * 1e12) if rough else dict.fromkeys(mfu)
     step_bytes = work.step_bytes
-    known = tokens_per_s is not None and step_bytes is not None
     percentile = {
         f"step_p{q}_ms": float(np.percentile(timed.step_ms, q)) if timed.step_ms else None
-        for q in (50, 95)
+        for q in (50, 95, 99)
     }
     return {
         "variant": run.variant,
@@ -205,16 +123,18 @@ def run_metrics(
         "projector_ms": timed.projector_ms,
         "language_prefill_ms": timed.language_prefill_ms,
         "decode_ms": timed.decode_ms,
-        "decode_tokens_per_s": tokens_per_s,
+        "decode_tokens_per_s": steps / (timed.decode_ms / 1e3) if steps else None,
         "step_mean_ms": _mean(timed.step_ms),
         **percentile,
         "prefill_gflops": work.prefill_flops / 1e9,
         "decode_gflops_per_token": work.step_flops / 1e9,
         **{f"mfu_{stage}": value for stage, value in mfu.items()},
-        "mbu_decode": step_bytes * tokens_per_s / (hardware.bandwidth_gbs * 1e9)
-        if known and step_bytes and tokens_per_s
-        else None,
+        "mbu_decode": _mbu(step_bytes, steps, timed.decode_ms, hardware),
         **{f"mfu_{stage}_of_ceiling": value for stage, value in of_ceiling.items()},
+        **{f"mfu_{stage}_busy": value for stage, value in mfu_busy.items()},
+        "mbu_decode_busy": _mbu(step_bytes, steps, busy[2], hardware),
+        "decode_weight_gb_per_token": _giga(work.step_weight_bytes),
+        "decode_kv_gb_per_token": _giga(work.step_kv_bytes),
         "prefill_flop_per_byte": work.prefill_flops / work.prefill_bytes
         if work.prefill_bytes
         else None,
@@ -232,14 +152,15 @@ def run_metrics(
         "bandwidth_gbs": hardware.bandwidth_gbs,
         "dtype": dtype,
         "attention": run.model.attention,
-        "peak_memory_gb": None
-        if timed.peak_memory_bytes is None
-        else timed.peak_memory_bytes / 1e9,
+        "peak_memory_gb": _giga(timed.peak_memory_bytes),
         "energy_j": timed.energy_j,
         "traced_prefill_ms": run.traced.prefill_ms,
         "traced_decode_ms": run.traced.decode_ms,
         "traced_step_mean_ms": _mean(run.traced.step_ms),
-        **device_activity(run, activity),
+        **at_work,
+        "sm_clock_mhz": _clock(timed.conditions_before, timed.conditions_after),
+        "throttle_reasons": _throttled(timed.conditions_before, timed.conditions_after),
+        "runs_before": run.runs_before,
         "passes_agree": run.passes_agree,
         "device": run.device.name,
         "measured_at": run.measured_at,
@@ -269,6 +190,31 @@ def _check_same(
         raise ValueError(
             f"{name}: no peak is known for {run.model.dtype} on {hardware.device.name!r}"
         )
+
+
+def _mbu(
+    step_bytes: float | None, steps: int, decode_ms: float | None, hardware: Hardware
+) -> float | None:
+    if step_bytes is None or not decode_ms or not steps:
+        return None
+    return step_bytes * steps / (decode_ms / 1e3) / (hardware.bandwidth_gbs * 1e9)
+
+
+def _giga(value: float | None) -> float | None:
+    return None if value is None else value / 1e9
+
+
+def _clock(*conditions: Conditions) -> float | None:
+    """The lower one: a clock that has dropped says more than one that has recovered."""
+    known = [one.sm_clock_mhz for one in conditions if one.sm_clock_mhz is not None]
+    return min(known, default=None)
+
+
+def _throttled(*conditions: Conditions) -> str | None:
+    """Throttle reasons before or after, joined by `+`, or `none`; None where not known."""
+    known = [one.throttle_reasons for one in conditions if one.throttle_reasons is not None]
+    found = sorted({reason for reasons in known for reason in reasons})
+    return ("+".join(found) or "none") if known else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

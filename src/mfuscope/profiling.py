@@ -112,7 +112,8 @@ def measure(
         settings=asdict(session.settings) | asdict(settings),
         device=session.facts,
         versions=session.versions,
-        absent=page.absent | absent,
+        commit=session.commit,
+        absent=page.absent | absent | ({} if session.commit else {"commit": session.no_commit}),
     )
 
 

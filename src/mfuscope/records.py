@@ -124,6 +124,7 @@ class Run:
     settings: dict[str, Any]
     device: Device
     versions: Versions
+    commit: str | None = None
     absent: dict[str, str] = field(default_factory=dict)
 
 

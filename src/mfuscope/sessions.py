@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from mfuscope import records
+from mfuscope.checkout import commit
 from mfuscope.dtypes import torch_dtype
 from mfuscope.errors import UserError
 from mfuscope.hardware.devices import (
@@ -57,6 +58,7 @@ class Session:
         use_device(self.device)
         attach_once(self.device)
         self.versions = describe_versions()
+        self.commit, self.no_commit = commit()
         self.settings = settings
         # What was warmed up for, and how many runs were measured: whoever measures keeps account
         # here (`profiling.measure`).

@@ -1,11 +1,25 @@
 """Mean and spread over repeats, per page and over pages."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
 ALL = "all"
+
+_STATISTICS = (
+    "n",
+    "mean",
+    "std",
+    "cv",
+    "ci95_low",
+    "ci95_high",
+    "min",
+    "max",
+    "std_repeats",
+)
 
 SUMMARISED = (
     "prefill_ms",
@@ -16,6 +30,7 @@ SUMMARISED = (
     "decode_tokens_per_s",
     "step_p50_ms",
     "step_p95_ms",
+    "step_p99_ms",
     "prefill_gflops",
     "decode_gflops_per_token",
     "mfu_prefill",
@@ -25,6 +40,12 @@ SUMMARISED = (
     "mfu_prefill_of_ceiling",
     "mfu_decode_of_ceiling",
     "mfu_model_of_ceiling",
+    "mfu_prefill_busy",
+    "mfu_decode_busy",
+    "mfu_model_busy",
+    "mbu_decode_busy",
+    "decode_weight_gb_per_token",
+    "decode_kv_gb_per_token",
     "prefill_flop_per_byte",
     "decode_flop_per_byte",
     "peak_memory_gb",
@@ -43,18 +64,17 @@ SUMMARISED = (
 
 
 def describe(values: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Statistics of a sample, absent values left out.
+    """Statistics of a page's repeats, absent values left out.
 
     Returns:
         n, mean, std (sample, n-1), cv (std / mean), ci95_low and ci95_high (Student's t for the
-        mean), min, max. With one value there is no spread: std, cv and the interval are NaN.
+        mean), min, max, and std_repeats, which is std here. With one value there is no spread:
+        std, cv and the interval are NaN.
     """
     values = values[~np.isnan(values)]
     n = len(values)
     if n == 0:
-        return {"n": 0} | dict.fromkeys(
-            ("mean", "std", "cv", "ci95_low", "ci95_high", "min", "max"), np.nan
-        )
+        return {"n": 0} | dict.fromkeys(_STATISTICS[1:], np.nan)
     mean = float(values.mean())
     std = float(values.std(ddof=1)) if n > 1 else np.nan
     low, high = np.nan, np.nan
@@ -70,29 +90,42 @@ def describe(values: npt.NDArray[np.float64]) -> dict[str, float]:
         "ci95_high": high,
         "min": float(values.min()),
         "max": float(values.max()),
+        "std_repeats": std,
     }
+
+
+def describe_pages(pages: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Statistics of the pages' means, from what `describe` says of each page.
+
+    `std_repeats` is the standard deviation between repeats, pooled over the pages:
+    sqrt(sum((n_i - 1) std_i^2) / sum(n_i - 1)). NaN where no page has two repeats.
+    """
+    between = describe(np.array([page["mean"] for page in pages], dtype=np.float64))
+    repeated = [(page["n"] - 1, page["std"]) for page in pages if page["n"] > 1]
+    freedom = sum(more for more, _ in repeated)
+    pooled = sum(more * std**2 for more, std in repeated) / freedom if freedom else np.nan
+    return between | {"std_repeats": float(np.sqrt(pooled))}
 
 
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     """summary.csv: variant x image x metric, and per variant the rows of the image ``all``.
 
     A page's rows are over its repeats. The rows of ``all`` are over the pages' means, so that
-    their spread is the spread between pages and n is the number of pages.
+    their spread is the spread between pages and n is the number of pages; the spread between
+    repeats stands beside it.
     """
     rows = []
     for variant, of_variant in metrics.groupby("variant", sort=False):
-        pages = of_variant.groupby("image", sort=False)
-        means = pages[list(SUMMARISED)].mean()
         weights = of_variant["weights"].iloc[0]
-        for image, of_page in pages:
-            rows += [
-                {"variant": variant, "image": image, "metric": metric, "weights": weights}
-                | describe(of_page[metric].to_numpy(dtype=float))
-                for metric in SUMMARISED
-            ]
-        rows += [
-            {"variant": variant, "image": ALL, "metric": metric, "weights": weights}
-            | describe(means[metric].to_numpy(dtype=float))
-            for metric in SUMMARISED
-        ]
+        pages: dict[str, list[dict[str, float]]] = {metric: [] for metric in SUMMARISED}
+        for image, of_page in of_variant.groupby("image", sort=False):
+            for metric, found in pages.items():
+                found.append(describe(of_page[metric].to_numpy(dtype=float)))
+                rows.append(_row(variant, image, metric, weights) | found[-1])
+        for metric, found in pages.items():
+            rows.append(_row(variant, ALL, metric, weights) | describe_pages(found))
     return pd.DataFrame(rows)
+
+
+def _row(variant: object, image: object, metric: str, weights: object) -> dict[str, object]:
+    return {"variant": variant, "image": image, "metric": metric, "weights": weights}

@@ -8,7 +8,9 @@ import pandas as pd
 from mfuscope.artefacts import write_text
 
 # Columns of names: a variant called 01 must not come back as the number 1.
-_NAMES = dict.fromkeys(("variant", "image", "path", "category", "resolution", "operator"), str)
+_NAMES = dict.fromkeys(
+    ("variant", "image", "path", "category", "resolution", "operator", "kernel"), str
+)
 
 
 def write_table(path: Path, table: pd.DataFrame | list[dict[str, Any]]) -> None:

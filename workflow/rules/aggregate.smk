@@ -17,7 +17,7 @@ rule tabulate_metrics:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        code=code_digest("metrics", "records", "flops", "dtypes"),
+        code=code_digest("metrics", "work", "records", "flops", "dtypes"),
     script:
         "../scripts/tabulate_metrics.py"
 

@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import update_config
 
+from mfuscope.command import command_line
 from mfuscope.errors import UserError
 from mfuscope.images import check_readable, known_pages
 from mfuscope.planning import code_digest, make_plan
@@ -50,6 +51,12 @@ try:
         remove_stale_locks(Path(".snakemake"))
 except UserError as error:
     raise WorkflowError(f"mfuscope: {error}") from None
+
+COMMAND = command_line(
+    workflow.config_settings.config,
+    os.environ,
+    workflow.config_settings.configfiles,
+)
 
 REPEATS = range(PLAN.settings.repeats)
 

@@ -35,6 +35,7 @@ rule read_operators:
         trace="results/{variant}/traces/{image}/{repeat}.json.gz",
     output:
         table="results/{variant}/operators/{image}/{repeat}.csv",
+        kernels="results/{variant}/kernels/{image}/{repeat}.csv",
         activity="results/{variant}/activity/{image}/{repeat}.json",
     log:
         "logs/{variant}/operators/{image}/{repeat}.log",
@@ -42,6 +43,6 @@ rule read_operators:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        code=code_digest("traces", "trace_file", "operators", "records"),
+        code=code_digest("traces", "trace_file", "operators", "kernels", "records"),
     script:
         "../scripts/read_operators.py"

@@ -8,6 +8,7 @@ rule render_report:
         calibrations=all_calibrations,
         runs=per_run("results/{variant}/runs/{image}/{repeat}.json"),
         operators=per_run("results/{variant}/operators/{image}/{repeat}.csv"),
+        kernels=per_run("results/{variant}/kernels/{image}/{repeat}.csv"),
         templates=sorted((SOURCES / "report" / "templates").iterdir()),
     output:
         html=report(
@@ -17,14 +18,34 @@ rule render_report:
             labels={"page": "report"},
         ),
         markdown="results/report.md",
+        head="results/report.json",
         stakeholder="results/stakeholder.md",
         operators="results/operators.md",
+        roofline=report(
+            "results/figures/roofline.svg",
+            caption="../report/roofline.rst",
+            category="Figures",
+            labels={"figure": "roofline"},
+        ),
+        decode_steps=report(
+            "results/figures/decode_steps.svg",
+            caption="../report/decode_steps.rst",
+            category="Figures",
+            labels={"figure": "decode steps"},
+        ),
+        time=report(
+            "results/figures/time.svg",
+            caption="../report/time.rst",
+            category="Figures",
+            labels={"figure": "where the time goes"},
+        ),
     log:
         "logs/render_report.log",
     conda:
         "../envs/mfuscope.yaml"
     params:
         settings=PLAN.public_settings(),
-        code=code_digest("report", "metrics", "statistics"),
+        command=COMMAND,
+        code=code_digest("report", "work", "statistics"),
     script:
         "../scripts/render_report.py"

@@ -1,34 +1,45 @@
-"""Render the report: results/report.html, report.md, stakeholder.md and operators.md."""
+"""Render the report: its page, its Markdown, its head as JSON, and its figures."""
 
 from mfuscope.jobs import job_log
 
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import read_json, write_text
+    from mfuscope.artefacts import read_json, write_json, write_text
+    from mfuscope.checkout import commit
     from mfuscope.records import Calibration, Ceiling, Hardware, Run
     from mfuscope.report.gather import gather
-    from mfuscope.report.operators import aggregate_operators
+    from mfuscope.report.head import head
+    from mfuscope.report.operators import aggregate_kernels, aggregate_operators
     from mfuscope.report.render import render
     from mfuscope.report.survey import survey_runs
     from mfuscope.tables import read_table
 
     paths = snakemake.input
-    operators = [Path(path) for path in paths.operators]  # results/VARIANT/operators/IMAGE/...
-    texts = render(
-        gather(
-            inputs=read_table(Path(paths.inputs)),
-            hardware=read_json(Path(paths.hardware), Hardware),
-            ceiling=read_json(Path(paths.ceiling), Ceiling),
-            metrics=read_table(Path(paths.metrics)),
-            summary=read_table(Path(paths.summary)),
-            calibrations=(read_json(Path(path), Calibration) for path in paths.calibrations),
-            survey=survey_runs(read_json(Path(path), Run) for path in paths.runs),
-            operators=aggregate_operators((p.parts[-4], read_table(p)) for p in operators),
-            settings=snakemake.params.settings,
-        )
+
+    def per_variant(tables):
+        """Each table with its variant, from results/VARIANT/KIND/IMAGE/REPEAT.csv."""
+        return ((Path(path).parts[-4], read_table(Path(path))) for path in tables)
+
+    data = gather(
+        inputs=read_table(Path(paths.inputs)),
+        hardware=read_json(Path(paths.hardware), Hardware),
+        ceiling=read_json(Path(paths.ceiling), Ceiling),
+        metrics=read_table(Path(paths.metrics)),
+        summary=read_table(Path(paths.summary)),
+        calibrations=(read_json(Path(path), Calibration) for path in paths.calibrations),
+        survey=survey_runs(read_json(Path(path), Run) for path in paths.runs),
+        operators=aggregate_operators(per_variant(paths.operators)),
+        kernels=aggregate_kernels(per_variant(paths.kernels)),
+        settings=snakemake.params.settings,
+        command=snakemake.params.command,
+        commit=commit()[0],
     )
+    texts = render(data)
+    write_json(Path(snakemake.output.head), head(data))
     write_text(Path(snakemake.output.html), texts.html)
     write_text(Path(snakemake.output.markdown), texts.markdown)
     write_text(Path(snakemake.output.stakeholder), texts.stakeholder)
     write_text(Path(snakemake.output.operators), texts.operators)
+    for name, svg in texts.figures.items():
+        write_text(Path(snakemake.output[name]), svg)

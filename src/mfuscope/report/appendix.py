@@ -7,6 +7,7 @@ from mfuscope.report import checks
 from mfuscope.report.cells import Cell, Table, absent, amount, build, figure, label, mean
 from mfuscope.report.data import ReportData
 from mfuscope.report.formats import interval, number, percent
+from mfuscope.report.outliers import NO_CAUSE
 from mfuscope.report.survey import CONDITIONS
 
 
@@ -35,7 +36,15 @@ def unsteady(data: ReportData) -> Table:
     rest = f", the {checks.MOST} worst ({more} more in summary.csv)" if more > 0 else ""
     return build(
         f"Times that vary by more than {percent(checks.CV_LIMIT)} between repeats{rest}",
-        ("Page", "Variant", "Stage", "Mean ± std, ms", "Variation", "Smallest to largest, ms"),
+        (
+            "Page",
+            "Variant",
+            "Stage",
+            "Mean ± std, ms",
+            "Variation",
+            "Smallest to largest, ms",
+            "Recorded on the device",
+        ),
         (
             (
                 label(one.image),
@@ -44,8 +53,32 @@ def unsteady(data: ReportData) -> Table:
                 mean(one.stat),
                 amount(percent(one.stat.cv or 0)),
                 amount(interval(one.stat.min or 0, one.stat.max or 0)),
+                Cell("; ".join(one.causes) or NO_CAUSE),
             )
             for one in found[: checks.MOST]
+        ),
+    )
+
+
+def outliers(data: ReportData) -> Table:
+    """Runs outside of the quartile fences, the farthest first."""
+    more = len(data.outliers) - checks.MOST
+    rest = f", the {checks.MOST} farthest of {len(data.outliers)}" if more > 0 else ""
+    return build(
+        "Runs outside of the quartile fences (each by its page's median, 1.5 quartile ranges "
+        f"beyond the quartiles of all runs){rest}",
+        ("Page", "Variant", "Repeat", "Stage", "Time, ms", "By the page's median", "Cause"),
+        (
+            (
+                label(one.run.image),
+                label(one.run.variant),
+                amount(str(one.run.repeat)),
+                Cell(one.stage),
+                figure(one.ms),
+                amount(f"×{number(one.ratio)}"),
+                Cell(one.cause),
+            )
+            for one in data.outliers[: checks.MOST]
         ),
     )
 
@@ -94,6 +127,10 @@ def versions(data: ReportData) -> Table:
         pairs += [("driver", one.driver or "none"), ("platform", one.platform)]
         which = f"{runs} of {data.survey.total}" if several else ""
         rows += [(Cell(name), Cell(value), Cell(which)) for name, value in pairs]
+    for commit, runs in data.survey.commits.items():
+        which = f"{runs} of {data.survey.total}" if len(data.survey.commits) > 1 else ""
+        rows.append((Cell("mfuscope's commit"), Cell(commit or "not known"), Cell(which)))
+    rows.append((Cell("commit of this report"), Cell(data.commit or "not known"), Cell("")))
     return build("Software of the runs", ("Software", "Version", "Runs"), rows)
 
 

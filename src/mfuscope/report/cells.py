@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Literal
 
 from mfuscope.report.data import Stat
-from mfuscope.report.formats import ABSENT, interval, number, spread
+from mfuscope.report.formats import ABSENT, interval, number, percent, spread
 
 _NO_SPREAD = "n = 1: a single value has no spread"
 
@@ -94,6 +94,11 @@ def absent(reason: str) -> Cell:
 def figure(value: float | None, significant: int = 3, reason: str = "") -> Cell:
     """A number with so many significant digits, or absent for a reason."""
     return absent(reason) if value is None else amount(number(value, significant))
+
+
+def share(value: float | None, reason: str = "") -> Cell:
+    """A share of 1 in percent, or absent for a reason."""
+    return absent(reason) if value is None else amount(percent(value))
 
 
 def mean(stat: Stat, scale: float = 1.0) -> Cell:

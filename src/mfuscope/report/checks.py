@@ -10,6 +10,7 @@ from typing import Literal
 
 from mfuscope.report.data import ReportData, Stat
 from mfuscope.report.formats import listing, number, percent, plural
+from mfuscope.report.outliers import NO_CAUSE
 
 #: Coefficient of variation (std / mean) from which repeats are called unsteady.
 CV_LIMIT = 0.1
@@ -31,12 +32,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsteady:
-    """A page whose repeats differ by more than the limit."""
+    """A page whose repeats differ by more than the limit; `causes` as far as any was recorded."""
 
     variant: str
     image: str
     stage: str
     stat: Stat
+    causes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +73,18 @@ def all_checks(data: ReportData) -> list[Check]:
     return [
         _passes(data),
         _throttling(data),
-        _steadiness(data),
+        *steadiness(data),
         _tracing(data),
         _uncounted(data),
         _contents(data),
         _frames(data),
         _uniformity(data),
     ]
+
+
+def steadiness(data: ReportData) -> list[Check]:
+    """How far repeats can be trusted: the checks that stand beside the MFU table."""
+    return [_steadiness(data), _fences(data)]
 
 
 def slowdowns(data: ReportData) -> list[Slowdown]:
@@ -96,8 +103,17 @@ def slowdowns(data: ReportData) -> list[Slowdown]:
 
 def unsteady(data: ReportData) -> list[Unsteady]:
     """Pages and stages whose repeats differ by more than the limit, the worst first."""
+    causes: dict[tuple[str, str], dict[str, None]] = {}
+    for run, recorded in data.causes.items():
+        causes.setdefault((run.variant, run.image), {}).update(dict.fromkeys(recorded))
     found = [
-        Unsteady(variant=measured.variant, image=page.image, stage=stage, stat=stat)
+        Unsteady(
+            variant=measured.variant,
+            image=page.image,
+            stage=stage,
+            stat=stat,
+            causes=tuple(causes.get((measured.variant, page.image), ())),
+        )
         for page in data.pages
         for measured in page.measured
         for metric, stage in _STEADY.items()
@@ -180,6 +196,22 @@ def _steadiness(data: ReportData) -> Check:
         f"{len(wrong)} of {len(known)} times vary by more than {percent(CV_LIMIT)} between "
         "repeats (standard deviation by mean); they are listed below. Their means are rough, and "
         "differences between variants or pages of that size mean nothing."
+    )
+    return Check(title=title, verdict="warning", text=text)
+
+
+def _fences(data: ReportData) -> Check:
+    title = "No run stands out"
+    if data.repeats < 2:
+        text = "Every page was measured once: there is nothing to compare a run with."
+        return Check(title=title, verdict="unknown", text=text)
+    if not data.outliers:
+        text = "No run lies outside of the quartile fences."
+        return Check(title=title, verdict="ok", text=text)
+    known = sum(one.cause != NO_CAUSE for one in data.outliers)
+    text = (
+        f"{plural(len(data.outliers), 'time')} of a stage outside of the quartile fences, "
+        f"{known} of them with a recorded cause; they are listed below."
     )
     return Check(title=title, verdict="warning", text=text)
 

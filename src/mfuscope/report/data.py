@@ -1,6 +1,6 @@
 """The report's one data object: every text is rendered from it. `gather` fills it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any
@@ -8,9 +8,12 @@ from typing import Any
 import pandas as pd
 
 from mfuscope.records import Ceiling, Hardware, Model
-from mfuscope.report.operators import StageOperators
-from mfuscope.report.survey import Survey, Tokens
+from mfuscope.report.operators import StageKernels, StageOperators
+from mfuscope.report.outliers import Outlier
+from mfuscope.report.survey import RunName, Survey, Tokens
 
+#: The two stages of a page.
+STAGES = ("prefill", "decode")
 #: Cost centres in the order of their work; each is a part of a page's time on the device.
 CENTRES = ("vision", "projector", "language", "rest", "decode")
 #: The metrics of those that are parts of prefill; its rest is what they leave.
@@ -31,6 +34,7 @@ class Stat:
     ci95_high: float | None
     min: float | None
     max: float | None
+    std_repeats: float | None
     reason: str = ""
 
     @classmethod
@@ -161,8 +165,13 @@ class ReportData:
     uncounted: Mapping[tuple[str, ...], tuple[str, ...]]
     absent_flops: Mapping[tuple[str, str], int]
     operators: tuple[StageOperators, ...]
+    kernels: tuple[StageKernels, ...]
     survey: Survey
+    outliers: tuple[Outlier, ...]
+    causes: Mapping[RunName, Sequence[str]]
     settings: Mapping[str, Any]
+    command: str
+    commit: str | None
 
     @property
     def repeats(self) -> int:
@@ -172,6 +181,11 @@ class ReportData:
     def operators_of(self, variant: str, stage: str) -> StageOperators | None:
         """The operators of a variant's stage, None where no trace has any."""
         found = (o for o in self.operators if (o.variant, o.stage) == (variant, stage))
+        return next(found, None)
+
+    def kernels_of(self, variant: str, stage: str) -> StageKernels | None:
+        """The kernels of a variant's stage, None where no trace has any."""
+        found = (k for k in self.kernels if (k.variant, k.stage) == (variant, stage))
         return next(found, None)
 
 

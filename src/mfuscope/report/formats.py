@@ -99,6 +99,13 @@ def listing(items: list[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
+def shortened(name: str, most: int = 90) -> str:
+    """A long name, such as a kernel's with its template arguments, by its beginning and end."""
+    if len(name) <= most:
+        return name
+    return f"{name[: most * 2 // 3]} … {name[-(most // 3) :]}"
+
+
 def printable(text: str) -> str:
     """Text on one line, without characters that are invisible or reorder what is around them."""
     return "".join(_visible(character) for character in text)

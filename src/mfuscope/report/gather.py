@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mfuscope.metrics import decode_flops
 from mfuscope.records import Calibration, Ceiling, Hardware
 from mfuscope.report.data import PARTS, Flops, Measured, Page, ReportData, Stat, Variant
-from mfuscope.report.operators import StageOperators
+from mfuscope.report.operators import StageKernels, StageOperators
+from mfuscope.report.outliers import outliers, run_causes
 from mfuscope.report.survey import Survey
-from mfuscope.statistics import ALL, describe
+from mfuscope.statistics import ALL, describe, describe_pages
+from mfuscope.work import decode_flops
 
 _NO_STEPS = "one new token: no decode step"
 _NO_PARTS = "the model's parts are not told apart"
 # Metrics of decode steps, which a run of one new token has none of.
-_OF_STEPS = ("decode_tokens_per_s", "mfu_decode", "step_p50_ms", "step_p95_ms")
+_OF_STEPS = ("decode_tokens_per_s", "mfu_decode", "step_p50_ms", "step_p95_ms", "step_p99_ms")
 # Where a metric's absence is explained in the runs, under another name.
 _FIELDS = {"peak_memory_gb": "peak_memory_bytes"}
 
@@ -35,9 +36,16 @@ def gather(
     calibrations: Iterable[Calibration],
     survey: Survey,
     operators: Iterable[StageOperators],
+    kernels: Iterable[StageKernels],
     settings: Mapping[str, Any],
+    command: str,
+    commit: str | None,
 ) -> ReportData:
     """Put the artefacts together.
+
+    Args:
+        command: what measures the same again.
+        commit: of the checkout that renders.
 
     Raises:
         ValueError: a table lacks a page or variant that the runs have, or the other way round.
@@ -58,8 +66,13 @@ def gather(
         uncounted=_uncounted(calibrations),
         absent_flops=absent_flops,
         operators=tuple(operators),
+        kernels=tuple(kernels),
         survey=survey,
+        outliers=tuple(outliers(metrics)),
+        causes=run_causes(metrics),
         settings=settings,
+        command=command,
+        commit=commit,
     )
 
 
@@ -79,17 +92,17 @@ def _statistics(
     rest = metrics["prefill_ms"] - metrics[known].sum(axis="columns", skipna=True)
     rest = rest.where(metrics[known].notna().any(axis="columns"))
     rest = pd.to_numeric(rest).astype("float64")
-    means: dict[str, list[float]] = {}
+    of_pages: dict[str, list[dict[str, float]]] = {}
     groups = rest.groupby([metrics["variant"], metrics["image"]], sort=False)
     for (variant, image), values in groups:
         page = (str(variant), str(image))
         if page not in stats:
             raise ValueError(f"summary.csv lacks the page {image} of the variant {variant}")
-        stats[page]["rest_ms"] = Stat.of(describe(np.array(values, dtype=np.float64)), _NO_PARTS)
-        means.setdefault(page[0], []).append(float(values.mean()))
-    for variant, of_pages in means.items():
-        over_pages = describe(np.array(of_pages, dtype=np.float64))
-        stats[variant, ALL]["rest_ms"] = Stat.of(over_pages, _NO_PARTS)
+        found = describe(np.array(values, dtype=np.float64))
+        stats[page]["rest_ms"] = Stat.of(found, _NO_PARTS)
+        of_pages.setdefault(page[0], []).append(found)
+    for variant, pages in of_pages.items():
+        stats[variant, ALL]["rest_ms"] = Stat.of(describe_pages(pages), _NO_PARTS)
     return stats
 
 

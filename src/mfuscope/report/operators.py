@@ -1,25 +1,21 @@
-"""Operator tables of many runs, added up to one table per variant and stage.
+"""Operator and kernel tables of many runs, added up to one table per variant and stage."""
 
-Tables are read one at a time and merged in batches: memory grows with the number of different
-operators, not with the number of runs.
-"""
-
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
 
-_KEYS = ["variant", "stage", "kind", "operator"]
-_SUMS = [
+from mfuscope.report.merging import add_up
+
+_KEYS = ("stage", "kind", "operator")
+_SUMS = (
     "calls",
     "self_cpu_ms",
     "total_cpu_ms",
     "device_ms",
     "self_cpu_memory_bytes",
     "self_device_memory_bytes",
-]
-_BATCH = 64
+)
 _STAGES = ("prefill", "decode", "outside")
 
 #: The profiler's own pauses: listed, but no part of the total that shares are of.
@@ -30,7 +26,7 @@ OVERHEAD = "overhead"
 class Operator:
     """One operator of a stage: mean per run of a variant, in ms and bytes; None is absent.
 
-    `share` is the part of the stage's device time where there is any, else of its self CPU time.
+    `device_share` and `cpu_share` are parts of the stage's device time and of its self CPU time.
     """
 
     kind: str
@@ -41,7 +37,8 @@ class Operator:
     device_ms: float | None
     self_cpu_memory_bytes: float | None
     self_device_memory_bytes: float | None
-    share: float | None
+    device_share: float | None
+    cpu_share: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +57,33 @@ class StageOperators:
     self_cpu_ms: float
     rows: tuple[Operator, ...]
 
+    @property
+    def by_cpu(self) -> tuple[Operator, ...]:
+        """The same, by self CPU time."""
+        return tuple(sorted(self.rows, key=lambda row: -row.self_cpu_ms))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """One kernel (or copy) of a stage: mean per run of a variant."""
+
+    kind: str
+    name: str
+    calls: float
+    device_ms: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageKernels:
+    """The kernels of one variant and stage, the longest first."""
+
+    variant: str
+    stage: str
+    runs: int
+    device_ms: float
+    rows: tuple[Kernel, ...]
+
 
 def aggregate_operators(tables: Iterable[tuple[str, pd.DataFrame]]) -> list[StageOperators]:
     """Mean per run of every operator, by variant (in order of appearance) and stage.
@@ -67,18 +91,7 @@ def aggregate_operators(tables: Iterable[tuple[str, pd.DataFrame]]) -> list[Stag
     Args:
         tables: (variant, operator table of one run), one for each run.
     """
-    runs: Counter[str] = Counter()
-    total: pd.DataFrame | None = None
-    batch: list[pd.DataFrame] = []
-    for variant, table in tables:
-        runs[variant] += 1
-        if len(table):
-            batch.append(table.assign(variant=variant)[_KEYS + _SUMS])
-        if len(batch) == _BATCH:
-            total = _add_up(batch, total)
-            batch = []
-    if batch:
-        total = _add_up(batch, total)
+    runs, total = add_up(tables, _KEYS, _SUMS)
     if total is None:
         return []
     stages = []
@@ -90,29 +103,61 @@ def aggregate_operators(tables: Iterable[tuple[str, pd.DataFrame]]) -> list[Stag
     return stages
 
 
-def _add_up(batch: list[pd.DataFrame], total: pd.DataFrame | None) -> pd.DataFrame:
-    parts = batch if total is None else [total, *batch]
-    # As doubles: a batch whose column is empty would otherwise bring its own type.
-    parts = [part.astype(dict.fromkeys(_SUMS, "float64")) for part in parts]
-    # min_count: where every value is absent, so is the sum.
-    grouped = pd.concat(parts, ignore_index=True).groupby(_KEYS, sort=False)
-    return grouped[_SUMS].sum(min_count=1).reset_index()
+def aggregate_kernels(tables: Iterable[tuple[str, pd.DataFrame]]) -> list[StageKernels]:
+    """Mean per run of every kernel, by variant (in order of appearance) and stage.
+
+    Args:
+        tables: (variant, kernel table of one run), one for each run.
+    """
+    runs, total = add_up(tables, ("stage", "kind", "kernel"), ("calls", "device_ms"))
+    if total is None:
+        return []
+    stages = []
+    for (variant, stage), mine in total.groupby(["variant", "stage"], sort=False):
+        count, device_ms = runs[str(variant)], float(mine["device_ms"].sum())
+        ordered = mine.sort_values(["device_ms", "kernel"], ascending=[False, True])
+        rows = tuple(
+            Kernel(
+                kind=str(row["kind"]),
+                name=str(row["kernel"]),
+                calls=float(row["calls"]) / count,
+                device_ms=float(row["device_ms"]) / count,
+                share=float(row["device_ms"]) / device_ms if device_ms else 0.0,
+            )
+            for row in ordered.to_dict("records")
+        )
+        stages.append(
+            StageKernels(
+                variant=str(variant),
+                stage=str(stage),
+                runs=count,
+                device_ms=device_ms / count,
+                rows=rows,
+            )
+        )
+    return sorted(stages, key=lambda one: (list(runs).index(one.variant), _order(one.stage)))
+
+
+def _order(stage: str) -> int:
+    return _STAGES.index(stage)
 
 
 def _stage(variant: str, stage: str, runs: int, table: pd.DataFrame) -> StageOperators:
     table = table.copy()
-    table[_SUMS] = table[_SUMS] / runs
+    sums = list(_SUMS)
+    table[sums] = table[sums] / runs
     own = table[table["kind"] != OVERHEAD]
     device_ms = _optional(own["device_ms"].sum(min_count=1))
     self_cpu_ms = float(own["self_cpu_ms"].sum())
     on_device = device_ms is not None
-    by, of = ("device_ms", device_ms) if on_device else ("self_cpu_ms", self_cpu_ms)
     table = table.sort_values(
-        [by, "self_cpu_ms", "operator"], ascending=[False, False, True], na_position="last"
+        ["device_ms" if on_device else "self_cpu_ms", "self_cpu_ms", "operator"],
+        ascending=[False, False, True],
+        na_position="last",
     )
     rows = []
     for row in table.to_dict("records"):
-        counted = row["kind"] != OVERHEAD and of and not pd.isna(row[by])
+        counted = row["kind"] != OVERHEAD
         rows.append(
             Operator(
                 kind=str(row["kind"]),
@@ -123,7 +168,8 @@ def _stage(variant: str, stage: str, runs: int, table: pd.DataFrame) -> StageOpe
                 device_ms=_optional(row["device_ms"]),
                 self_cpu_memory_bytes=_optional(row["self_cpu_memory_bytes"]),
                 self_device_memory_bytes=_optional(row["self_device_memory_bytes"]),
-                share=float(row[by]) / of if counted and of else None,
+                device_share=_share(row["device_ms"], device_ms) if counted else None,
+                cpu_share=_share(row["self_cpu_ms"], self_cpu_ms) if counted else None,
             )
         )
     return StageOperators(
@@ -139,3 +185,8 @@ def _stage(variant: str, stage: str, runs: int, table: pd.DataFrame) -> StageOpe
 
 def _optional(value: object) -> float | None:
     return None if pd.isna(value) else float(value)  # type: ignore[call-overload, arg-type]
+
+
+def _share(value: object, of: float | None) -> float | None:
+    part = _optional(value)
+    return part / of if of and part is not None else None

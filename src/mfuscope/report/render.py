@@ -1,7 +1,8 @@
 """Templates and escaping: one data object in, four texts out."""
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,22 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from mfuscope.report import appendix, checks, flops, formats, stakeholder, tables, words
+from mfuscope.report import (
+    appendix,
+    checks,
+    definitions,
+    flops,
+    formats,
+    operator_tables,
+    stakeholder,
+    tables,
+    words,
+)
 from mfuscope.report.cells import Cell, Table
-from mfuscope.report.data import Measured, Page, ReportData
+from mfuscope.report.data import STAGES, Measured, Page, ReportData, Variant
+from mfuscope.report.figures import Drawing, draw
+from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
+from mfuscope.report.recommendations import recommend
 
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Operators per stage in the report, and in operators.md.
@@ -35,6 +49,7 @@ class Texts:
     markdown: str
     stakeholder: str
     operators: str
+    figures: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,18 @@ class Bar:
 
     variant: str
     segments: tuple[Segment, ...]
+    error: tuple[float, float] | None
     total: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Device busy and idle in a stage of a variant, in % of the stage; `label` in words."""
+
+    variant: str
+    stage: str
+    busy: float
     label: str
 
 
@@ -104,7 +130,7 @@ def _markdown_cell(cell: Cell) -> str:
 def bars(data: ReportData) -> list[tuple[str, list[Bar]]]:
     """Per page the bars of its variants, all on one scale that the longest fills."""
     parts = {(p.image, m.variant): _parts(m) for p in data.pages for m in p.measured}
-    longest = max((sum(ms for _, ms in found) for found in parts.values()), default=0.0) or 1.0
+    longest = max((_reach(m) for p in data.pages for m in p.measured), default=0.0) or 1.0
     return [
         (
             page.image,
@@ -112,6 +138,12 @@ def bars(data: ReportData) -> list[tuple[str, list[Bar]]]:
         )
         for page in data.pages
     ]
+
+
+def _reach(measured: Measured) -> float:
+    """The end of a page's bar, its error bar included."""
+    stats = [measured.stats[f"{stage}_ms"] for stage in STAGES]
+    return sum(s.mean or 0.0 for s in stats) + math.hypot(*(s.std or 0.0 for s in stats))
 
 
 def _parts(measured: Measured) -> list[tuple[str, float]]:
@@ -133,8 +165,29 @@ def _bar(page: Page, measured: Measured, parts: list[tuple[str, float]], longest
         segments.append(Segment(key, name, start, length, label))
         start += length
     variant = measured.variant if len(page.measured) > 1 else ""
+    # The stages' deviations are taken as independent.
+    std = math.hypot(*(measured.stats[f"{stage}_ms"].std or 0.0 for stage in STAGES))
+    ends = (100 * max(total - std, 0) / longest, min(100 * (total + std) / longest, 100))
     label = ", ".join([page.image, variant][: 1 + bool(variant)] + [s.label for s in segments])
-    return Bar(variant, tuple(segments), formats.milliseconds(total), label)
+    if std:
+        label += f", ± {formats.milliseconds(std)} between repeats"
+    text = formats.milliseconds(total)
+    return Bar(variant, tuple(segments), ends if std else None, text, label)
+
+
+def activities(data: ReportData) -> list[Activity]:
+    """How much of each stage the device was busy; nothing where no trace tells."""
+    found = []
+    for variant in data.variants:
+        for stage in STAGES:
+            share = variant.stats[f"{stage}_busy_share"].mean
+            ms = variant.stats[f"{stage}_device_busy_ms"].mean
+            if share is not None and ms is not None:
+                busy = min(100 * share, 100)
+                text = f"{stage}: device busy {formats.milliseconds(ms)} ({formats.percent(share)})"
+                name = variant.name if len(data.variants) > 1 else ""
+                found.append(Activity(name, stage, busy, text))
+    return found
 
 
 def environment() -> jinja2.Environment:
@@ -161,7 +214,8 @@ def environment() -> jinja2.Environment:
 def render(data: ReportData) -> Texts:
     """Render the four texts."""
     env = environment()
-    context = _context(data)
+    drawings = draw(data)
+    context = _context(data, drawings)
 
     def text(template: str) -> str:
         return env.get_template(template).render(context)
@@ -171,29 +225,37 @@ def render(data: ReportData) -> Texts:
         markdown=text("report.md.j2"),
         stakeholder=text("stakeholder.md.j2"),
         operators=text("operators.md.j2"),
+        figures={name: drawing.wide for name, drawing in drawings.items()},
     )
 
 
-def _context(data: ReportData) -> dict[str, Any]:
+def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any]:
     main = data.variants[0]
     drawn = bars(data)
-    models = list(dict.fromkeys(variant.model.name for variant in data.variants))
+    recommendations = {v.name: recommend(data, v) for v in data.variants}
     return {
         "data": data,
         "main": main,
-        "title": f"{formats.listing(models)} on {data.hardware.device.name}",
+        "title": words.title(data),
         "facts": words.facts(data),
         "dummies": words.dummy_statement(data),
         "stand_in": words.stand_in_statement(data),
+        "limits": [(v.name, _limit(data, v)) for v in data.variants],
         "sentences": [(v.name, words.time_sentence(v)) for v in data.variants],
         "peak_statement": words.peak_statement(
             data.hardware, (v.model.dtype for v in data.variants)
         ),
         "interval_statement": words.interval_statement(data),
         "bars": drawn,
+        "activities": activities(data),
+        "figures": drawings,
+        "recommendations": recommendations,
+        "definitions": definitions,
         "legend": _legend(drawn),
         "checks": checks.all_checks(data),
+        "steadiness": checks.steadiness(data),
         "tables": tables,
+        "operator_tables": operator_tables,
         "flops": flops,
         "appendix": appendix,
         "words": words,
@@ -201,6 +263,11 @@ def _context(data: ReportData) -> dict[str, Any]:
         "top": TOP,
         "long": LONG,
     }
+
+
+def _limit(data: ReportData, variant: Variant) -> str:
+    stage = stage_facts(variant, main_stage(variant), data.hardware, data.ceiling)
+    return limit_sentence(stage, variant.page_ms)
 
 
 def _legend(drawn: list[tuple[str, list[Bar]]]) -> list[tuple[str, str]]:

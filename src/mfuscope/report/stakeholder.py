@@ -1,14 +1,42 @@
 """The sentences of the one-page summary, for somebody who is no engineer."""
 
+from typing import Literal
+
 from mfuscope.report.checks import CV_LIMIT
 from mfuscope.report.data import CostCentre, ReportData, Variant
-from mfuscope.report.formats import milliseconds, number, percent
+from mfuscope.report.formats import milliseconds, number, percent, plural
+from mfuscope.report.limits import StageFacts, main_stage, stage_facts
+from mfuscope.report.recommendations import Recommendation
 from mfuscope.report.words import CENTRES, stand_in_statement
+
+#: Recommendations that fit on one page.
+MOST_STEPS = 3
 
 
 def top_centres(variant: Variant, most: int = 3) -> list[CostCentre]:
     """The most expensive cost centres."""
     return variant.centres[:most]
+
+
+def bottom_line(data: ReportData, variant: Variant) -> str:
+    """What limits the model, in a sentence without terms of the trade."""
+    stage = stage_facts(variant, main_stage(variant), data.hardware, data.ceiling)
+    work = "writing the answer" if stage.stage == "decode" else "taking in the page"
+    share = percent(stage.ms / variant.page_ms) if variant.page_ms else "all"
+    busy = "only a part" if stage.busy_share is None else percent(stage.busy_share)
+    reasons = {
+        "launch": f"there the accelerator is at work {busy} of the time, and otherwise waits for "
+        "the computer beside it to hand out the next small piece of work. A faster accelerator "
+        "would change little",
+        "memory": "there it waits for the model's numbers to arrive from memory. Faster memory or "
+        "fewer bytes would help, more computing power would not",
+        "compute": "there the accelerator calculates near the best speed that it was seen to "
+        "reach. Only less work, or a faster accelerator, would help",
+        "kernels": "there the device is at work, but on many small steps that use little of what "
+        "it can do. Better software would help more than a faster device",
+        "unknown": "too little was measured to say why",
+    }
+    return f"{share} of the time goes into {work}; {reasons[stage.kind]}."
 
 
 def meaning(data: ReportData, variant: Variant) -> list[str]:
@@ -21,7 +49,14 @@ def meaning(data: ReportData, variant: Variant) -> list[str]:
         f"cost nothing at all, a page would take {milliseconds(variant.page_ms - top.ms)} instead "
         f"of {milliseconds(variant.page_ms)}: no work on it can bring more than that.",
     ]
-    busy = _device_share(data, variant, centre.stage)
+    busy = _device_share(
+        stage_facts(
+            variant,
+            "decode" if centre.stage == "decode" else "prefill",
+            data.hardware,
+            data.ceiling,
+        )
+    )
     if busy is not None:
         points.append(busy)
     mfu = variant.headline["mfu_model"].mean
@@ -38,27 +73,52 @@ def meaning(data: ReportData, variant: Variant) -> list[str]:
             f"While it worked on a page, the device computed at {percent(mfu)} of the speed {best} "
             "(this share is called MFU). The rest of its capacity was not used."
         )
-    points.append(_certainty(data, variant))
     return points
 
 
-def _device_share(data: ReportData, variant: Variant, stage: str) -> str | None:
-    operators = data.operators_of(variant.name, stage)
-    timed = variant.decode_ms if stage == "decode" else variant.prefill_ms
-    if operators is None or operators.device_ms is None or not timed:
+def _device_share(stage: StageFacts) -> str | None:
+    if stage.busy_ms is None or stage.busy_share is None:
         return None
     consequence = (
         "in the time that remains it waited for its next piece of work"
-        if operators.device_ms < 0.5 * timed
+        if stage.kind == "launch"
         else "it was at work most of the time"
     )
     return (
-        f"In {stage}, everything that the accelerator itself computed adds up to "
-        f"{milliseconds(operators.device_ms)} of {milliseconds(timed)}: {consequence}."
+        f"In {stage.stage}, everything that the accelerator itself computed adds up to "
+        f"{milliseconds(stage.busy_ms)} of {milliseconds(stage.ms)}: {consequence}."
     )
 
 
-def _certainty(data: ReportData, variant: Variant) -> str:
+def confidence(data: ReportData, variant: Variant) -> tuple[Literal["high", "medium", "low"], str]:
+    """How far to trust the numbers, and why."""
+    low, medium = [], []
+    if stand_in_statement(data):
+        low.append("what was measured is not the real model on its real device")
+    if len(data.survey.devices) > 1:
+        low.append("the runs were made on different devices")
+    worst = _worst_spread(data, variant)
+    if worst is None:
+        low.append("each page was measured once, so how much the numbers vary is not known")
+    elif worst > 2 * CV_LIMIT:
+        low.append(f"repeated times of one page scatter by up to {percent(worst)}")
+    elif worst > CV_LIMIT:
+        medium.append(f"repeated times of one page scatter by up to {percent(worst)}")
+    if worst is not None and data.repeats < 3:
+        medium.append(f"each page was measured only {plural(data.repeats, 'time')}")
+    if len(data.pages) < 5:
+        medium.append(f"{plural(len(data.pages), 'page')} may not stand for all")
+    if data.hardware.peaks[variant.model.dtype].source in ("estimated", "override"):
+        medium.append("the device's peak speed is not from a data sheet")
+    if low or medium:
+        return ("low" if low else "medium"), "; ".join([*low, *medium])
+    return "high", (
+        f"{plural(len(data.pages), 'page')}, each measured {plural(data.repeats, 'time')}, whose "
+        f"times scatter by at most {percent(worst or 0)}"
+    )
+
+
+def _worst_spread(data: ReportData, variant: Variant) -> float | None:
     spreads = [
         cv
         for page in data.pages
@@ -67,13 +127,7 @@ def _certainty(data: ReportData, variant: Variant) -> str:
         for metric in ("prefill_ms", "decode_ms")
         if (cv := m.stats[metric].cv) is not None
     ]
-    if not spreads:
-        return "Each page was measured once, so how much these numbers vary is not known."
-    worst = max(spreads)
-    text = f"Repeated times of one page scatter by up to {percent(worst)} around their mean"
-    if worst > CV_LIMIT:
-        return f"{text}: too much to read anything into small differences."
-    return f"{text}: smaller differences than that mean nothing."
+    return max(spreads, default=None)
 
 
 def comparison(data: ReportData) -> list[str]:
@@ -92,15 +146,20 @@ def comparison(data: ReportData) -> list[str]:
     return sentences
 
 
-def next_steps(data: ReportData, variant: Variant) -> list[str]:
-    """What to do next: where the picture is not the real thing, first that; then the bottleneck."""
+def next_steps(
+    data: ReportData, variant: Variant, recommendations: list[Recommendation]
+) -> list[str]:
+    """What to do next: where the picture is not the real thing, first that."""
     steps = []
     if stand_in_statement(data):
         steps.append("Measure the full model on the accelerator that it will run on.")
-    if data.repeats < 3:
-        steps.append("Measure each page at least three times, so that the spread is known.")
-    for centre in variant.centres[:2]:
-        if centre.share >= 0.2:
-            text = CENTRES[centre.key]
-            steps.append(f"{text.name.capitalize()} ({percent(centre.share)}): {text.advice}")
-    return steps
+    for one in recommendations[:MOST_STEPS]:
+        if one.gain_ms is None or not variant.page_ms:
+            steps.append(one.plain)
+        else:
+            left = max(variant.page_ms - one.gain_ms, 0.0)
+            steps.append(
+                f"{one.plain} At the very best a page would take {milliseconds(left)} instead of "
+                f"{milliseconds(variant.page_ms)}."
+            )
+    return steps or ["Nothing that was measured suggests an obvious next step."]

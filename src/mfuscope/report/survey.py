@@ -5,8 +5,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mfuscope.metrics import mean_context
+import numpy as np
+from numpy.typing import NDArray
+
 from mfuscope.records import Conditions, Device, Model, Pass, Run, Versions
+from mfuscope.work import mean_context
+
+Floats = NDArray[np.float32]
 
 #: Conditions that are numbers, with their units.
 CONDITIONS = {
@@ -54,6 +59,8 @@ class Survey:
         conditions: least and most by name, before and after the timed passes.
         absent: number of runs by (field, reason).
         contents: SHA-256 of the measured file by (variant, image), each once.
+        commits: number of runs by commit of mfuscope; None is not known.
+        steps: decode step times of the timed passes in ms, one array a run, by variant.
     """
 
     runs: Counter[str] = field(default_factory=Counter)
@@ -72,6 +79,8 @@ class Survey:
     conditions: dict[str, tuple[float, float]] = field(default_factory=dict)
     absent: Counter[tuple[str, str]] = field(default_factory=Counter)
     contents: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    commits: Counter[str | None] = field(default_factory=Counter)
+    steps: dict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def total(self) -> int:
@@ -91,6 +100,8 @@ class Survey:
             self.models[run.variant].append(run.model)
         self.devices.setdefault((run.device.name, run.device.uuid), run.device)
         self.versions[run.versions] += 1
+        self.commits[run.commit] += 1
+        self.steps[run.variant].append(np.array(run.timed.step_ms, dtype=np.float32))
         self.first = min(self.first or run.measured_at, run.measured_at)
         self.last = max(self.last, run.measured_at)
         self.resolution[page] = run.page.resolution

@@ -1,23 +1,22 @@
-"""The report's tables of results: times, MFU, FLOPs, operators."""
+"""The report's tables of results: times, MFU, decode steps, peaks."""
 
-from collections.abc import Mapping
+import numpy as np
 
 from mfuscope.report.cells import (
     Cell,
     Table,
-    absent,
     amount,
     build,
     confidence,
     figure,
     label,
     mean,
+    share,
 )
-from mfuscope.report.data import MFU_METRICS, Measured, Page, ReportData, Stat
-from mfuscope.report.formats import fixed, number, percent, size
-from mfuscope.report.operators import StageOperators
+from mfuscope.report.data import Measured, Page, ReportData, Stat, Variant
+from mfuscope.report.limits import StageName, stage_facts
 
-_MEMORY = ("Self CPU memory", "Self device memory")
+_MFU_STAGES = {"model": "mfu_model", "prefill": "mfu_prefill", "decode": "mfu_decode"}
 
 
 def headline(data: ReportData) -> Table:
@@ -93,33 +92,83 @@ def times(data: ReportData) -> Table:
 
 
 def mfu(data: ReportData) -> Table:
-    """Model FLOPs utilisation per variant and page, and over all pages."""
+    """Model FLOPs utilisation per stage, variant and page, and over all pages."""
 
-    def row(page: str, variant: str, n: int, stats: Mapping[str, Stat]) -> tuple[Cell, ...]:
-        cells = [label(page), label(variant), amount(str(n))]
-        for metric in MFU_METRICS:
-            cells += [mean(stats[metric], 100), confidence(stats[metric], 100)]
-        return tuple(cells)
+    def row(page: str, variant: str, stage: str, stat: Stat) -> tuple[Cell, ...]:
+        return (
+            label(page),
+            label(variant if several else ""),
+            Cell(stage),
+            amount(str(stat.n)),
+            mean(stat, 100),
+            confidence(stat, 100),
+            share(stat.cv, stat.reason or "a single value has no spread"),
+            figure(
+                None if stat.std_repeats is None else 100 * stat.std_repeats,
+                2,
+                "no page was repeated",
+            ),
+        )
 
-    rows = [row("all pages", v.name, v.stats["mfu_model"].n, v.stats) for v in data.variants]
-    for page in data.pages:
-        for one in page.measured:
-            rows.append(row(page.image, one.variant, one.stats["mfu_model"].n, one.stats))
+    several = len(data.variants) > 1
+    everything = [("all pages", v.name, v.stats) for v in data.variants]
+    everything += [(page.image, m.variant, m.stats) for page in data.pages for m in page.measured]
     return build(
-        "MFU in %: mean ± standard deviation, and 95 % confidence interval of the mean. n counts "
-        "a page's repeats; for all pages it counts pages, whose means are compared",
+        "MFU in %: mean ± standard deviation, 95 % confidence interval of the mean, and variation "
+        "(standard deviation by mean). A page's n counts its repeats; for all pages it counts "
+        "pages, whose means are compared, and the spread between repeats stands beside it",
         (
             "Page",
             "Variant",
+            "Stage",
             "n",
-            "Model",
+            "MFU, %",
             "95 % interval",
-            "Prefill",
-            "95 % interval",
-            "Decode",
-            "95 % interval",
+            "Variation",
+            "Std between repeats",
         ),
-        rows,
+        (
+            row(page, variant, stage, stats[metric])
+            for page, variant, stats in everything
+            for stage, metric in _MFU_STAGES.items()
+        ),
+    )
+
+
+def wall_and_busy(data: ReportData) -> Table:
+    """MFU over wall time beside MFU over the device's busy time."""
+    reason = "only a GPU's trace tells when the device was busy"
+
+    def row(variant: Variant, stage: str) -> tuple[Cell, ...]:
+        stats = variant.stats
+        kernels = "prefill_kernels" if stage == "prefill" else "decode_kernels_per_step"
+        busy = stats[f"{stage}_device_busy_ms"]
+        return (
+            label(variant.name),
+            Cell(stage),
+            mean(stats[f"{stage}_ms"]),
+            figure(busy.mean, reason=reason),
+            share(stats[f"{stage}_busy_share"].mean, reason),
+            figure(stats[kernels].mean, reason=reason),
+            mean(stats[f"mfu_{stage}"], 100),
+            figure(_percent(stats[f"mfu_{stage}_busy"].mean), reason=reason),
+        )
+
+    return build(
+        "Launch overhead and kernel efficiency, told apart: MFU over wall time, and over the time "
+        "in which the device was busy. Means over pages; busy times are from the traced pass, "
+        "held against the timed one",
+        (
+            "Variant",
+            "Stage",
+            "Wall, ms",
+            "Busy, ms",
+            "Busy share",
+            "Kernels a prefill or step",
+            "MFU over wall, %",
+            "MFU over busy, %",
+        ),
+        (row(variant, stage) for variant in data.variants for stage in ("prefill", "decode")),
     )
 
 
@@ -183,80 +232,79 @@ def peaks(data: ReportData) -> Table:
     )
 
 
-def operators(stage: StageOperators, most: int) -> Table:
-    """The operators of a stage that take the longest; the others are added up in a last row."""
-    shown, others = stage.rows[:most], stage.rows[most:]
+def roofline(data: ReportData) -> Table:
+    """The roofline figure's points over all pages, in numbers."""
 
-    def share(value: float | None) -> Cell:
-        if value is None:
-            return absent("the profiler's own pauses are no part of the total")
-        return amount(percent(value))
+    def row(variant: Variant, stage: StageName) -> tuple[Cell, ...]:
+        facts = stage_facts(variant, stage, data.hardware, data.ceiling)
+        why = "the bytes or the ceiling are not known"
+        return (
+            label(variant.name),
+            Cell(stage),
+            figure(facts.intensity, reason=why),
+            figure(facts.ridge, reason=why),
+            figure(facts.tflops),
+            share(facts.compute_share, why),
+            share(facts.memory_share, why),
+            Cell(facts.kind),
+        )
 
-    no_device, no_memory = "the traces hold no device event", "memory was not recorded"
-    rows = [
-        (
-            label(row.name, "" if row.kind == "operator" else row.kind),
-            share(row.share),
-            figure(row.device_ms, reason=no_device),
-            figure(row.self_cpu_ms),
-            figure(row.total_cpu_ms),
-            _calls(row.calls),
-            _bytes(row.self_cpu_memory_bytes, no_memory),
-            _bytes(row.self_device_memory_bytes, no_memory),
-        )
-        for row in shown
-    ]
-    if others:
-        device = [row.device_ms for row in others if row.device_ms is not None]
-        rows.append(
-            (
-                Cell(f"{len(others)} others"),
-                share(sum(row.share or 0 for row in others)),
-                figure(sum(device) if device else None, reason=no_device),
-                figure(sum(row.self_cpu_ms for row in others)),
-                absent("total times nest: they do not add up"),
-                _calls(sum(row.calls for row in others)),
-                absent("not added up"),
-                absent("not added up"),
-            )
-        )
-    ranked = "device time" if stage.on_device else "self CPU time"
     return build(
-        f"{stage.stage}, variant {stage.variant}: by {ranked}, mean of {stage.runs} traced runs",
+        "Roofline in numbers, means over pages: intensity left of the ridge is under the roof of "
+        "the bandwidth, right of it under that of arithmetic. Shares are of the measured ceilings, "
+        "while the device was busy where that is known",
         (
-            "Operator",
-            "Share",
-            "Device ms",
-            "Self CPU ms",
-            "Total CPU ms",
-            "Calls",
-            *_MEMORY,
+            "Variant",
+            "Stage",
+            "FLOP per byte",
+            "Ridge of the measured roofs",
+            "Achieved TFLOP/s",
+            "Of arithmetic",
+            "Of bandwidth",
+            "Limited by",
         ),
-        rows,
-        dropped=("Device ms", *_MEMORY),
+        (row(variant, stage) for variant in data.variants for stage in ("prefill", "decode")),
     )
 
 
-def operator_notes(data: ReportData) -> list[str]:
-    """Why columns of the operator tables are missing, where they are."""
-    rows = [row for stage in data.operators for row in stage.rows]
-    if not rows:
-        return ["The traces hold no operators."]
-    notes = []
-    if all(row.device_ms is None for row in rows):
-        notes.append(
-            "There is no device time, as the traces hold no device event: on a CPU, self CPU "
-            "time is the time of the work itself."
+def steps(data: ReportData) -> Table:
+    """Percentiles of the decode steps: of all steps, and the spread of every run's own."""
+    rows = []
+    for variant in data.variants:
+        runs = [run for run in data.survey.steps.get(variant.name, []) if len(run)]
+        if not runs:
+            continue
+        every = np.concatenate(runs)
+        rows.append(
+            (
+                label(variant.name),
+                amount(f"{len(every):,}"),
+                *(figure(float(np.percentile(every, q))) for q in (50, 95, 99)),
+                figure(float(every.max())),
+                figure(float(every.mean())),
+                mean(variant.stats["step_p50_ms"]),
+                mean(variant.stats["step_p95_ms"]),
+                mean(variant.stats["step_p99_ms"]),
+            )
         )
-    if all(row.self_cpu_memory_bytes is None for row in rows):
-        notes.append("Memory was not recorded (setting profiler.profile_memory).")
-    return notes
+    return build(
+        "Decode steps in ms: percentiles of all steps of all runs; and of each run alone, mean ± "
+        "standard deviation between pages",
+        (
+            "Variant",
+            "Steps",
+            "p50",
+            "p95",
+            "p99",
+            "Longest",
+            "Mean",
+            "p50 of a run",
+            "p95 of a run",
+            "p99 of a run",
+        ),
+        rows,
+    )
 
 
-def _calls(value: float) -> Cell:
-    """Calls per run: whole where every run has as many."""
-    return amount(fixed(value, 0) if value.is_integer() else number(value))
-
-
-def _bytes(value: float | None, reason: str) -> Cell:
-    return absent(reason) if value is None else amount(size(value))
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

@@ -11,48 +11,16 @@ from mfuscope.report.formats import count, listing, milliseconds, percent, plura
 #: Bundled models that only stand in for the one they are cut down from.
 STAND_INS = {"deepseek-ocr-nano": "DeepSeek-OCR"}
 
-#: What the sections say of their definitions, alike in every format.
-DEFINITIONS = {
-    "time": (
-        "Prefill runs from inputs on the device to the first logits, and includes the vision "
-        "encoder and the projector. Decode runs from there to the last new token. Reading the "
-        "file and tokenizing lie outside of both."
-    ),
-    "mfu": (
-        "MFU is the FLOPs that the model's architecture asks for, divided by the time they took "
-        "and by the device's peak. The column Model takes prefill and decode together."
-    ),
-    "utilisation": (
-        "The ceiling is the best matrix product measured on this device; MBU is the bytes that "
-        "decode must move at the least, divided by the time it took and by the peak bandwidth. "
-        "FLOP per byte divides a stage's FLOPs by the bytes that it must move at the least."
-    ),
-    "flops": (
-        "Counted where operators are dispatched, once per variant and resolution; beside it the "
-        "closed form of the architecture, where one is known, and the directional formulas of "
-        "earlier reports. A multiply-add counts 2; attention counts its full context. MFU takes "
-        "the count for prefill, and for decode the closed form or else the count. The directional "
-        "formulas differ because they leave out experts, gates, windows, convolutions and the LM "
-        "head, count some products half, and take a fixed context of 512 for decode."
-    ),
-    "operators": (
-        "From the traced passes, which the profiler slows: read shares rather than times. The "
-        "longest of each stage; operators.md has more, and the definitions of the columns."
-    ),
-    "uncounted": "FLOPs and MFU are too low by the share of these operators.",
-}
-
 _EVEN = 0.05  # prefill and decode within half and half by this much are said to be even
 
 
 @dataclass(frozen=True, slots=True)
 class Centre:
-    """What a reader is told of a cost centre: `work` for everybody, `advice` on what next."""
+    """What a reader is told of a cost centre; `work` is for everybody."""
 
     name: str
     stage: str
     work: str
-    advice: str
 
 
 CENTRES = {
@@ -60,47 +28,36 @@ CENTRES = {
         "vision encoder",
         "prefill",
         "looking at the page and turning its pixels into features for the language model",
-        "Try a smaller resolution mode, and check on known pages that the text stays right: the "
-        "work of the vision encoder follows from the number of pixels that it is given.",
     ),
     "projector": Centre(
         "projector",
         "prefill",
         "fitting the vision encoder's features to the language model",
-        "This part is small in FLOPs, so that its time deserves a look at its operators before "
-        "anything else is changed.",
     ),
     "language": Centre(
         "language prefill",
         "prefill",
         "reading the page's features and the instruction, all at once",
-        "Fewer image tokens (a smaller resolution mode, fewer tiles) shorten it; check on known "
-        "pages that the text stays right.",
     ),
     "rest": Centre(
         "rest of prefill",
         "prefill",
         "the work between the main parts of prefill: preparing, merging image and text, and the "
         "output layer",
-        "None of it is in the model's main parts: open a trace of one run, and see what runs "
-        "between them.",
     ),
     "prefill": Centre(
         "prefill",
         "prefill",
         "taking in the page and the instruction, up to the first token of the answer",
-        "The parts of this model are not told apart: a trace of one run shows what prefill "
-        "consists of.",
     ),
-    "decode": Centre(
-        "decode",
-        "decode",
-        "writing the answer, one token after the other",
-        "Look at what one decode step consists of (operators.md): each token costs a whole step. "
-        "Steps that are cheaper, or shared by several pages at once, are what can help; this "
-        "report measures one page at a time.",
-    ),
+    "decode": Centre("decode", "decode", "writing the answer, one token after the other"),
 }
+
+
+def title(data: ReportData) -> str:
+    """Models and device."""
+    models = list(dict.fromkeys(variant.model.name for variant in data.variants))
+    return f"{listing(models)} on {data.hardware.device.name}"
 
 
 def name_in_sentence(key: str) -> str:

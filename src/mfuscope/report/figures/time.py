@@ -1,0 +1,58 @@
+"""Where the time of a page goes, as stacked bars."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mfuscope.report.data import CENTRES, Measured, Page, ReportData
+from mfuscope.report.figures.style import COLOURS
+from mfuscope.report.formats import printable
+from mfuscope.report.words import CENTRES as CENTRE_WORDS
+
+#: Bars that the figure has room for.
+MOST_PAGES = 24
+
+
+def paint_time(figure: Figure, data: ReportData, wide: bool) -> str:
+    """Stacked bars of every page, or of the slowest where there are many."""
+    rows = [(page, measured) for page in data.pages for measured in page.measured]
+    rows.sort(key=lambda row: -_page_ms(row[1]))
+    shown = rows[:MOST_PAGES]
+    figure.set_size_inches(figure.get_figwidth(), 1.4 + 0.27 * len(shown))
+    axes = figure.add_subplot()
+    places = np.arange(len(shown))
+    left = np.zeros(len(shown))
+    for key in CENTRES:
+        stats = [measured.centres[key] for _, measured in shown]
+        widths = np.array([max(stat.mean or 0.0, 0.0) for stat in stats])
+        if widths.any():
+            name = CENTRE_WORDS[key].name
+            axes.barh(places, widths, left=left, color=COLOURS[key], label=name, height=0.7)
+            left += widths
+    errors = [_page_error(measured) for _, measured in shown]
+    if any(errors):
+        axes.errorbar(left, places, xerr=errors, fmt="none", ecolor=COLOURS["ink"], elinewidth=0.9)
+    axes.set_yticks(places, [_row_label(page, one, data) for page, one in shown])
+    axes.invert_yaxis()
+    axes.set_xlabel("ms a page, mean ± standard deviation between repeats")
+    axes.grid(True, axis="x")
+    axes.set_axisbelow(True)
+    if len(rows) > len(shown):
+        axes.set_title(f"The {len(shown)} slowest of {len(rows)}")
+    figure.legend(loc="outside lower left", ncols=5 if wide else 2)
+    return ""
+
+
+def _page_ms(measured: Measured) -> float:
+    return sum(measured.stats[f"{stage}_ms"].mean or 0.0 for stage in ("prefill", "decode"))
+
+
+def _page_error(measured: Measured) -> float:
+    """Standard deviation of the whole: the stages' are taken as independent."""
+    stds = [measured.stats[f"{stage}_ms"].std or 0.0 for stage in ("prefill", "decode")]
+    return float(np.hypot(stds[0], stds[1]))
+
+
+def _row_label(page: Page, measured: Measured, data: ReportData) -> str:
+    name = printable(page.image)
+    name = name if len(name) <= 34 else name[:33] + "…"
+    return f"{name} ({measured.variant})" if len(data.variants) > 1 else name

@@ -1,0 +1,69 @@
+"""report.json: what the report says at its top, for programs (report.schema.yaml)."""
+
+from dataclasses import asdict
+from typing import Any
+
+from mfuscope import __version__
+from mfuscope.report import checks
+from mfuscope.report.data import ReportData, Stat, Variant
+from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
+from mfuscope.report.recommendations import recommend
+from mfuscope.report.words import CENTRES, dummy_statement, stand_in_statement, title
+
+_HEADLINE = ("prefill_ms", "decode_tokens_per_s", "mfu_model", "mfu_prefill", "mfu_decode")
+_STATISTICS = ("n", "mean", "std", "cv", "ci95_low", "ci95_high", "std_repeats")
+
+
+def head(data: ReportData) -> dict[str, Any]:
+    """The record of report.json."""
+    return {
+        "mfuscope": {"version": __version__, "commit": data.commit},
+        "title": title(data),
+        "device": asdict(data.hardware.device),
+        "measured": {
+            "first": data.survey.first,
+            "last": data.survey.last,
+            "pages": len(data.pages),
+            "repeats": data.repeats,
+            "runs": data.survey.total,
+        },
+        "notices": [text for text in (dummy_statement(data), stand_in_statement(data)) if text],
+        "variants": [_variant(data, variant) for variant in data.variants],
+        "warnings": [
+            {"check": check.title, "text": " ".join([check.text, *check.details])}
+            for check in checks.all_checks(data)
+            if check.verdict == "warning"
+        ],
+    }
+
+
+def _variant(data: ReportData, variant: Variant) -> dict[str, Any]:
+    stage = stage_facts(variant, main_stage(variant), data.hardware, data.ceiling)
+    return {
+        "name": variant.name,
+        "model": asdict(variant.model),
+        "headline": {name: _statistics(variant.headline[name]) for name in _HEADLINE},
+        "limit": {
+            "stage": stage.stage,
+            "kind": stage.kind,
+            "sentence": limit_sentence(stage, variant.page_ms),
+        },
+        "cost_centres": [
+            {"key": one.key, "stage": CENTRES[one.key].stage, "ms": one.ms, "share": one.share}
+            for one in variant.centres
+        ],
+        "recommendations": [
+            {
+                "rule": one.rule,
+                "title": one.title,
+                "text": one.text,
+                "evidence": list(one.evidence),
+                "gain_ms": one.gain_ms,
+            }
+            for one in recommend(data, variant)
+        ],
+    }
+
+
+def _statistics(stat: Stat) -> dict[str, Any]:
+    return {name: getattr(stat, name) for name in _STATISTICS}

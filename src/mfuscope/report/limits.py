@@ -1,0 +1,134 @@
+"""What limits a stage: launch overhead, memory, arithmetic, or kernels that use neither well."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mfuscope.records import Ceiling, Hardware
+from mfuscope.report.data import Variant
+from mfuscope.report.formats import number, percent
+
+Kind = Literal["launch", "memory", "compute", "kernels", "unknown"]
+StageName = Literal["prefill", "decode"]
+
+#: Below this share of a stage's time at work, the device mostly waits for its next piece of work.
+BUSY_LIMIT = 0.5
+#: From this share of a measured ceiling on, a stage is said to be held by that roof.
+ROOF_LIMIT = 0.4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageFacts:
+    """What was measured of a stage in a variant: means over pages. None is not known.
+
+    Attributes:
+        ms: its time.
+        busy_ms, busy_share: the device at work, from the trace; on a CPU not known.
+        kernels: of a prefill, or of one decode step.
+        tflops: achieved, model FLOPs by time.
+        intensity: model FLOPs per byte that must be moved at the least.
+        compute_share, memory_share: achieved by the measured ceilings (matrix product, copy), while
+            the device was at work where that is known, else over the whole time.
+        ridge: FLOP per byte at which both ceilings are reached at once.
+    """
+
+    stage: StageName
+    ms: float
+    busy_ms: float | None
+    busy_share: float | None
+    kernels: float | None
+    tflops: float | None
+    intensity: float | None
+    compute_share: float | None
+    memory_share: float | None
+    ridge: float | None
+
+    @property
+    def kind(self) -> Kind:
+        """What limits it."""
+        if self.busy_share is not None and self.busy_share < BUSY_LIMIT:
+            return "launch"
+        if self.compute_share is None:
+            return "unknown"
+        shares = {"compute": self.compute_share, "memory": self.memory_share or 0.0}
+        if max(shares.values()) < ROOF_LIMIT:
+            return "kernels"
+        return "compute" if shares["compute"] >= shares["memory"] else "memory"
+
+    @property
+    def idle_ms(self) -> float | None:
+        """Time in which the device had nothing to do."""
+        return None if self.busy_ms is None else max(self.ms - self.busy_ms, 0.0)
+
+
+def stage_facts(
+    variant: Variant, stage: StageName, hardware: Hardware, ceiling: Ceiling
+) -> StageFacts:
+    """Gather what was measured of a stage."""
+
+    def mean(metric: str) -> float | None:
+        return variant.stats[metric].mean
+
+    dtype = variant.model.dtype
+    peak = hardware.peaks[dtype].tflops
+    gemm = ceiling.gemm_tflops.get(dtype)
+    busy_ms = mean(f"{stage}_device_busy_ms")
+    mfu = mean(f"mfu_{stage}")
+    at_work = mfu if busy_ms is None else mean(f"mfu_{stage}_busy")
+    intensity = mean(f"{stage}_flop_per_byte")
+    # What it takes to move the bytes at the achieved FLOP/s.
+    moved = None if at_work is None or not intensity else at_work * peak * 1e3 / intensity
+    return StageFacts(
+        stage=stage,
+        ms=variant.prefill_ms if stage == "prefill" else variant.decode_ms,
+        busy_ms=busy_ms,
+        busy_share=mean(f"{stage}_busy_share"),
+        kernels=mean("prefill_kernels" if stage == "prefill" else "decode_kernels_per_step"),
+        tflops=None if mfu is None else mfu * peak,
+        intensity=intensity,
+        compute_share=None if at_work is None or not gemm else at_work * peak / gemm,
+        memory_share=None if moved is None else moved / ceiling.copy_gbs,
+        ridge=None if not gemm else gemm * 1e3 / ceiling.copy_gbs,
+    )
+
+
+def main_stage(variant: Variant) -> StageName:
+    """The stage that takes the larger part of a page's time."""
+    return "decode" if variant.decode_ms > variant.prefill_ms else "prefill"
+
+
+def limit_sentence(facts: StageFacts, page_ms: float) -> str:
+    """What limits a stage, and so a page whose larger part it takes."""
+    share = percent(facts.ms / page_ms) if page_ms else "all"
+    opening = f"{facts.stage.capitalize()} takes {share} of a page's time"
+    at_work = "" if facts.busy_share is None else " while the device is at work"
+    compute, memory = (
+        "an unknown share" if value is None else percent(value)
+        for value in (facts.compute_share, facts.memory_share)
+    )
+    match facts.kind:
+        case "launch":
+            unit = "decode step" if facts.stage == "decode" else "prefill"
+            kernels = f"{number(facts.kernels)} kernels a {unit}" if facts.kernels else "kernels"
+            return (
+                f"{opening}, and the device is at work in only {percent(facts.busy_share or 0)} of "
+                f"it: launching {kernels} one by one limits this model here, not arithmetic or "
+                "memory."
+            )
+        case "memory":
+            return (
+                f"{opening}, and{at_work} it moves data at {memory} of the bandwidth measured on "
+                "this device: reading weights and KV cache limits this model here."
+            )
+        case "compute":
+            return (
+                f"{opening}, and{at_work} it computes at {compute} of the fastest matrix product "
+                "measured on this device: arithmetic limits this model here."
+            )
+        case "kernels":
+            return (
+                f"{opening}, but{at_work} it reaches only {compute} of the arithmetic and {memory} "
+                "of the bandwidth measured on this device: operators that are small or keep the "
+                "device waiting limit this model here, neither arithmetic nor memory."
+            )
+        case "unknown":
+            return f"{opening}; too little was measured to say what limits it."

@@ -1,0 +1,86 @@
+"""Runs that stand out, and their recorded causes."""
+
+from typing import Any
+
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mfuscope.report.outliers import FEWEST_RUNS, LEAST, NO_CAUSE, outliers
+from mfuscope.report.survey import RunName
+
+
+def metrics(times: list[list[float]], **changes: dict[int, Any]) -> pd.DataFrame:
+    """Pages with these prefill times; `changes` are columns by row number."""
+    rows = [
+        {
+            "variant": "baseline",
+            "image": f"{page}.png",
+            "repeat": repeat,
+            "prefill_ms": ms,
+            "decode_ms": 100.0,
+            "sm_clock_mhz": 1980.0,
+            "throttle_reasons": "none",
+            "runs_before": 1,
+        }
+        for page, of_page in enumerate(times)
+        for repeat, ms in enumerate(of_page)
+    ]
+    for name, values in changes.items():
+        for number, value in values.items():
+            rows[number][name] = value
+    return pd.DataFrame(rows)
+
+
+STEADY = [[50.0, 50.5, 49.5], [80.0, 80.4, 79.6], [30.0, 30.1, 29.9]]
+
+
+def test_a_slow_run_is_found_whatever_its_page_takes() -> None:
+    assert outliers(metrics(STEADY)) == []
+    (found,) = outliers(metrics([STEADY[0], STEADY[1], [30.0, 45.0, 29.9]]))
+    assert found.run == RunName("baseline", "2.png", 1)
+    assert (found.stage, found.ms, found.ratio, found.cause) == ("prefill", 45.0, 1.5, NO_CAUSE)
+
+
+def test_causes_are_told() -> None:
+    slow = [[50.0, 75.0, 49.5], STEADY[1], STEADY[2]]
+    dropped, throttled, first = (
+        outliers(metrics(slow, **change))[0].cause
+        for change in (
+            {"sm_clock_mhz": {1: 1500.0}},
+            {"throttle_reasons": {1: "sw_power_cap+hw_slowdown"}},
+            {"runs_before": {1: 0}},
+        )
+    )
+    assert dropped == "SM clock 1500 MHz, up to 1980 MHz in other repeats"
+    assert throttled == "throttled: sw_power_cap, hw_slowdown"
+    assert first == "first run of its process"
+
+
+def test_a_cpu_tells_no_clock() -> None:
+    table = metrics([[50.0, 75.0, 49.5], STEADY[1], STEADY[2]])
+    table[["sm_clock_mhz", "throttle_reasons"]] = None
+    assert outliers(table)[0].cause == NO_CAUSE
+
+
+def test_pages_measured_once_are_left_out() -> None:
+    assert outliers(metrics([[float(ms)] for ms in (10, 20, 30, 40, 50, 60, 70, 80, 900)])) == []
+
+
+def test_few_runs_have_no_fences() -> None:
+    table = metrics([[50.0, 50.0, 99.0], [80.0, 80.0, 80.0]])
+    assert len(table) < FEWEST_RUNS
+    assert outliers(table) == []
+
+
+@given(st.lists(st.lists(st.floats(1, 1000), min_size=2, max_size=5), min_size=1, max_size=8))
+def test_what_is_flagged_is_far_from_its_page(times: list[list[float]]) -> None:
+    for found in outliers(metrics(times)):
+        assert abs(found.ratio - 1) > LEAST
+
+
+def test_variants_have_fences_of_their_own() -> None:
+    steady, noisy = metrics(STEADY), metrics([[50.0, 80.0, 30.0], [70.0, 40.0, 99.0], [30, 60, 12]])
+    noisy["variant"] = "noisy"
+    both = pd.concat([steady, noisy], ignore_index=True)
+    assert [one.run for one in outliers(both)] == [one.run for one in outliers(noisy)]

@@ -1,0 +1,207 @@
+"""What limits a model, and what to try next: from the numbers alone."""
+
+from dataclasses import replace
+from typing import Any
+
+import builders
+import pytest
+from builders import a_pass, activity, cpu_activity, hardware
+from report_data import cpu_tables, on_cpu, operator_rows, repeats, tables
+
+from mfuscope import records
+from mfuscope.report.data import ReportData
+from mfuscope.report.limits import BUSY_LIMIT, limit_sentence, main_stage, stage_facts
+from mfuscope.report.recommendations import Recommendation, recommend
+from mfuscope.report.stakeholder import bottom_line, confidence, next_steps
+
+
+def busy(prefill_ms: float, decode_ms: float, steps: int = 3) -> records.Activity:
+    """A trace in which the device was busy for so long."""
+    stage = records.StageActivity
+    return activity(
+        stages={
+            "prefill": stage(wall_ms=900.0, steps=0, kernels=2000, device_busy_ms=prefill_ms),
+            "decode": stage(wall_ms=900.0, steps=steps, kernels=2100, device_busy_ms=decode_ms),
+        }
+    )
+
+
+def data(
+    prefill_ms: float, decode_ms: float, *, busy_ms: tuple[float, float], **changes: Any
+) -> ReportData:
+    """Three equal repeats of a page whose stages take this long."""
+    timed = a_pass(prefill_ms=prefill_ms, decode_ms=decode_ms, vision_ms=0.4 * prefill_ms)
+    runs = [builders.run(repeat=repeat, timed=timed) for repeat in range(3)]
+    return tables(runs, activities=[busy(*busy_ms)] * 3, **changes).data
+
+
+# 1372 GFLOPs in 3 ms are 457 of the measured 650 TFLOP/s. A step reads 1.165 GB: three of them in
+# 2 ms are 1.75 of the measured 2.6 TB/s.
+LAUNCH = data(50.0, 900.0, busy_ms=(30.0, 60.0))
+# With fewer weights to read than DeepSeek-OCR's 6.3 GB, prefill is right of the ridge.
+FEW_BYTES = {"calibrations": [builders.calibration(prefill_weight_bytes=1_000_000_000)]}
+COMPUTE = data(3.0, 2.5, busy_ms=(3.0, 2.2), **FEW_BYTES)
+SMALL = data(500.0, 60.0, busy_ms=(450.0, 50.0))
+
+
+def kind(made: ReportData, stage: Any = None) -> str:
+    variant = made.variants[0]
+    stage = stage or main_stage(variant)
+    return stage_facts(variant, stage, made.hardware, made.ceiling).kind
+
+
+def rules(made: ReportData) -> list[str]:
+    return [one.rule for one in recommend(made, made.variants[0])]
+
+
+def one(made: ReportData, rule: str) -> Recommendation:
+    return next(found for found in recommend(made, made.variants[0]) if found.rule == rule)
+
+
+def test_a_device_that_waits_is_launch_bound() -> None:
+    assert kind(LAUNCH) == "launch"
+    assert main_stage(LAUNCH.variants[0]) == "decode"
+    found = one(LAUNCH, "launch_bound")
+    # 900 ms less the 60 ms in which the device was busy.
+    assert found.gain_ms == pytest.approx(840.0)
+    assert "decode" in found.title
+    assert any("6.7\u00a0% of decode (60.0\u00a0ms of 900\u00a0ms)" in e for e in found.evidence)
+    assert any("700 kernels are launched per decode step" in e for e in found.evidence)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(BUSY_LIMIT - 0.01, True), (BUSY_LIMIT, False)])
+def test_the_limit_of_waiting(share: float, expected: bool) -> None:
+    made = data(10.0, 900.0, busy_ms=(9.0, 900.0 * share))
+    assert (kind(made) == "launch") == expected
+
+
+def test_arithmetic_near_its_roof_is_compute_bound() -> None:
+    assert kind(COMPUTE) == "compute"
+    assert one(COMPUTE, "lower_precision").gain_ms == pytest.approx(1.5)
+    older = data(3.0, 2.5, busy_ms=(3.0, 2.2), machine=without_fp8(), **FEW_BYTES)
+    assert "lower_precision" not in rules(older)
+    assert "fewer_tokens" in rules(older)
+
+
+def without_fp8() -> records.Hardware:
+    return hardware(device=builders.gpu(compute_capability="8.0"))
+
+
+def test_reading_weights_near_the_bandwidth_is_memory_bound() -> None:
+    made = data(1.0, 2.5, busy_ms=(1.0, 2.0))
+    assert kind(made) == "memory"
+    weights, cache = 1.14825728, 2 * 12 * 280 * 1280 * 2 / 1e9
+    found = one(made, "quantise_weights")
+    assert found.gain_ms == pytest.approx(2.0 * 0.5 * weights / (weights + cache))
+    assert "batch_pages" in rules(made)
+    assert "quantise_cache" not in rules(made)  # it is a fiftieth of what a step reads
+
+
+def test_a_device_at_work_far_below_both_roofs_runs_small_kernels() -> None:
+    assert kind(SMALL) == "kernels"
+    rows = operator_rows(
+        ("prefill", "aten::copy_", 1.0, 60.0),
+        ("prefill", "aten::addmm", 1.0, 30.0),
+        ("prefill", "aten::add", 1.0, 10.0),
+    )
+    made = data(500.0, 60.0, busy_ms=(450.0, 50.0), operators=[("baseline", rows)])
+    found = one(made, "fuse")
+    assert found.gain_ms == pytest.approx(450.0 * 0.7)
+    assert any("aten::copy_, aten::add" in line for line in found.evidence)
+    matrix = operator_rows(("prefill", "aten::addmm", 1.0, 90.0), ("prefill", "aten::add", 1, 10.0))
+    other = data(500.0, 60.0, busy_ms=(450.0, 50.0), operators=[("baseline", matrix)])
+    assert "fuse" not in rules(other)
+
+
+def test_a_vision_encoder_that_dominates_suggests_fewer_pixels() -> None:
+    timed = a_pass(prefill_ms=500.0, decode_ms=60.0, vision_ms=400.0)
+    runs = [builders.run(repeat=i, timed=timed) for i in range(3)]
+    made = tables(runs, activities=[busy(450.0, 50.0)] * 3).data
+    assert one(made, "vision_resolution").gain_ms == pytest.approx(400.0)
+    assert "vision_resolution" not in rules(SMALL)  # four tenths of prefill
+    waiting = tables(runs, activities=[busy(100.0, 50.0)] * 3).data
+    assert "vision_resolution" not in rules(waiting)  # fewer pixels are no fewer launches
+
+
+def test_without_a_trace_of_the_device_the_roofs_decide() -> None:
+    runs = on_cpu()
+    made = tables(runs, activities=[cpu_activity()] * len(runs), **cpu_tables()).data
+    facts = stage_facts(made.variants[0], "decode", made.hardware, made.ceiling)
+    assert facts.busy_share is None
+    assert facts.kind in ("kernels", "compute", "memory")
+
+
+def test_unsteady_repeats_suggest_clocks_only_where_clocks_dropped() -> None:
+    def with_clock(clock: int) -> ReportData:
+        slow = a_pass(
+            prefill_ms=90.0,
+            conditions_before=builders.conditions(sm_clock_mhz=clock),
+            conditions_after=builders.conditions(sm_clock_mhz=clock),
+        )
+        runs = [*repeats(2), builders.run(repeat=2, timed=slow, runs_before=3)]
+        return tables([replace(run, runs_before=3) for run in runs]).data
+
+    dropped, steady = one(with_clock(900), "variance"), one(with_clock(1980), "variance")
+    assert dropped.title.startswith("Lock the clocks")
+    assert any("SM clock 900 MHz" in line for line in dropped.evidence)
+    assert "quieter host" in steady.title
+    assert any("no cause" in line for line in steady.evidence)
+    assert dropped.gain_ms is None
+    assert "variance" not in rules(LAUNCH)
+
+
+def test_two_repeats_are_too_few() -> None:
+    assert "repeats" in rules(tables(repeats(2)).data)
+    assert "repeats" not in rules(LAUNCH)
+
+
+def test_the_largest_gain_comes_first_and_small_ones_not_at_all() -> None:
+    for made in (LAUNCH, COMPUTE, SMALL):
+        variant = made.variants[0]
+        gains = [found.gain_ms for found in recommend(made, variant) if found.gain_ms is not None]
+        assert gains == sorted(gains, reverse=True)
+        assert all(0.01 * variant.page_ms <= gain <= variant.page_ms for gain in gains)
+    # Prefill waits for 20 of 50 ms, which is 0.2 % of ten seconds.
+    long = data(50.0, 9950.0, busy_ms=(20.0, 9000.0))
+    assert "launch_bound" not in rules(long)
+
+
+def test_other_limits_give_other_words() -> None:
+    made = (LAUNCH, COMPUTE, SMALL)
+    sentences, lines, steps = [], [], []
+    for one_data in made:
+        variant = one_data.variants[0]
+        facts = stage_facts(variant, main_stage(variant), one_data.hardware, one_data.ceiling)
+        sentences.append(limit_sentence(facts, variant.page_ms))
+        lines.append(bottom_line(one_data, variant))
+        steps.append(tuple(next_steps(one_data, variant, recommend(one_data, variant))))
+    assert len(set(sentences)) == len(set(lines)) == len(set(steps)) == 3
+    assert "launching 700 kernels a decode step" in sentences[0]
+    assert "arithmetic limits" in sentences[1]
+    assert "waits for the computer beside it" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("pages", "spread", "level"), [(6, 0.5, "high"), (6, 8.0, "medium"), (6, 30.0, "low")]
+)
+def test_confidence_follows_the_spread(pages: int, spread: float, level: str) -> None:
+    runs = [
+        builders.run(
+            image=f"{i}.png",
+            repeat=repeat,
+            page=builders.page(path=f"{i}.png"),
+            timed=a_pass(prefill_ms=50.0 + spread * (repeat - 1)),
+        )
+        for i in range(pages)
+        for repeat in range(3)
+    ]
+    made = tables(runs).data
+    assert confidence(made, made.variants[0])[0] == level
+
+
+def test_few_pages_or_one_repeat_lower_the_confidence() -> None:
+    few, once = tables(repeats(3)).data, tables(repeats(1)).data
+    assert confidence(few, few.variants[0])[0] == "medium"
+    level, reason = confidence(once, once.variants[0])
+    assert level == "low"
+    assert "measured once" in reason
