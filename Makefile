@@ -22,7 +22,7 @@ test-gpu: $(VENV)/.installed-dev ## run the tests that need a CUDA GPU
 bench: $(VENV)/.installed ## measure mfuscope itself: overhead, trace reading, scale
 	$(BIN)/python benchmarks/bench.py
 
-contracts: $(VENV)/.installed ## make docs/data-model.md from the schemas
+contracts: $(VENV)/.installed ## make docs/data-model.md and contracts/openapi.yaml from the schemas
 	$(BIN)/python -m mfuscope.contracts
 
 lint: $(VENV)/.installed-dev ## ruff, mypy, snakefmt, snakemake --lint

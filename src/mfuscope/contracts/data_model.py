@@ -17,7 +17,8 @@ _INTRODUCTION = """\
 Every setting and every field of every artefact: its type and limits, its unit where its name tells
 one, whether it must be there, and what it is. Made from the JSON Schemas in
 [workflow/schemas](../workflow/schemas), against which the tests check what real runs write.
-[measurement.md](measurement.md) says how the numbers are measured.
+[measurement.md](measurement.md) says how the numbers are measured;
+[contracts/openapi.yaml](../contracts/openapi.yaml) has them in the contract of a service.
 
 Words in capitals in a path differ between files: VARIANT, IMAGE (its id), REPEAT (from 0) and
 RESOLUTION. Objects have no other fields than those listed. In a CSV table an empty cell is null.
