@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run flops test test-gpu bench lint install clean help FORCE
+.PHONY: run flops test test-gpu bench contracts lint install clean help FORCE
 
 run: $(VENV)/.installed ## measure every page and write results/report.html
 	$(BIN)/snakemake
@@ -21,6 +21,9 @@ test-gpu: $(VENV)/.installed-dev ## run the tests that need a CUDA GPU
 
 bench: $(VENV)/.installed ## measure mfuscope itself: overhead, trace reading, scale
 	$(BIN)/python benchmarks/bench.py
+
+contracts: $(VENV)/.installed ## make docs/data-model.md and contracts/openapi.yaml from the schemas
+	$(BIN)/python -m mfuscope.contracts
 
 lint: $(VENV)/.installed-dev ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

@@ -84,6 +84,10 @@ class Checkout:
             if path.is_file()
         }
 
+    def text(self, name: str) -> str:
+        """A text in results/."""
+        return (self.results / name).read_text(encoding="utf-8")
+
     def table(self, name: str) -> list[dict[str, str]]:
         """Rows of a CSV in results/."""
         with (self.results / name).open(newline="", encoding="utf-8") as file:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from checkouts import FIRST, SAMPLES, SECOND, SETTINGS, THIRD, Checkout, make_checkout
+from contract import validate_response
 from PIL import Image
 from validate import validate_results
 
@@ -48,8 +49,13 @@ class TestIncremental:
         assert "[6/6]" in said
         assert said.rstrip().splitlines()[-1].startswith("mfuscope: report: results/report.html")
         assert "\x1b" not in said
-        # 6 runs, activities and operator tables, 1 calibration, 2 of the device, 3 tables
-        assert validate_results(checkout.results) == 3 * 6 + 1 + 2 + 3
+        # 6 runs, activities, operator and kernel tables, 1 calibration, 2 of the device, 3 tables,
+        # and the report's head
+        assert validate_results(checkout.results) == 4 * 6 + 1 + 2 + 3 + 1
+        head = json.loads((checkout.results / "report.json").read_bytes())
+        validate_response("getReport", 200, head)
+        assert head["measured"]["runs"] == 6
+        assert head["variants"][0]["limit"]["sentence"] in checkout.text("report.md")
         rows = checkout.table("metrics.csv")
         assert len(rows) == 6
         for row in rows:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,22 +18,6 @@ Json = dict[str, Any]
 
 SCHEMAS = Path(__file__).resolve().parents[1] / "workflow" / "schemas"
 
-#: Where the artefacts lie in a results folder -> the name of their schema.
-ARTEFACTS = {
-    "ceiling.json": "ceiling",
-    "hardware.json": "hardware",
-    "inputs.csv": "inputs",
-    "metrics.csv": "metrics",
-    "summary.csv": "summary",
-    "flops.csv": "flops",
-    "*/calibration/*.json": "calibration",
-    "*/runs/*/*.json": "run",
-    "*/activity/*/*.json": "activity",
-    "*/operators/*/*.csv": "operators",
-    "*/kernels/*/*.csv": "kernels",
-    "report.json": "report",
-}
-
 
 @cache
 def schemas() -> dict[str, Json]:
@@ -40,6 +25,16 @@ def schemas() -> dict[str, Json]:
     return {
         path.name: yaml.safe_load(path.read_text(encoding="utf-8"))
         for path in sorted(SCHEMAS.glob("*.schema.yaml"))
+    }
+
+
+@cache
+def artefacts() -> dict[str, str]:
+    """Where the artefacts lie in a results folder, as patterns -> the names of their schemas."""
+    return {
+        re.sub("[A-Z]+", "*", schema["x-path"].removeprefix("results/")): name.partition(".")[0]
+        for name, schema in schemas().items()
+        if schema.get("x-path", "").startswith("results/")
     }
 
 
@@ -114,7 +109,7 @@ def validate_results(folder: Path) -> int:
     Raises:
         AssertionError: a file does not fit its schema, or has none; names the file and the field.
     """
-    files = {path: name for pattern, name in ARTEFACTS.items() for path in folder.glob(pattern)}
+    files = {path: name for pattern, name in artefacts().items() for path in folder.glob(pattern)}
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".json", ".csv") and not path.name.startswith("."):
             assert path in files, f"{path}: no schema describes it"
