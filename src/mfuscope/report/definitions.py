@@ -9,13 +9,6 @@ DEFINITIONS = {
         "encoder and the projector. Decode runs from there to the last new token. Reading the "
         "file and tokenizing lie outside of both."
     ),
-    "roofline": (
-        "A stage lies under a roof: left of the ridge the memory's bandwidth limits what it can "
-        "reach, right of it the arithmetic. Far below both, neither does. Solid is the "
-        "theoretical roof, dashed the one measured on this device (best matrix product, copy). "
-        "Filled points are over wall time, hollow ones over the time in which the device was busy: "
-        "the distance between them is launch overhead and host work."
-    ),
     "steps": (
         "A decode step runs from the start of one forward of the model to the start of the next: "
         "one new token. Steps that grow along the answer pay for the context, steps that scatter "
@@ -49,6 +42,29 @@ DEFINITIONS = {
     ),
     "uncounted": "FLOPs and MFU are too low by the share of these operators.",
 }
+
+
+def roofline(data: ReportData) -> str:
+    """How to read the roofline of this data."""
+    sentences = [
+        "A stage lies under a roof: left of the ridge the memory's bandwidth limits what it can "
+        "reach, right of it the arithmetic. Far below both, neither does."
+    ]
+    measured = all(
+        data.hardware.peaks[variant.model.dtype].source == "measured" for variant in data.variants
+    )
+    sentences.append(
+        "The roof is what was measured on this device: its best matrix product, and a copy."
+        if measured
+        else "Solid is the roof that MFU is held against, dashed the one measured on this device "
+        "(best matrix product, copy)."
+    )
+    if any(variant.stats["mfu_prefill_busy"].mean is not None for variant in data.variants):
+        sentences.append(
+            "Filled points are over wall time, hollow ones over the time in which the device was "
+            "busy: the distance between them is launch overhead and host work."
+        )
+    return " ".join(sentences)
 
 
 def assumptions(data: ReportData) -> list[str]:

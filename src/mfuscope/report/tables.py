@@ -1,5 +1,7 @@
 """The report's tables of results: times, MFU, decode steps, peaks."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from mfuscope.report.cells import (
@@ -14,9 +16,26 @@ from mfuscope.report.cells import (
     share,
 )
 from mfuscope.report.data import Measured, Page, ReportData, Stat, Variant
+from mfuscope.report.formats import number
 from mfuscope.report.limits import StageName, stage_facts
 
+_HEADLINE = {
+    "prefill_ms": 1.0,
+    "decode_tokens_per_s": 1.0,
+    "mfu_model": 100.0,
+    "mfu_prefill": 100.0,
+    "mfu_decode": 100.0,
+}
 _MFU_STAGES = {"model": "mfu_model", "prefill": "mfu_prefill", "decode": "mfu_decode"}
+
+
+def headline_cell(variant: Variant, metric: str, scale: float) -> Cell:
+    """A headline number; where its spread is that between pages, that between repeats below."""
+    stat = variant.headline[metric]
+    cell = mean(stat, scale)
+    if variant.over != "page" or not stat.mean or stat.std_repeats is None:
+        return cell
+    return replace(cell, sub=f"± {number(scale * stat.std_repeats, 2)} between repeats")
 
 
 def headline(data: ReportData) -> Table:
@@ -37,11 +56,7 @@ def headline(data: ReportData) -> Table:
             (
                 label(v.name),
                 amount(str(v.headline["prefill_ms"].n)),
-                mean(v.headline["prefill_ms"]),
-                mean(v.headline["decode_tokens_per_s"]),
-                mean(v.headline["mfu_model"], 100),
-                mean(v.headline["mfu_prefill"], 100),
-                mean(v.headline["mfu_decode"], 100),
+                *(headline_cell(v, metric, scale) for metric, scale in _HEADLINE.items()),
             )
             for v in data.variants
         ),
