@@ -25,13 +25,13 @@ from builders import model, page
 from markdown_it import MarkdownIt
 from PIL import Image
 from playwright.sync_api import Browser
-from test_report import cpu_tables, on_cpu, operator_rows, repeats, texts
+from report_data import cpu_tables, kernel_rows, on_cpu, operator_rows, repeats, texts
 
 from mfuscope import records
 from mfuscope.report.render import Texts
 
 #: The ids of the sections of today, in the order of the nav.
-SECTIONS = ["headline", "time", "mfu", "flops", "operators", "checks", "reproduce"]
+SECTIONS = ["headline", "time", "roofline", "mfu", "steps", "operators", "next", "reproduce"]
 NASTY = '<script>alert(1)</script> "it\'s" a|b `id` *x* _y_ &amp; صفحة 页面.png'
 
 
@@ -40,6 +40,13 @@ def _operators(device_ms: float | None) -> pd.DataFrame:
     names = ["aten::mm", "aten::_scaled_dot_product_flash_attention_for_cpu", kernel, "x" * 80]
     found = product(("prefill", "decode"), names * 4)
     return operator_rows(*((stage, name, 1.0, device_ms) for stage, name in found))
+
+
+def _kernels() -> pd.DataFrame:
+    name = "void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor<int>>(int)"
+    return kernel_rows(
+        *((s, f"{name}{i}", 9.0 - i) for s in ("prefill", "decode") for i in range(9))
+    )
 
 
 def _runs(variants: Iterable[str], number: int) -> list[records.Run]:
@@ -63,6 +70,7 @@ def many_rows() -> Texts:
     return texts(
         _runs(variants, 3),
         operators=[(variant, _operators(1.0)) for variant in variants],
+        kernels=[(variant, _kernels()) for variant in variants],
         settings={"prompt": "<image>\nFree OCR. " * 10, "images": "/data/" + "scans/" * 20},
     )
 

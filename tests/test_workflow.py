@@ -6,6 +6,7 @@ one before left behind.
 
 import gzip
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,16 @@ class TestIncremental:
             assert all(row["image"] in text for row in inputs)
             assert "dummy" in text.lower()
         assert "dummy" in (checkout.results / "stakeholder.md").read_text().lower()
+
+    def test_snakemakes_report_has_figures_and_tables(self, checkout: Checkout) -> None:
+        checkout.run("--report", "report.zip")
+        with zipfile.ZipFile(checkout.root / "report.zip") as report:
+            names = {Path(name).name for name in report.namelist()}
+            page = report.read("report/report.html").decode()
+        assert {"report.html", "roofline.svg", "decode_steps.svg", "time.svg"} <= names
+        assert {"metrics.csv", "summary.csv"} <= names
+        for caption in ("Achieved TFLOP/s of every page", "Decode step times of all timed passes"):
+            assert caption in page
 
     def test_traces_are_chrome_traces_with_the_stages(self, checkout: Checkout) -> None:
         traces = sorted(checkout.results.glob("baseline/traces/*/*.json.gz"))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mfuscope.report.data import ReportData
 from mfuscope.report.figures.style import COLOURS
@@ -21,7 +22,8 @@ def paint_decode_steps(figure: Figure, data: ReportData, wide: bool) -> str:
     styles = ("-", "--", "-.", ":")
     everything = np.concatenate([run for runs in steps.values() for run in runs])
     low, high = float(everything.min()), float(np.percentile(everything, 99.5))
-    bins = np.linspace(low, max(high, low * 1.01), 40)
+    high = max(high, 1.1 * low)  # steps that hardly differ are one bar, not forty
+    bins = np.linspace(low, high, 40)
     several = len(steps) > 1
     for index, (name, runs) in enumerate(steps.items()):
         style = styles[index % len(styles)]
@@ -60,6 +62,7 @@ def paint_decode_steps(figure: Figure, data: ReportData, wide: bool) -> str:
     position.set_ylabel("step, ms")
     position.set_ylim(bottom=0)
     for axes in (spread, position):
+        axes.xaxis.set_major_locator(MaxNLocator(6 if wide else 5))
         axes.grid(True)
         axes.set_axisbelow(True)
     handles, labels = position.get_legend_handles_labels()

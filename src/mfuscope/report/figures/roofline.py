@@ -32,7 +32,6 @@ def paint_roofline(figure: Figure, data: ReportData, wide: bool) -> str:
         colour = COLOURS["ink" if dashes == "-" else "muted"]
         xs = [low, ridge, high]
         axes.plot(xs, [min(tflops, x * gbs / 1e3) for x in xs], dashes, color=colour, lw=1.3)
-        axes.plot([ridge], [tflops], "|", color=colour, ms=9)
         above = dashes == "-"
         axes.annotate(
             f"{label} {number(tflops)} TFLOP/s" if wide else f"{label} {number(tflops)}",
@@ -44,14 +43,15 @@ def paint_roofline(figure: Figure, data: ReportData, wide: bool) -> str:
             color=colour,
         )
         if above:
+            axes.axvline(ridge, color=COLOURS["muted"], lw=0.8, ls=":")
             axes.annotate(
                 f"ridge {number(ridge)} FLOP/byte",
-                (ridge, tflops),
-                xytext=(-6, 4),
+                (ridge, 0),
+                xycoords=("data", "axes fraction"),
+                xytext=(-4, 5),
                 textcoords="offset points",
                 ha="right",
-                va="bottom",
-                color=colour,
+                color=COLOURS["muted"],
             )
     several = len(data.variants) > 1
     shapes = {v.name: _MARKERS[i % len(_MARKERS)] for i, v in enumerate(data.variants)}

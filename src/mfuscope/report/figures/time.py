@@ -31,7 +31,8 @@ def paint_time(figure: Figure, data: ReportData, wide: bool) -> str:
     errors = [_page_error(measured) for _, measured in shown]
     if any(errors):
         axes.errorbar(left, places, xerr=errors, fmt="none", ecolor=COLOURS["ink"], elinewidth=0.9)
-    axes.set_yticks(places, [_row_label(page, one, data) for page, one in shown])
+    room = 34 if wide else 14
+    axes.set_yticks(places, [_row_label(page, one, data, room) for page, one in shown])
     axes.invert_yaxis()
     axes.set_xlabel("ms a page, mean ± standard deviation between repeats")
     axes.grid(True, axis="x")
@@ -52,7 +53,7 @@ def _page_error(measured: Measured) -> float:
     return float(np.hypot(stds[0], stds[1]))
 
 
-def _row_label(page: Page, measured: Measured, data: ReportData) -> str:
+def _row_label(page: Page, measured: Measured, data: ReportData, room: int) -> str:
     name = printable(page.image)
-    name = name if len(name) <= 34 else name[:33] + "…"
+    name = name if len(name) <= room else name[: room - 1] + "…"
     return f"{name} ({measured.variant})" if len(data.variants) > 1 else name
