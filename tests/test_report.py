@@ -318,8 +318,8 @@ def test_uncounted_operators_are_named() -> None:
 def test_unsteady_pages_are_listed() -> None:
     runs = [run(repeat=i, timed=a_pass(prefill_ms=ms)) for i, ms in enumerate((50.0, 90.0))]
     checks = section(texts(runs).markdown, "Steadiness")
-    assert "| page.png | baseline | prefill |" in checks
-    assert "| page.png | baseline | decode |" not in checks
+    assert "| page.png | prefill |" in checks
+    assert "| page.png | decode |" not in checks
 
 
 def test_pages_that_changed_since_they_were_measured_are_named() -> None:
@@ -338,8 +338,8 @@ def test_slowdown_of_the_profiler() -> None:
     traced = a_pass(2, step_ms=[30.0], prefill_ms=75.0)  # one step of the three
     runs = [run(repeat=i, traced=traced) for i in range(2)]
     checks = section(texts(runs).markdown, "Checks")
-    assert "| baseline | prefill | 50.0 | 75.0 | ×1.50 |" in checks
-    assert "| baseline | decode step | 20.0 | 30.0 | ×1.50 |" in checks
+    assert "| prefill | 50.0 | 75.0 | ×1.50 |" in checks
+    assert "| decode step | 20.0 | 30.0 | ×1.50 |" in checks
 
 
 def test_numbers_are_those_of_the_summary() -> None:

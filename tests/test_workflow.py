@@ -5,14 +5,16 @@ one before left behind.
 """
 
 import gzip
+import itertools
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from checkouts import FIRST, SAMPLES, SECOND, SETTINGS, THIRD, Checkout, make_checkout
+from checkouts import FIRST, ROOT, SAMPLES, SECOND, SETTINGS, THIRD, Checkout, make_checkout
 from contract import validate_response
 from PIL import Image
 from validate import validate_results
@@ -84,6 +86,15 @@ class TestIncremental:
         assert {"metrics.csv", "summary.csv"} <= names
         for caption in ("Achieved TFLOP/s of every page", "Decode step times of all timed passes"):
             assert caption in page
+
+    def test_the_picture_of_the_workflow_is_true(self, checkout: Checkout) -> None:
+        drawn = checkout.run("--rulegraph", "mermaid-js")
+        names = dict(re.findall(r"(id\d+)\[(\w+)\]", drawn))
+        true = {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", drawn)}
+        text = (ROOT / "docs" / "workflow.md").read_text(encoding="utf-8")
+        chains = [line.split(" --> ") for line in text.splitlines() if " --> " in line]
+        shown = {(a.strip(), b.strip()) for chain in chains for a, b in itertools.pairwise(chain)}
+        assert shown == true
 
     def test_traces_are_chrome_traces_with_the_stages(self, checkout: Checkout) -> None:
         traces = sorted(checkout.results.glob("baseline/traces/*/*.json.gz"))

@@ -40,6 +40,18 @@ class Table:
     numeric: tuple[bool, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
+    def without(self, column: str) -> "Table":
+        """The table less a column, unless that is all that names its rows."""
+        kept = [i for i, name in enumerate(self.columns) if name != column]
+        if not kept or self.numeric[kept[0]]:
+            return self
+        return Table(
+            self.caption,
+            tuple(self.columns[i] for i in kept),
+            tuple(self.numeric[i] for i in kept),
+            tuple(tuple(row[i] for i in kept) for row in self.rows),
+        )
+
     @property
     def spans(self) -> tuple[int, ...]:
         """How many rows each row's first cell stands for; 0 where it repeats the one above."""

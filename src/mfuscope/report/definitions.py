@@ -21,7 +21,7 @@ DEFINITIONS = {
     ),
     "mfu": (
         "MFU is the FLOPs that the model's architecture asks for, divided by the time they took "
-        "and by the device's peak. The column Model takes prefill and decode together."
+        "and by the device's peak. The stage model takes prefill and decode together."
     ),
     "utilisation": (
         "The ceiling is the best matrix product measured on this device; MBU is the bytes that "

@@ -106,6 +106,11 @@ def shortened(name: str, most: int = 90) -> str:
     return f"{name[: most * 2 // 3]} … {name[-(most // 3) :]}"
 
 
+def plain(text: str) -> str:
+    """Text for programs, which break lines as they like."""
+    return text.replace(_SPACE, " ")
+
+
 def printable(text: str) -> str:
     """Text on one line, without characters that are invisible or reorder what is around them."""
     return "".join(_visible(character) for character in text)

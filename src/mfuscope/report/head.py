@@ -6,6 +6,7 @@ from typing import Any
 from mfuscope import __version__
 from mfuscope.report import checks
 from mfuscope.report.data import ReportData, Stat, Variant
+from mfuscope.report.formats import plain
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
 from mfuscope.report.recommendations import recommend
 from mfuscope.report.words import CENTRES, dummy_statement, stand_in_statement, title
@@ -30,7 +31,7 @@ def head(data: ReportData) -> dict[str, Any]:
         "notices": [text for text in (dummy_statement(data), stand_in_statement(data)) if text],
         "variants": [_variant(data, variant) for variant in data.variants],
         "warnings": [
-            {"check": check.title, "text": " ".join([check.text, *check.details])}
+            {"check": plain(check.title), "text": plain(" ".join([check.text, *check.details]))}
             for check in checks.all_checks(data)
             if check.verdict == "warning"
         ],
@@ -46,7 +47,7 @@ def _variant(data: ReportData, variant: Variant) -> dict[str, Any]:
         "limit": {
             "stage": stage.stage,
             "kind": stage.kind,
-            "sentence": limit_sentence(stage, variant.page_ms),
+            "sentence": plain(limit_sentence(stage, variant.page_ms)),
         },
         "cost_centres": [
             {"key": one.key, "stage": CENTRES[one.key].stage, "ms": one.ms, "share": one.share}
@@ -55,9 +56,9 @@ def _variant(data: ReportData, variant: Variant) -> dict[str, Any]:
         "recommendations": [
             {
                 "rule": one.rule,
-                "title": one.title,
-                "text": one.text,
-                "evidence": list(one.evidence),
+                "title": plain(one.title),
+                "text": plain(one.text),
+                "evidence": [plain(line) for line in one.evidence],
                 "gain_ms": one.gain_ms,
             }
             for one in recommend(data, variant)

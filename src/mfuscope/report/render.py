@@ -202,6 +202,7 @@ def environment() -> jinja2.Environment:
     )
     made.filters |= {
         "md": markdown,
+        "lean": lambda table: table,
         "md_table": markdown_table,
         "breakable": breakable,
         "printable": formats.printable,
@@ -214,6 +215,8 @@ def environment() -> jinja2.Environment:
 def render(data: ReportData) -> Texts:
     """Render the four texts."""
     env = environment()
+    if len(data.variants) == 1:  # a column of one name tells nothing
+        env.filters["lean"] = lambda table: table.without("Variant")
     drawings = draw(data)
     context = _context(data, drawings)
 
