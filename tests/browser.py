@@ -4,6 +4,7 @@
 """
 
 import argparse
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import pytest
 from playwright.sync_api import Browser, Dialog, Locator, Page, ViewportSize, sync_playwright
 
 #: What `python -m playwright install` would bring is never downloaded: the system's one is used.
@@ -62,6 +64,12 @@ class Opened:
 def chromium() -> str | None:
     """Where the system's Chromium is."""
     return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def require_chromium() -> None:
+    """Skip the test where there is none; in CI its absence must not pass for a success."""
+    if chromium() is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The report as a browser shows it: wide and narrow, light and dark, on paper, with any name."""
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -19,6 +18,7 @@ from browser import (
     print_problems,
     printed,
     problems,
+    require_chromium,
     search_problems,
 )
 from builders import model, page
@@ -30,6 +30,8 @@ from report_data import cpu_tables, kernel_rows, on_cpu, operator_rows, repeats,
 from mfuscope import records
 from mfuscope.report.render import Texts
 
+#: The bundled pages, measured for real.
+EXAMPLE = Path(__file__).parents[1] / "docs" / "example" / "report.html"
 #: The ids of the sections of today, in the order of the nav.
 SECTIONS = ["headline", "time", "roofline", "mfu", "steps", "operators", "next", "reproduce"]
 NASTY = '<script>alert(1)</script> "it\'s" a|b `id` *x* _y_ &amp; صفحة 页面.png'
@@ -88,19 +90,15 @@ def chromium() -> Iterator[Browser]:
         yield made
 
 
-def require_chromium() -> None:
-    """Skip where there is none; in CI its absence must not pass for a success."""
-    if browser.chromium() is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(browser.MISSING)
-
-
 @cache
 def rendered(make: Callable[[], Texts]) -> str:
     return make().html
 
 
-@pytest.fixture(scope="module", params=[one_page, many_rows, many_variants])
+@pytest.fixture(scope="module", params=[one_page, many_rows, many_variants, EXAMPLE])
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if isinstance(request.param, Path):
+        return request.param
     path = tmp_path_factory.mktemp("results") / "report.html"
     path.write_text(rendered(request.param), encoding="utf-8")
     return path

@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 from builders import (
     a_pass,
+    activity,
     calibration,
     conditions,
     generic_calibration,
@@ -27,6 +28,7 @@ from report_data import (
     texts,
 )
 
+from mfuscope.records import StageActivity
 from mfuscope.report import figures, formats
 from mfuscope.report import render as render_module
 from mfuscope.report.checks import all_checks
@@ -241,6 +243,33 @@ def test_other_bottlenecks_give_other_texts() -> None:
     ] * 3
     for title in ("What it means", "What to do"):
         assert len({section(m.stakeholder, title) for m in made}) == 3
+
+
+def test_launch_bound_and_compute_bound_give_other_reports() -> None:
+    def report(prefill_ms: float, decode_ms: float, busy: tuple[float, float]) -> Texts:
+        timed = a_pass(prefill_ms=prefill_ms, decode_ms=decode_ms)
+        stages = {
+            name: StageActivity(wall_ms=900.0, steps=steps, kernels=700, device_busy_ms=ms)
+            for name, steps, ms in (("prefill", 0, busy[0]), ("decode", 3, busy[1]))
+        }
+        return texts(
+            [run(repeat=repeat, timed=timed) for repeat in range(3)],
+            activities=[activity(stages=stages)] * 3,
+            calibrations=[calibration(prefill_weight_bytes=1_000_000_000)],
+        )
+
+    waiting, working = report(50.0, 900.0, (30.0, 60.0)), report(3.0, 2.5, (3.0, 2.2))
+    for title in ("Headline", "What to try next"):
+        assert section(waiting.markdown, title) != section(working.markdown, title)
+    assert "limits this model here, not arithmetic" in section(waiting.markdown, "Headline")
+    assert "arithmetic limits this model here" in section(working.markdown, "Headline")
+    assert "Launch decode as CUDA graphs" in section(waiting.markdown, "What to try next")
+    assert "Compute prefill in FP8" in section(working.markdown, "What to try next")
+    for title in ("Where the time goes", "What it means", "What to do"):
+        assert section(waiting.stakeholder, title) != section(working.stakeholder, title)
+    for made in (waiting, working):  # HTML says the same
+        for one in re.findall(r"^\d\. \*\*(.+?)\*\*", made.markdown, re.MULTILINE):
+            assert f"<strong>{html.escape(one)}</strong>" in made.html
 
 
 def test_cost_centres_are_each_with_their_stage() -> None:

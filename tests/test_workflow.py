@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import CHECKS, VIEWS, launched, opened, problems, require_chromium
 from checkouts import FIRST, ROOT, SAMPLES, SECOND, SETTINGS, THIRD, Checkout, make_checkout
 from contract import validate_response
 from PIL import Image
@@ -76,6 +77,15 @@ class TestIncremental:
             assert all(row["image"] in text for row in inputs)
             assert "dummy" in text.lower()
         assert "dummy" in (checkout.results / "stakeholder.md").read_text().lower()
+
+    def test_the_report_is_in_order_in_a_browser(self, checkout: Checkout) -> None:
+        require_chromium()
+        with launched() as chromium:
+            for view in VIEWS:
+                with opened(chromium, checkout.results / "report.html", view) as shown:
+                    for check in CHECKS:
+                        assert problems(shown.page, check) == [], f"{view}: {check}"
+                    assert shown.wrongs == []
 
     def test_snakemakes_report_has_figures_and_tables(self, checkout: Checkout) -> None:
         checkout.run("--report", "report.zip")
