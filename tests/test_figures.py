@@ -57,7 +57,15 @@ def test_a_model_whose_bytes_are_not_known_has_no_roofline() -> None:
 
 def test_the_steps_show_percentiles_and_positions(drawings: dict[str, Drawing]) -> None:
     said = texts(drawings["decode_steps"].wide)
-    assert {"p50", "p95", "p99", "step, ms", "decode step", "median of runs"} <= set(said)
+    assert {
+        "p50",
+        "p95",
+        "p99",
+        "step, ms",
+        "step, ms (to p99.5)",
+        "decode step",
+        "median of runs",
+    } <= set(said)
 
 
 def test_steps_of_variants_stand_side_by_side() -> None:

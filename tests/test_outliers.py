@@ -6,7 +6,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfuscope.report.outliers import FEWEST_RUNS, LEAST, NO_CAUSE, outliers
+from mfuscope.report.outliers import FEWEST_RUNS, LEAST, NO_CAUSE, outliers, slow_causes
 from mfuscope.report.survey import RunName
 
 
@@ -55,6 +55,27 @@ def test_causes_are_told() -> None:
     assert dropped == "SM clock 1500 MHz, up to 1980 MHz in other repeats"
     assert throttled == "throttled: sw_power_cap, hw_slowdown"
     assert first == "first run of its process"
+
+
+def test_what_is_recorded_of_a_fast_run_is_no_cause() -> None:
+    fast = [[50.0, 25.0, 50.5], STEADY[1], STEADY[2]]
+    table = metrics(fast, runs_before={1: 0}, throttle_reasons={1: "sw_power_cap"})
+    (found,) = outliers(table)
+    assert (found.ratio, found.cause) == (0.5, NO_CAUSE)
+    assert (RunName("baseline", "0.png", 1), "prefill") not in slow_causes(table)
+
+
+def test_a_cause_is_that_of_its_stage() -> None:
+    table = metrics([[50.0, 75.0, 49.5], STEADY[1], STEADY[2]], runs_before={1: 0})
+    assert set(slow_causes(table)) == {(RunName("baseline", "0.png", 1), "prefill")}
+
+
+def test_the_fences_are_tukeys() -> None:
+    # The quartiles of all ratios are 0.925 and 1.1, so that the upper fence is 1.3625.
+    pages = [[90.0, 100.0, 110.0]] * 5
+    inside, outside = [[100.0, 100.0, 136.0]], [[100.0, 100.0, 136.5]]
+    assert outliers(metrics(pages + inside)) == []
+    assert len(outliers(metrics(pages + outside))) == 1
 
 
 def test_a_cpu_tells_no_clock() -> None:

@@ -93,7 +93,7 @@ class TestIncremental:
             names = {Path(name).name for name in report.namelist()}
             page = report.read("report/report.html").decode()
         assert {"report.html", "roofline.svg", "decode_steps.svg", "time.svg"} <= names
-        assert {"metrics.csv", "summary.csv"} <= names
+        assert {"metrics.csv", "summary.csv", "operators.md", "stakeholder.md"} <= names
         for caption in ("Achieved TFLOP/s of every page", "Decode step times of all timed passes"):
             assert caption in page
 

@@ -123,6 +123,7 @@ def run_metrics(
         "projector_ms": timed.projector_ms,
         "language_prefill_ms": timed.language_prefill_ms,
         "decode_ms": timed.decode_ms,
+        "page_ms": timed.prefill_ms + timed.decode_ms,
         "decode_tokens_per_s": steps / (timed.decode_ms / 1e3) if steps else None,
         "step_mean_ms": _mean(timed.step_ms),
         **percentile,

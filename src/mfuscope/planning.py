@@ -136,10 +136,11 @@ class Plan:
                 "device": self.device,
                 "images": str(settings.images),
                 "peak_tflops": settings.peak_tflops,
-                "profiler": asdict(settings.profiler),
+                "profiler": asdict(settings.profiler) | {"keep_traces": settings.keep_traces},
                 "repeats": settings.repeats,
                 "variants": {name: asdict(inference) for name, inference in self.variants.items()},
                 "warmup": settings.warmup,
+                "worker": {"keep_alive": settings.keep_alive},
             }
         )
 

@@ -27,6 +27,7 @@ SUMMARISED = (
     "projector_ms",
     "language_prefill_ms",
     "decode_ms",
+    "page_ms",
     "decode_tokens_per_s",
     "step_p50_ms",
     "step_p95_ms",

@@ -43,7 +43,7 @@ def unsteady(data: ReportData) -> Table:
             "Mean ± std, ms",
             "Variation",
             "Smallest to largest, ms",
-            "Recorded on the device",
+            "Recorded cause of slow runs",
         ),
         (
             (

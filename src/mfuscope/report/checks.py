@@ -32,7 +32,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsteady:
-    """A page whose repeats differ by more than the limit; `causes` as far as any was recorded."""
+    """A page whose repeats differ by more than the limit; `causes` are those of its slow runs."""
 
     variant: str
     image: str
@@ -103,16 +103,16 @@ def slowdowns(data: ReportData) -> list[Slowdown]:
 
 def unsteady(data: ReportData) -> list[Unsteady]:
     """Pages and stages whose repeats differ by more than the limit, the worst first."""
-    causes: dict[tuple[str, str], dict[str, None]] = {}
-    for run, recorded in data.causes.items():
-        causes.setdefault((run.variant, run.image), {}).update(dict.fromkeys(recorded))
+    causes: dict[tuple[str, str, str], dict[str, None]] = {}
+    for (run, stage), recorded in data.causes.items():
+        causes.setdefault((run.variant, run.image, stage), {}).update(dict.fromkeys(recorded))
     found = [
         Unsteady(
             variant=measured.variant,
             image=page.image,
             stage=stage,
             stat=stat,
-            causes=tuple(causes.get((measured.variant, page.image), ())),
+            causes=tuple(causes.get((measured.variant, page.image, stage), ())),
         )
         for page in data.pages
         for measured in page.measured
@@ -146,7 +146,7 @@ def _passes(data: ReportData) -> Check:
     title, runs = "Timed and traced pass agree", data.survey.total
     wrong = data.survey.disagreeing
     if not wrong:
-        text = f"In all {plural(runs, 'run')} both passes made the same tokens."
+        text = f"In {plural(runs, 'run')} both passes made the same tokens, as far as both went."
         return Check(title=title, verdict="ok", text=text)
     text = (
         f"In {len(wrong)} of {plural(runs, 'run')} the two passes made different tokens, so their "
@@ -194,8 +194,8 @@ def _steadiness(data: ReportData) -> Check:
         return Check(title=title, verdict="ok", text=text)
     text = (
         f"{len(wrong)} of {len(known)} times vary by more than {percent(CV_LIMIT)} between "
-        "repeats (standard deviation by mean); they are listed below. Their means are rough, and "
-        "differences between variants or pages of that size mean nothing."
+        "repeats (standard deviation by mean); they are listed under Steadiness. Their means are "
+        "rough, and differences between variants or pages of that size mean nothing."
     )
     return Check(title=title, verdict="warning", text=text)
 
@@ -211,7 +211,7 @@ def _fences(data: ReportData) -> Check:
     known = sum(one.cause != NO_CAUSE for one in data.outliers)
     text = (
         f"{plural(len(data.outliers), 'time')} of a stage outside of the quartile fences, "
-        f"{known} of them with a recorded cause; they are listed below."
+        f"{known} of them with a recorded cause; they are listed under Steadiness."
     )
     return Check(title=title, verdict="warning", text=text)
 

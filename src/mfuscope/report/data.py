@@ -9,7 +9,7 @@ import pandas as pd
 
 from mfuscope.records import Ceiling, Hardware, Model
 from mfuscope.report.operators import StageKernels, StageOperators
-from mfuscope.report.outliers import Outlier
+from mfuscope.report.outliers import Outlier, Stage
 from mfuscope.report.survey import RunName, Survey, Tokens
 
 #: The two stages of a page.
@@ -168,7 +168,7 @@ class ReportData:
     kernels: tuple[StageKernels, ...]
     survey: Survey
     outliers: tuple[Outlier, ...]
-    causes: Mapping[RunName, Sequence[str]]
+    causes: Mapping[tuple[RunName, Stage], Sequence[str]]
     settings: Mapping[str, Any]
     command: str
     commit: str | None

@@ -11,8 +11,9 @@ DEFINITIONS = {
     ),
     "steps": (
         "A decode step runs from the start of one forward of the model to the start of the next: "
-        "one new token. Steps that grow along the answer pay for the context, steps that scatter "
-        "for the host."
+        "one new token. Steps that grow along the answer pay for the context. Where the device's "
+        "busy time hardly varies, a long tail or two humps are the host's: other load, or a clock "
+        "of two speeds."
     ),
     "next": (
         "From measured facts by rules, each with the numbers that triggered it and the most that "
@@ -74,7 +75,7 @@ def assumptions(data: ReportData) -> list[str]:
         "Batch size 1, greedy decoding, one page at a time.",
         "MFU takes dense peaks: no structured sparsity.",
         "Bytes for MBU and intensity are the least that must move: every active weight once, the "
-        "KV cache once; activations and re-reads are left out.",
+        "KV cache once; activations and re-reads are left out. In prefill they are many.",
         "Device busy times come from the traced pass and are held against the timed one: a "
         "profiler slows launches, hardly the kernels.",
     ]
@@ -96,6 +97,10 @@ def not_measured(data: ReportData) -> list[str]:
         "Quality of the text: this report is about time.",
         "Several pages at once: pages are measured one at a time.",
     ]
+    if all(v.stats["decode_tokens_per_s"].mean is None for v in data.variants):
+        found.append(
+            "Decode steps and their rate: the answers have one token, which prefill makes."
+        )
     if all(v.stats["prefill_device_busy_ms"].mean is None for v in data.variants):
         found.append(
             "Device busy time and kernels: on a CPU the host is the device, and its trace has "

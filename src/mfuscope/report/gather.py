@@ -13,7 +13,7 @@ import pandas as pd
 from mfuscope.records import Calibration, Ceiling, Hardware
 from mfuscope.report.data import PARTS, Flops, Measured, Page, ReportData, Stat, Variant
 from mfuscope.report.operators import StageKernels, StageOperators
-from mfuscope.report.outliers import outliers, run_causes
+from mfuscope.report.outliers import outliers, slow_causes
 from mfuscope.report.survey import Survey
 from mfuscope.statistics import ALL, describe, describe_pages
 from mfuscope.work import decode_flops
@@ -69,7 +69,7 @@ def gather(
         kernels=tuple(kernels),
         survey=survey,
         outliers=tuple(outliers(metrics)),
-        causes=run_causes(metrics),
+        causes=slow_causes(metrics),
         settings=settings,
         command=command,
         commit=commit,

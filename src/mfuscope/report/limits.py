@@ -13,7 +13,7 @@ StageName = Literal["prefill", "decode"]
 #: Below this share of a stage's time at work, the device mostly waits for its next piece of work.
 BUSY_LIMIT = 0.5
 #: From this share of a measured ceiling on, a stage is said to be held by that roof.
-ROOF_LIMIT = 0.4
+ROOF_LIMIT = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +24,12 @@ class StageFacts:
         ms: its time.
         busy_ms, busy_share: the device at work, from the trace; on a CPU not known.
         kernels: of a prefill, or of one decode step.
-        tflops: achieved, model FLOPs by time.
-        intensity: model FLOPs per byte that must be moved at the least.
+        tflops, busy_tflops: achieved, model FLOPs by time, and by busy time.
+        intensity: model FLOPs per byte that must be moved at the least: what is really moved,
+            activations included, is more, so that the true intensity is lower.
         compute_share, memory_share: achieved by the measured ceilings (matrix product, copy), while
             the device was at work where that is known, else over the whole time.
+            The share of memory is a lower bound, as its bytes are.
         ridge: FLOP per byte at which both ceilings are reached at once.
     """
 
@@ -37,6 +39,7 @@ class StageFacts:
     busy_share: float | None
     kernels: float | None
     tflops: float | None
+    busy_tflops: float | None
     intensity: float | None
     compute_share: float | None
     memory_share: float | None
@@ -53,6 +56,11 @@ class StageFacts:
         if max(shares.values()) < ROOF_LIMIT:
             return "kernels"
         return "compute" if shares["compute"] >= shares["memory"] else "memory"
+
+    @property
+    def at_work_ms(self) -> float:
+        """Busy time as far as the stage's time goes; all of it where busy time is not known."""
+        return self.ms if self.busy_ms is None else min(self.busy_ms, self.ms)
 
     @property
     def idle_ms(self) -> float | None:
@@ -84,6 +92,7 @@ def stage_facts(
         busy_share=mean(f"{stage}_busy_share"),
         kernels=mean("prefill_kernels" if stage == "prefill" else "decode_kernels_per_step"),
         tflops=None if mfu is None else mfu * peak,
+        busy_tflops=None if busy_ms is None or at_work is None else at_work * peak,
         intensity=intensity,
         compute_share=None if at_work is None or not gemm else at_work * peak / gemm,
         memory_share=None if moved is None else moved / ceiling.copy_gbs,
@@ -126,9 +135,9 @@ def limit_sentence(facts: StageFacts, page_ms: float) -> str:
             )
         case "kernels":
             return (
-                f"{opening}, but{at_work} it reaches only {compute} of the arithmetic and {memory} "
-                "of the bandwidth measured on this device: operators that are small or keep the "
-                "device waiting limit this model here, neither arithmetic nor memory."
+                f"{opening}, and{at_work} it reaches {compute} of the arithmetic and at least "
+                f"{memory} of the bandwidth measured on this device: neither roof is near, what "
+                "limits this model here is how its operators use the device."
             )
         case "unknown":
             return f"{opening}; too little was measured to say what limits it."

@@ -4,7 +4,7 @@ from typing import Literal
 
 from mfuscope.report.cells import Cell, Table, absent, amount, build, figure, label, share
 from mfuscope.report.data import ReportData
-from mfuscope.report.formats import fixed, number, percent, shortened, size
+from mfuscope.report.formats import fixed, listing, number, percent, plural, shortened, size
 from mfuscope.report.operators import Operator, StageKernels, StageOperators
 
 _MEMORY = ("Self CPU memory", "Self device memory")
@@ -54,8 +54,8 @@ def operators(stage: StageOperators, most: int, by: Literal["device", "cpu"]) ->
         )
     ranked = "device time" if by == "device" else "self CPU time"
     return build(
-        f"{stage.stage}, variant {stage.variant}: operators by {ranked}, mean of {stage.runs} "
-        "traced runs",
+        f"{stage.stage}, variant {stage.variant}: operators by {ranked}, mean of "
+        f"{plural(stage.runs, 'traced run')}",
         (
             "Operator",
             "Share",
@@ -95,8 +95,8 @@ def kernels(stage: StageKernels, most: int) -> Table:
             )
         )
     return build(
-        f"{stage.stage}, variant {stage.variant}: kernels by device time, mean of {stage.runs} "
-        "traced runs",
+        f"{stage.stage}, variant {stage.variant}: kernels by device time, mean of "
+        f"{plural(stage.runs, 'traced run')}",
         ("Kernel", "Share", "Device ms", "Calls", "µs a call"),
         lines,
     )
@@ -108,6 +108,13 @@ def operator_notes(data: ReportData) -> list[str]:
     if not rows:
         return ["The traces hold no operators."]
     notes = []
+    short = sorted({steps for steps in data.survey.traced_steps if steps[0] < steps[1]})
+    if short:
+        parts = listing([f"{traced} of {timed}" for traced, timed in short])
+        notes.append(
+            f"The traced passes have {parts} decode steps (profiler.decode_steps): calls and times "
+            "of decode are of those alone."
+        )
     if all(row.device_ms is None for row in rows):
         notes.append(
             "There is no device time, as the traces hold no device event: on a CPU, self CPU "

@@ -4,7 +4,7 @@ Repeats of one page are too few for quartiles. So every run is taken by the medi
 the fences are those of all runs of a variant: Tukey's, 1.5 quartile ranges beyond the quartiles.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ NO_CAUSE = "no cause recorded"
 
 Row = Mapping[str, Any]
 Stage = Literal["prefill", "decode"]
-_STAGES: dict[str, Stage] = {"prefill_ms": "prefill", "decode_ms": "decode"}
+STAGES: tuple[Stage, ...] = ("prefill", "decode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,38 +43,46 @@ def outliers(metrics: pd.DataFrame) -> list[Outlier]:
     Args:
         metrics: metrics.csv.
     """
-    causes = run_causes(metrics)
-    pages = _by_page(metrics)
+    causes, pages = slow_causes(metrics), _by_page(metrics)
     found = []
     for variant in dict.fromkeys(variant for variant, _ in pages):
         repeated = [rows for (of, _), rows in pages.items() if of == variant and len(rows) > 1]
-        for metric, stage in _STAGES.items():
-            runs = [
-                (row, row[metric] / np.median([one[metric] for one in rows]))
-                for rows in repeated
-                for row in rows
-            ]
+        for stage in STAGES:
+            runs = [pair for rows in repeated for pair in _by_median(rows, stage)]
             for row, ratio in _outside(runs):
+                name = _name(row)
                 found.append(
                     Outlier(
-                        run=_name(row),
+                        run=name,
                         stage=stage,
-                        ms=float(row[metric]),
-                        ratio=float(ratio),
-                        cause="; ".join(causes[_name(row)]) or NO_CAUSE,
+                        ms=float(row[f"{stage}_ms"]),
+                        ratio=ratio,
+                        cause="; ".join(causes.get((name, stage), ())) or NO_CAUSE,
                     )
                 )
     return sorted(found, key=lambda one: -abs(one.ratio - 1))
 
 
-def run_causes(metrics: pd.DataFrame) -> dict[RunName, list[str]]:
-    """What was recorded of each run that may explain an unusual time; mostly nothing."""
+def slow_causes(metrics: pd.DataFrame) -> dict[tuple[RunName, Stage], list[str]]:
+    """What was recorded of the runs that are slower than their page's median; mostly nothing.
+
+    A cause that a slow run shares with none is no proof; of a run that is not slow it is none.
+    """
     found = {}
     for rows in _by_page(metrics).values():
         clocks = [row["sm_clock_mhz"] for row in rows if not pd.isna(row["sm_clock_mhz"])]
-        for row in rows:
-            found[_name(row)] = list(_causes(row, max(clocks, default=0.0)))
+        for stage in STAGES:
+            for row, ratio in _by_median(rows, stage):
+                if ratio > 1 + LEAST:
+                    causes = list(_causes(row, max(clocks, default=0.0)))
+                    found[_name(row), stage] = causes
     return found
+
+
+def _by_median(rows: Sequence[Row], stage: Stage) -> list[tuple[Row, float]]:
+    """A page's runs, each with its time of a stage by their median."""
+    median = np.median([row[f"{stage}_ms"] for row in rows])
+    return [(row, float(row[f"{stage}_ms"] / median)) for row in rows]
 
 
 def _by_page(metrics: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:

@@ -4,26 +4,32 @@ A rule fires or not by its numbers alone. It quotes them, and says the most that
 take off a page's time: the bound that the measurement gives, not a promise.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mfuscope.report.checks import CV_LIMIT, unsteady
-from mfuscope.report.data import ReportData, Variant
+from mfuscope.report.data import STAGES, ReportData, Variant
 from mfuscope.report.formats import milliseconds, number, percent, plural
 from mfuscope.report.limits import StageFacts, StageName, stage_facts
-from mfuscope.report.operators import StageOperators
+from mfuscope.report.operators import OVERHEAD, StageOperators
 from mfuscope.report.words import CENTRES, name_in_sentence
 
 #: A recommendation that could gain less than this share of a page's time is not made.
 LEAST_GAIN = 0.01
-#: Device time outside of matrix products, from which fusing it is worth a thought.
+#: Idle share of a stage from which launching its work otherwise is worth a thought.
+IDLE_LIMIT = 0.1
+#: Share of a stage's operators outside of matrix products from which fusing them is.
 ELEMENTWISE_LIMIT = 0.4
 #: Part of prefill from which its vision encoder is said to dominate it.
 VISION_LIMIT = 0.5
+#: Part of what a decode step reads from which its KV cache is.
+CACHE_LIMIT = 0.3
 #: Compute capability from which tensor cores take FP8.
 FP8_CAPABILITY = (8, 9)
 
-_MATRIX_WORK = ("mm", "conv", "attention", "linear", "matmul", "baddbmm")
+_PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "linear", "matmul"}
+_MATRIX_WORDS = _PRODUCTS | {"einsum", "attention", "convolution", "conv1d", "conv2d", "conv3d"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,20 +77,24 @@ def recommend(data: ReportData, variant: Variant) -> list[Recommendation]:
     return sorted(worth, key=lambda one: -(one.gain_ms if one.gain_ms is not None else -1.0))
 
 
-def launch_bound(facts: Facts) -> Iterable[Recommendation]:
+def launches(facts: Facts) -> Iterable[Recommendation]:
     """The device waits for launches: launch once, or give each launch more to do."""
     for stage, unit in ((facts.decode, "decode step"), (facts.prefill, "prefill")):
-        if stage.kind != "launch" or stage.busy_share is None or stage.idle_ms is None:
+        idle, share = stage.idle_ms, stage.busy_share
+        if idle is None or share is None or idle < IDLE_LIMIT * stage.ms:
             continue
         evidence = [
-            f"the device is at work for {percent(stage.busy_share)} of {stage.stage} "
+            f"the device is at work for {percent(share)} of {stage.stage} "
             f"({milliseconds(stage.busy_ms or 0)} of {milliseconds(stage.ms)})"
         ]
-        mostly = ""
+        first = ""
         if stage.stage == "prefill" and facts.variant.parts_known:
             part = next(c for c in facts.variant.centres if CENTRES[c.key].stage == "prefill")
-            mostly = name_in_sentence(part.key)
-            evidence.append(f"the largest part of prefill is {mostly}, {milliseconds(part.ms)}")
+            first = f" (first of all {name_in_sentence(part.key)})"
+            evidence.append(
+                f"the largest part of prefill is {name_in_sentence(part.key)}, "
+                f"{milliseconds(part.ms)}"
+            )
         if stage.kernels:
             evidence.append(f"{number(stage.kernels)} kernels are launched per {unit}")
         how = (
@@ -95,17 +105,16 @@ def launch_bound(facts: Facts) -> Iterable[Recommendation]:
             "resolution serves all pages"
         )
         yield Recommendation(
-            rule="launch_bound",
+            rule="launches",
             title=f"Launch {stage.stage} as CUDA graphs, or compile it",
-            text=f"The host launches kernels more slowly than the device finishes them. Capture "
+            text=f"The device finishes kernels sooner than the host launches the next. Capture "
             f"a {unit} once and replay it: {how}. Code that reads a device value on the host "
             "(.item(), shapes that depend on data) breaks a capture and has to go first.",
-            plain=f"Let the computer prepare the work of {stage.stage}"
-            f"{f' (first of all {mostly})' if mostly else ''} once and replay it, so "
-            "that the accelerator need not wait for every small instruction (engineers call this "
-            "CUDA graphs or compilation).",
+            plain=f"Let the computer prepare the work of {stage.stage}{first} once and replay it, "
+            "so that the accelerator need not wait for every small instruction (engineers call "
+            "this CUDA graphs or compilation).",
             evidence=tuple(evidence),
-            gain_ms=stage.idle_ms,
+            gain_ms=idle,
         )
 
 
@@ -116,7 +125,7 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
     cache = stats["decode_kv_gb_per_token"].mean
     if stage.kind != "memory" or weights is None or cache is None or stage.memory_share is None:
         return
-    at_work = stage.ms if stage.busy_ms is None else min(stage.busy_ms, stage.ms)
+    at_work = stage.at_work_ms
     bandwidth = f"decode moves data at {percent(stage.memory_share)} of the measured bandwidth"
     reads = f"a step reads {number(weights)} GB of weights and {number(cache)} GB of KV cache"
     if facts.variant.model.dtype in ("bf16", "fp16"):
@@ -140,7 +149,7 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
         evidence=(bandwidth, reads),
         gain_ms=at_work * weights / (weights + cache),
     )
-    if cache > 0.3 * (weights + cache):
+    if cache > CACHE_LIMIT * (weights + cache):
         yield Recommendation(
             rule="quantise_cache",
             title="Quantise the KV cache, or keep less of it",
@@ -173,9 +182,10 @@ def compute_bound(facts: Facts) -> Iterable[Recommendation]:
                 plain="Let the accelerator calculate with shorter numbers, of which it can process "
                 "twice as many; the quality of the text must be checked.",
                 evidence=evidence,
-                gain_ms=stage.ms / 2,
+                gain_ms=stage.at_work_ms / 2,
             )
         if stage.stage == "prefill":
+            gain, seen = _smallest(facts, "prefill_ms")
             yield Recommendation(
                 rule="fewer_tokens",
                 title="Give prefill less to do: a smaller resolution mode, or fewer tiles",
@@ -183,8 +193,8 @@ def compute_bound(facts: Facts) -> Iterable[Recommendation]:
                 "the text stays right.",
                 plain="Show the model a smaller picture of each page; the quality of the text must "
                 "be checked.",
-                evidence=evidence,
-                gain_ms=stage.ms,
+                evidence=(*evidence, *seen),
+                gain_ms=gain,
             )
 
 
@@ -195,6 +205,7 @@ def vision_dominates(facts: Facts) -> Iterable[Recommendation]:
         return
     if prefill.kind in ("launch", "compute"):
         return  # fewer pixels are no fewer launches; and compute_bound says it already
+    gain, seen = _smallest(facts, "vision_ms")
     yield Recommendation(
         rule="vision_resolution",
         title="Try a smaller resolution mode: the vision encoder dominates prefill",
@@ -205,46 +216,93 @@ def vision_dominates(facts: Facts) -> Iterable[Recommendation]:
         evidence=(
             f"the vision encoder takes {percent(vision / prefill.ms)} of prefill "
             f"({milliseconds(vision)} of {milliseconds(prefill.ms)})",
+            *seen,
         ),
-        gain_ms=vision,
+        gain_ms=gain,
     )
 
 
-def small_kernels(facts: Facts) -> Iterable[Recommendation]:
-    """The device is at work, far below both roofs: fuse what is no matrix product."""
+def _smallest(facts: Facts, metric: str) -> tuple[float | None, tuple[str, ...]]:
+    """What all pages would gain if they took as long as those of the cheapest resolution.
+
+    None where there is only one resolution: nothing measured tells what another would take.
+    """
+    times: dict[str, list[float]] = {}
+    for page in facts.data.pages:
+        for one in page.measured:
+            ms = one.stats[metric].mean
+            if one.variant == facts.variant.name and ms is not None:
+                times.setdefault(one.resolution, []).append(ms)
+    mean = facts.variant.stats[metric].mean
+    if len(times) < 2 or mean is None:
+        return None, ("only one resolution was measured, so that the gain is not known",)
+    means = {resolution: sum(found) / len(found) for resolution, found in times.items()}
+    cheapest = min(means, key=means.__getitem__)
+    part = "prefill" if metric == "prefill_ms" else "it"
+    return mean - means[cheapest], (
+        f"at {cheapest}, the cheapest resolution here, {part} takes "
+        f"{milliseconds(means[cheapest])}",
+    )
+
+
+def small_operators(facts: Facts) -> Iterable[Recommendation]:
+    """Far below both roofs: fuse what is no matrix product, or make the products larger."""
     for stage in (facts.prefill, facts.decode):
         operators = facts.operators(stage.stage)
-        if stage.kind != "kernels" or operators is None:
+        if stage.kind not in ("kernels", "launch") or operators is None:
             continue
         total = operators.device_ms if operators.on_device else operators.self_cpu_ms
-        other = [row for row in operators.rows if not _is_matrix_work(row.name)]
+        rows = operators.rows if operators.on_device else operators.by_cpu
+        other = [row for row in rows if row.kind != OVERHEAD and not is_matrix_work(row.name)]
         times = [row.device_ms if operators.on_device else row.self_cpu_ms for row in other]
         rest = sum(time for time in times if time)
-        if not total or rest < ELEMENTWISE_LIMIT * total:
+        if not total:
             continue
-        what = "device time" if operators.on_device else "CPU time"
-        top = [row.name for row in other[:3]]
-        calls = sum(row.calls for row in operators.rows if row.kind == "operator")
-        at_work = stage.ms if stage.busy_ms is None else min(stage.busy_ms, stage.ms)
-        reached = f"{percent(stage.compute_share or 0)} of the measured arithmetic"
+        reached = f"{stage.stage} reaches {percent(stage.compute_share or 0)} of the measured "
+        reached += "arithmetic"
         if stage.memory_share is not None:
-            reached += f" and {percent(stage.memory_share)} of the measured bandwidth"
-        yield Recommendation(
-            rule="fuse",
-            title=f"Fuse {stage.stage}'s small operators (torch.compile)",
-            text="Much of the time goes into operators other than matrix products, "
-            "convolutions and attention: copies, casts, element-wise arithmetic. Fusing them, or "
-            "leaving conversions out, saves their trips to memory and their calls.",
-            plain=f"Combine the many small steps of {stage.stage} into fewer, larger ones "
-            "(engineers call this fusing or compiling).",
-            evidence=(
-                f"{percent(rest / total)} of {stage.stage}'s {what} is no matrix product, "
-                f"convolution or attention, first of all {', '.join(top)}",
-                f"{number(calls)} operator calls in a traced {stage.stage}",
-                f"{stage.stage} reaches {reached}",
-            ),
-            gain_ms=at_work * rest / total,
+            reached += f" and at least {percent(stage.memory_share)} of the measured bandwidth"
+        if operators.on_device:
+            reached += " while the device is at work"
+        what = "device time" if operators.on_device else "CPU time"
+        after = (
+            " It counts in full only once launches no longer limit."
+            if stage.kind == "launch"
+            else ""
         )
+        if rest >= ELEMENTWISE_LIMIT * total:
+            yield Recommendation(
+                rule="fuse",
+                title=f"Fuse {stage.stage}'s small operators (torch.compile)",
+                text="Much of the time goes into operators other than matrix products, "
+                "convolutions and attention: copies, casts, element-wise arithmetic. Fusing them, "
+                f"or leaving conversions out, saves their trips to memory and their calls.{after}",
+                plain=f"Combine the many small steps of {stage.stage} into fewer, larger ones "
+                "(engineers call this fusing or compiling).",
+                evidence=(
+                    f"{percent(rest / total)} of {stage.stage}'s {what} is no matrix product, "
+                    f"convolution or attention, first of all "
+                    f"{', '.join(row.name for row in other[:3])}",
+                    reached,
+                ),
+                gain_ms=stage.at_work_ms * rest / total,
+            )
+        elif stage.kind == "kernels":
+            nearest = max(stage.compute_share or 0.0, stage.memory_share or 0.0)
+            yield Recommendation(
+                rule="larger_products",
+                title=f"Give {stage.stage}'s matrix products more to do: several pages at once",
+                text="Most of the time goes into matrix products, and they are too small to reach "
+                "either roof. A batch makes them larger; it shortens the time per page of a batch, "
+                "not that of a single page.",
+                plain="Work on several pages at the same time, which uses the device better.",
+                evidence=(
+                    f"{percent(1 - rest / total)} of {stage.stage}'s {what} is matrix products, "
+                    "convolutions and attention",
+                    reached,
+                ),
+                gain_ms=stage.at_work_ms * (1 - nearest),
+            )
 
 
 def steady_clocks(facts: Facts) -> Iterable[Recommendation]:
@@ -272,18 +330,33 @@ def steady_clocks(facts: Facts) -> Iterable[Recommendation]:
         title="Lock the clocks, then measure again" if clocks else "Measure on a quieter host",
         text="nvidia-smi -lgc holds the clocks at one value."
         if clocks
-        else "Nothing was recorded on the device that explains the spread, so look at the host: "
-        "other processes, CPU frequency scaling, cores shared with neighbours. Pin the process to "
-        "cores of its own, and repeat more often.",
+        else "No clock and no throttling explains the spread, so look at the host: other "
+        "processes, CPU frequency scaling, cores shared with neighbours. Pin the process to cores "
+        "of its own, and repeat more often.",
         plain="The same page took clearly different times: repeat the measurement on a quieter "
         "machine before relying on small differences.",
         evidence=(
             f"{worst.stage} of {worst.image} varies by {percent(worst.stat.cv or 0)} between "
             f"repeats; {plural(len(shaky), 'time')} of a stage by more than {percent(CV_LIMIT)}",
-            f"recorded on the device: {'; '.join(causes) or 'no cause'}",
+            f"recorded causes of slow runs: {'; '.join(causes) or 'none'}",
+            *_steady_device(facts.variant),
         ),
         gain_ms=None,
     )
+
+
+def _steady_device(variant: Variant) -> Iterable[str]:
+    """Where the device's busy time hardly varies between repeats, the spread is the host's."""
+    for stage in STAGES:
+        busy, wall = variant.stats[f"{stage}_device_busy_ms"], variant.stats[f"{stage}_ms"]
+        if not (busy.mean and wall.mean and busy.std_repeats and wall.std_repeats):
+            continue
+        device, whole = busy.std_repeats / busy.mean, wall.std_repeats / wall.mean
+        if device < CV_LIMIT * whole:
+            yield (
+                f"between repeats the device's busy time of {stage} varies by {percent(device)}, "
+                f"{stage} itself by {percent(whole)}: the host's doing"
+            )
 
 
 def more_repeats(facts: Facts) -> Iterable[Recommendation]:
@@ -292,7 +365,7 @@ def more_repeats(facts: Facts) -> Iterable[Recommendation]:
         yield Recommendation(
             rule="repeats",
             title="Measure each page at least three times",
-            text="Set `repeats: 3` or more: with fewer, the spread is not known well enough to "
+            text="Set repeats to 3 or more: with fewer, the spread is not known well enough to "
             "tell a difference from noise.",
             plain="Measure each page at least three times, so that it is known how sure the "
             "numbers are.",
@@ -302,16 +375,18 @@ def more_repeats(facts: Facts) -> Iterable[Recommendation]:
 
 
 RULES: tuple[Callable[[Facts], Iterable[Recommendation]], ...] = (
-    launch_bound,
+    launches,
     memory_bound_decode,
     compute_bound,
     vision_dominates,
-    small_kernels,
+    small_operators,
     steady_clocks,
     more_repeats,
 )
 
 
-def _is_matrix_work(operator: str) -> bool:
-    name = operator.rpartition("::")[2]
-    return any(part in name for part in _MATRIX_WORK)
+def is_matrix_work(operator: str) -> bool:
+    """Whether an operator is a matrix product, a convolution or attention, by its name."""
+    name = operator.lower()
+    words = re.split(r"[^a-z0-9]+|_", name.rpartition("::")[2])
+    return "attn" in name or not _MATRIX_WORDS.isdisjoint(words)

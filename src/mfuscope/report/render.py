@@ -1,6 +1,5 @@
 """Templates and escaping: one data object in, four texts out."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -142,8 +141,8 @@ def bars(data: ReportData) -> list[tuple[str, list[Bar]]]:
 
 def _reach(measured: Measured) -> float:
     """The end of a page's bar, its error bar included."""
-    stats = [measured.stats[f"{stage}_ms"] for stage in STAGES]
-    return sum(s.mean or 0.0 for s in stats) + math.hypot(*(s.std or 0.0 for s in stats))
+    whole = measured.stats["page_ms"]
+    return (whole.mean or 0.0) + (whole.std or 0.0)
 
 
 def _parts(measured: Measured) -> list[tuple[str, float]]:
@@ -165,8 +164,7 @@ def _bar(page: Page, measured: Measured, parts: list[tuple[str, float]], longest
         segments.append(Segment(key, name, start, length, label))
         start += length
     variant = measured.variant if len(page.measured) > 1 else ""
-    # The stages' deviations are taken as independent.
-    std = math.hypot(*(measured.stats[f"{stage}_ms"].std or 0.0 for stage in STAGES))
+    std = measured.stats["page_ms"].std or 0.0
     ends = (100 * max(total - std, 0) / longest, min(100 * (total + std) / longest, 100))
     label = ", ".join([page.image, variant][: 1 + bool(variant)] + [s.label for s in segments])
     if std:

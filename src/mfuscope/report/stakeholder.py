@@ -1,5 +1,6 @@
 """The sentences of the one-page summary, for somebody who is no engineer."""
 
+import math
 from typing import Literal
 
 from mfuscope.report.checks import CV_LIMIT
@@ -30,8 +31,8 @@ def bottom_line(data: ReportData, variant: Variant) -> str:
         "would change little",
         "memory": "there it waits for the model's numbers to arrive from memory. Faster memory or "
         "fewer bytes would help, more computing power would not",
-        "compute": "there the accelerator calculates near the best speed that it was seen to "
-        "reach. Only less work, or a faster accelerator, would help",
+        "compute": f"there the accelerator calculates at {percent(stage.compute_share or 0)} of "
+        "the best speed that it was seen to reach. Less work, or a faster accelerator, would help",
         "kernels": "there the device is at work, but on many small steps that use little of what "
         "it can do. Better software would help more than a faster device",
         "unknown": "too little was measured to say why",
@@ -97,7 +98,7 @@ def confidence(data: ReportData, variant: Variant) -> tuple[Literal["high", "med
         low.append("what was measured is not the real model on its real device")
     if len(data.survey.devices) > 1:
         low.append("the runs were made on different devices")
-    worst = _worst_spread(data, variant)
+    worst = _worst_spread(data)
     if worst is None:
         low.append("each page was measured once, so how much the numbers vary is not known")
     elif worst > 2 * CV_LIMIT:
@@ -118,12 +119,11 @@ def confidence(data: ReportData, variant: Variant) -> tuple[Literal["high", "med
     )
 
 
-def _worst_spread(data: ReportData, variant: Variant) -> float | None:
+def _worst_spread(data: ReportData) -> float | None:
     spreads = [
         cv
         for page in data.pages
         for m in page.measured
-        if m.variant == variant.name
         for metric in ("prefill_ms", "decode_ms")
         if (cv := m.stats[metric].cv) is not None
     ]
@@ -131,19 +131,30 @@ def _worst_spread(data: ReportData, variant: Variant) -> float | None:
 
 
 def comparison(data: ReportData) -> list[str]:
-    """One sentence per variant after the first: its time beside the first's."""
+    """One sentence per variant after the first: its time beside the first's, and their spread."""
     first, *others = data.variants
     sentences = []
     for other in others:
         ratio = other.page_ms / first.page_ms if first.page_ms else 1.0
         top = other.centres[0]
         amount = "most" if top.share > 0.5 else "the largest part"
+        stds = [one.stats["page_ms"].std_repeats or 0.0 for one in (first, other)]
+        noise = math.hypot(*stds)
+        within = abs(other.page_ms - first.page_ms) <= noise
         sentences.append(
             f"{other.name}: {milliseconds(other.page_ms)} a page, {number(ratio)} times as long "
-            f"as {first.name}; {amount} of it is {CENTRES[top.key].name} "
+            f"as {first.name}{_noise(noise, within)}; {amount} of it is {CENTRES[top.key].name} "
             f"({percent(top.share)})."
         )
     return sentences
+
+
+def _noise(ms: float, within: bool) -> str:
+    if not ms:
+        return ""
+    if within:
+        return f" (no more than repeats of one page differ: {milliseconds(ms)})"
+    return f" (repeats of one page differ by {milliseconds(ms)})"
 
 
 def next_steps(

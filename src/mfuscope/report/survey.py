@@ -60,6 +60,7 @@ class Survey:
         absent: number of runs by (field, reason).
         contents: SHA-256 of the measured file by (variant, image), each once.
         commits: number of runs by commit of mfuscope; None is not known.
+        traced_steps: decode steps of the traced and of the timed pass, each pair once.
         steps: decode step times of the timed passes in ms, one array a run, by variant.
     """
 
@@ -79,6 +80,7 @@ class Survey:
     conditions: dict[str, tuple[float, float]] = field(default_factory=dict)
     absent: Counter[tuple[str, str]] = field(default_factory=Counter)
     contents: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    traced_steps: set[tuple[int, int]] = field(default_factory=set)
     commits: Counter[str | None] = field(default_factory=Counter)
     steps: dict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))
 
@@ -101,6 +103,7 @@ class Survey:
         self.devices.setdefault((run.device.name, run.device.uuid), run.device)
         self.versions[run.versions] += 1
         self.commits[run.commit] += 1
+        self.traced_steps.add((len(run.traced.step_ms), len(run.timed.step_ms)))
         self.steps[run.variant].append(np.array(run.timed.step_ms, dtype=np.float32))
         self.first = min(self.first or run.measured_at, run.measured_at)
         self.last = max(self.last, run.measured_at)

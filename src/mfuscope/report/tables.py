@@ -259,23 +259,25 @@ def roofline(data: ReportData) -> Table:
             figure(facts.intensity, reason=why),
             figure(facts.ridge, reason=why),
             figure(facts.tflops),
+            figure(facts.busy_tflops, reason="only a GPU's trace tells when the device was busy"),
             share(facts.compute_share, why),
             share(facts.memory_share, why),
             Cell(facts.kind),
         )
 
     return build(
-        "Roofline in numbers, means over pages: intensity left of the ridge is under the roof of "
-        "the bandwidth, right of it under that of arithmetic. Shares are of the measured ceilings, "
-        "while the device was busy where that is known",
+        "Roofline in numbers, means over pages. Bytes are the least that must move, so that "
+        "intensity is at most and the share of bandwidth at least what is shown. Ridge and shares "
+        "are of the measured ceilings; shares while the device was busy where that is known",
         (
             "Variant",
             "Stage",
-            "FLOP per byte",
-            "Ridge of the measured roofs",
-            "Achieved TFLOP/s",
+            "FLOP per byte, at most",
+            "Measured ridge",
+            "TFLOP/s",
+            "TFLOP/s while busy",
             "Of arithmetic",
-            "Of bandwidth",
+            "Of bandwidth, at least",
             "Limited by",
         ),
         (row(variant, stage) for variant in data.variants for stage in ("prefill", "decode")),

@@ -55,7 +55,7 @@ def paint_decode_steps(figure: Figure, data: ReportData, wide: bool) -> str:
                 )
         _over_position(position, runs, style, label, band=not several)
     spread.set_title("Distribution")
-    spread.set_xlabel("step, ms")
+    spread.set_xlabel("step, ms (to p99.5)")
     spread.set_ylabel("share of steps, %")
     position.set_title("Over the position in the answer")
     position.set_xlabel("decode step")

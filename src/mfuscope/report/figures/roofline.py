@@ -114,7 +114,7 @@ def _busy_point(axes: Axes, data: ReportData, variant: Variant, stage: str, mark
         mfc="none",
         ms=7,
         ls="none",
-        label=f"{stage}, while the device was busy" if len(data.variants) == 1 else None,
+        label=f"{stage}, while the device was busy" if variant is data.variants[0] else None,
     )
 
 

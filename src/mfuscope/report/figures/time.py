@@ -15,7 +15,7 @@ MOST_PAGES = 24
 def paint_time(figure: Figure, data: ReportData, wide: bool) -> str:
     """Stacked bars of every page, or of the slowest where there are many."""
     rows = [(page, measured) for page in data.pages for measured in page.measured]
-    rows.sort(key=lambda row: -_page_ms(row[1]))
+    rows.sort(key=lambda row: -(row[1].stats["page_ms"].mean or 0.0))
     shown = rows[:MOST_PAGES]
     figure.set_size_inches(figure.get_figwidth(), 1.4 + 0.27 * len(shown))
     axes = figure.add_subplot()
@@ -28,7 +28,7 @@ def paint_time(figure: Figure, data: ReportData, wide: bool) -> str:
             name = CENTRE_WORDS[key].name
             axes.barh(places, widths, left=left, color=COLOURS[key], label=name, height=0.7)
             left += widths
-    errors = [_page_error(measured) for _, measured in shown]
+    errors = [measured.stats["page_ms"].std or 0.0 for _, measured in shown]
     if any(errors):
         axes.errorbar(left, places, xerr=errors, fmt="none", ecolor=COLOURS["ink"], elinewidth=0.9)
     room = 34 if wide else 14
@@ -41,16 +41,6 @@ def paint_time(figure: Figure, data: ReportData, wide: bool) -> str:
         axes.set_title(f"The {len(shown)} slowest of {len(rows)}")
     figure.legend(loc="outside lower left", ncols=5 if wide else 2)
     return ""
-
-
-def _page_ms(measured: Measured) -> float:
-    return sum(measured.stats[f"{stage}_ms"].mean or 0.0 for stage in ("prefill", "decode"))
-
-
-def _page_error(measured: Measured) -> float:
-    """Standard deviation of the whole: the stages' are taken as independent."""
-    stds = [measured.stats[f"{stage}_ms"].std or 0.0 for stage in ("prefill", "decode")]
-    return float(np.hypot(stds[0], stds[1]))
 
 
 def _row_label(page: Page, measured: Measured, data: ReportData, room: int) -> str:
