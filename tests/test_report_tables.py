@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from builders import conditions
-from report_data import distinct, operator_rows, repeats, tables
+from report_data import distinct, kernel_rows, operator_rows, repeats, tables
 
 from mfuscope import records
 from mfuscope.report import operator_tables
@@ -251,3 +251,17 @@ def test_conditions_are_the_least_and_the_most_of_all_runs() -> None:
         )
     ]
     assert tables(runs).data.survey.conditions["sm_clock_mhz"] == (1400, 1980)
+
+
+def test_kernels_of_a_stage_are_the_longest_first() -> None:
+    first = kernel_rows(("decode", "small", 1.0), ("decode", "gemm", 9.0), ("prefill", "conv", 8.0))
+    second = kernel_rows(("decode", "gemm", 7.0), ("decode", "copy", 3.0))
+    made = tables(repeats(), kernels=[("baseline", first), ("baseline", second)]).data.kernels
+    assert [stage.stage for stage in made] == ["prefill", "decode"]
+    table = operator_tables.kernels(made[1], 9)
+    assert table.columns == ("Kernel", "Share", "Device ms", "Calls", "µs a call")
+    assert [tuple(row.values()) for row in rows(table)] == [
+        ("gemm", "80\u00a0%", "8.00", "4", "2,000"),
+        ("copy", "15\u00a0%", "1.50", "2", "750"),
+        ("small", "5.0\u00a0%", "0.500", "2", "250"),
+    ]
