@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from report_data import distinct, repeats, tables
 
@@ -147,10 +148,15 @@ def painted(paint: Painter, data: ReportData, axes: int = 1) -> list[Axes]:
     return figure.axes
 
 
-def line(axes: Axes, label: str) -> tuple[list[float], list[float]]:
+def ends(line: Line2D) -> tuple[list[float], list[float]]:
+    """The x and the y of a line's points."""
+    return np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()
+
+
+def labelled(axes: Axes, label: str) -> tuple[list[float], list[float]]:
     """The points of the line with this label."""
     (found,) = (one for one in axes.lines if one.get_label() == label)
-    return np.asarray(found.get_xdata()).tolist(), np.asarray(found.get_ydata()).tolist()
+    return ends(found)
 
 
 def test_the_roofs_are_of_their_own_arithmetic_and_bandwidth() -> None:
@@ -158,13 +164,11 @@ def test_the_roofs_are_of_their_own_arithmetic_and_bandwidth() -> None:
     (axes,) = painted(paint_roofline, data)
     # 1000 TFLOP/s and 3350 GB/s by the data sheet; 650 and 2600 measured.
     for style, tflops, gbs in (("-", 1000.0, 3350.0), ("--", 650.0, 2600.0)):
-        (roof,) = (
-            one for one in axes.lines if one.get_linestyle() == style and len(one.get_xdata()) == 3
-        )
-        (low, ridge, high), heights = np.asarray(roof.get_xdata()), roof.get_ydata()
+        of_style = [ends(one) for one in axes.lines if one.get_linestyle() == style]
+        ((low, ridge, high), heights) = next(roof for roof in of_style if len(roof[0]) == 3)
         assert ridge == pytest.approx(1e3 * tflops / gbs)
         assert low < ridge < high
-        assert list(heights) == pytest.approx([low * gbs / 1e3, tflops, tflops])
+        assert heights == pytest.approx([low * gbs / 1e3, tflops, tflops])
 
 
 @pytest.mark.parametrize(("variant", "peak"), [("baseline", 1000.0), ("half", 830.0)])
@@ -177,7 +181,7 @@ def test_points_are_what_pages_achieve(variant: str, peak: float, stage: str) ->
         pages = summary[(summary["metric"] == metric) & (summary["image"] != "all")]
         return [float(mean) for mean in pages["mean"]]
 
-    xs, ys = line(axes, f"{stage}, {variant}")
+    xs, ys = labelled(axes, f"{stage}, {variant}")
     assert len(set(ys)) == 3
     assert xs == pytest.approx(means(f"{stage}_flop_per_byte"))
     assert ys == pytest.approx([peak * mfu for mfu in means(f"mfu_{stage}")])
@@ -193,12 +197,11 @@ def test_hollow_points_are_over_busy_time() -> None:
         )
         assert wall is not None
         assert busy is not None
-        at = line(axes, f"{stage}, while the device was busy")
-        assert at == (pytest.approx([intensity]), pytest.approx([1000.0 * busy]))
-        risers = [
-            one for one in axes.lines if list(one.get_ydata()) == [1000.0 * wall, 1000.0 * busy]
-        ]
-        assert len(risers) == 1
+        xs, ys = labelled(axes, f"{stage}, while the device was busy")
+        assert xs == pytest.approx([intensity])
+        assert ys == pytest.approx([1000.0 * busy])
+        riser = pytest.approx([1000.0 * wall, 1000.0 * busy])
+        assert [ends(one)[1] == riser for one in axes.lines].count(True) == 1
 
 
 def test_bars_are_stacked_parts_of_a_page_with_the_spread_of_all_of_it() -> None:
@@ -238,15 +241,15 @@ def test_steps_over_their_position_are_medians_within_nine_tenths_of_the_runs() 
     steps = [one.timed.step_ms for one in BASELINE]
     longest = max(map(len, steps))
     reached = [[run[i] for run in steps if len(run) > i] for i in range(longest)]
-    where, median = line(position, "median of runs")
+    where, median = labelled(position, "median of runs")
     assert where == list(range(longest))
     assert median == pytest.approx([float(np.median(found)) for found in reached], rel=1e-5)
     (band,) = position.collections
-    corners = band.get_paths()[0].vertices
+    corners = np.asarray(band.get_paths()[0].vertices)
     for i, found in enumerate(reached):
-        heights = [y for x, y in corners if x == i]
-        ends = [float(np.percentile(found, q)) for q in (5, 95)]
-        assert [min(heights), max(heights)] == pytest.approx(ends, rel=1e-5)
+        heights = corners[corners[:, 0] == i, 1]
+        limits = [float(np.percentile(found, q)) for q in (5, 95)]
+        assert [heights.min(), heights.max()] == pytest.approx(limits, rel=1e-5)
 
 
 def test_percentiles_of_the_distribution_stand_at_their_steps() -> None:
