@@ -12,6 +12,7 @@ from builders import (
     ceiling,
     cpu,
     hardware,
+    model,
     no_conditions,
     page,
     run,
@@ -166,3 +167,64 @@ def cpu_tables() -> dict[str, Any]:
         "machine": hardware(device=cpu(), peak_source="measured", peaks={"bf16": peak}),
         "measured": ceiling(device=cpu()),
     }
+
+
+def distinct() -> tuple[list[records.Run], Tables]:
+    """Two variants of two precisions, three pages, three repeats: no two values are alike."""
+    runs, activities = [], []
+    models = {"baseline": model(), "half": model(dtype="fp16")}
+    for v, (variant, of_variant) in enumerate(models.items()):
+        for p in range(3):
+            for repeat in range(3):
+                ms = 60.0 + 17.0 * v + 7.0 * p**2 + 1.3 * repeat**2
+                steps = [11.0 + 5.0 * v + p + 0.37 * repeat + 0.3 * i**2 for i in range(9 + 2 * p)]
+                timed = a_pass(
+                    len(steps) + 1,
+                    prefill_ms=ms,
+                    vision_ms=0.43 * ms + repeat,
+                    projector_ms=0.05 * ms + 0.2 * repeat,
+                    language_prefill_ms=0.31 * ms - 0.7 * repeat,
+                    step_ms=steps,
+                    decode_ms=sum(steps) + 3.0,
+                )
+                name = f"{p}.png"
+                runs.append(
+                    run(
+                        len(steps) + 1,
+                        variant=variant,
+                        image=name,
+                        repeat=repeat,
+                        page=page(path=f"pages/{name}"),
+                        model=of_variant,
+                        timed=timed,
+                    )
+                )
+                activities.append(_activity(p, repeat, ms, sum(steps), len(steps)))
+    peaks = {
+        "bf16": records.Peak(tflops=1000.0, source="table", detail="a data sheet"),
+        "fp16": records.Peak(tflops=830.0, source="override", detail="by hand"),
+    }
+    made = tables(
+        runs,
+        activities=activities,
+        calibrations=[calibration(variant=name, model=one) for name, one in models.items()],
+        machine=hardware(peaks=peaks),
+    )
+    return runs, made
+
+
+def _activity(p: int, repeat: int, ms: float, steps_ms: float, steps: int) -> records.Activity:
+    stage = records.StageActivity
+    prefill = stage(
+        wall_ms=1.3 * ms,
+        steps=0,
+        kernels=500 + 31 * p + repeat,
+        device_busy_ms=(0.51 + 0.03 * repeat) * ms,
+    )
+    decode = stage(
+        wall_ms=1.4 * steps_ms,
+        steps=steps,
+        kernels=(90 + 7 * p + 2 * repeat) * steps,
+        device_busy_ms=(0.62 + 0.05 * repeat) * steps_ms,
+    )
+    return activity(stages={"prefill": prefill, "decode": decode})

@@ -7,12 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import a_pass, generic_calibration, model, page, run
-from report_data import repeats, tables
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from report_data import distinct, repeats, tables
 
+from mfuscope.report.data import ReportData
 from mfuscope.report.figures import Drawing, draw
 from mfuscope.report.figures.decode_steps import paint_decode_steps
 from mfuscope.report.figures.roofline import paint_roofline
-from mfuscope.report.figures.style import COLOURS, drawing
+from mfuscope.report.figures.style import COLOURS, Painter, drawing
 from mfuscope.report.figures.time import MOST_PAGES, paint_time
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -125,3 +132,145 @@ def test_steps_of_different_lengths_are_drawn() -> None:
     data = tables(repeats(2)).data
     data.survey.steps["baseline"] = [np.array(s, dtype=np.float32) for s in ([5, 6], [5], [])]
     assert not drawing("decode_steps", replace(data), paint_decode_steps).missing
+
+
+# What is drawn, on the artists of matplotlib: data in which no two values are alike.
+RUNS, DISTINCT = distinct()
+BASELINE = [one for one in RUNS if one.variant == "baseline"]
+ONE_VARIANT = tables(BASELINE).data
+
+
+def painted(paint: Painter, data: ReportData, axes: int = 1) -> list[Axes]:
+    """The axes of a wide figure."""
+    figure = Figure()
+    assert paint(figure, data, True) == ""
+    assert len(figure.axes) == axes
+    return figure.axes
+
+
+def ends(line: Line2D) -> tuple[list[float], list[float]]:
+    """The x and the y of a line's points."""
+    return np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()
+
+
+def labelled(axes: Axes, label: str) -> tuple[list[float], list[float]]:
+    """The points of the line with this label."""
+    (found,) = (one for one in axes.lines if one.get_label() == label)
+    return ends(found)
+
+
+def test_the_roofs_are_of_their_own_arithmetic_and_bandwidth() -> None:
+    data = tables(repeats(3)).data
+    (axes,) = painted(paint_roofline, data)
+    # 1000 TFLOP/s and 3350 GB/s by the data sheet; 650 and 2600 measured.
+    for style, tflops, gbs in (("-", 1000.0, 3350.0), ("--", 650.0, 2600.0)):
+        of_style = [ends(one) for one in axes.lines if one.get_linestyle() == style]
+        ((low, ridge, high), heights) = next(roof for roof in of_style if len(roof[0]) == 3)
+        assert ridge == pytest.approx(1e3 * tflops / gbs)
+        assert low < ridge < high
+        assert heights == pytest.approx([low * gbs / 1e3, tflops, tflops])
+
+
+@pytest.mark.parametrize(("variant", "peak"), [("baseline", 1000.0), ("half", 830.0)])
+@pytest.mark.parametrize("stage", ["prefill", "decode"])
+def test_points_are_what_pages_achieve(variant: str, peak: float, stage: str) -> None:
+    (axes,) = painted(paint_roofline, DISTINCT.data)
+    summary = DISTINCT.summary[DISTINCT.summary["variant"] == variant]
+
+    def means(metric: str) -> list[float]:
+        pages = summary[(summary["metric"] == metric) & (summary["image"] != "all")]
+        return [float(mean) for mean in pages["mean"]]
+
+    xs, ys = labelled(axes, f"{stage}, {variant}")
+    assert len(set(ys)) == 3
+    assert xs == pytest.approx(means(f"{stage}_flop_per_byte"))
+    assert ys == pytest.approx([peak * mfu for mfu in means(f"mfu_{stage}")])
+
+
+def test_hollow_points_are_over_busy_time() -> None:
+    (axes,) = painted(paint_roofline, DISTINCT.data)
+    first = DISTINCT.data.variants[0]
+    for stage in ("prefill", "decode"):
+        wall, busy, intensity = (
+            first.stats[metric].mean
+            for metric in (f"mfu_{stage}", f"mfu_{stage}_busy", f"{stage}_flop_per_byte")
+        )
+        assert wall is not None
+        assert busy is not None
+        xs, ys = labelled(axes, f"{stage}, while the device was busy")
+        assert xs == pytest.approx([intensity])
+        assert ys == pytest.approx([1000.0 * busy])
+        riser = pytest.approx([1000.0 * wall, 1000.0 * busy])
+        assert [ends(one)[1] == riser for one in axes.lines].count(True) == 1
+
+
+def test_bars_are_stacked_parts_of_a_page_with_the_spread_of_all_of_it() -> None:
+    (axes,) = painted(paint_time, DISTINCT.data)
+    pages = sorted(
+        (measured for page in DISTINCT.data.pages for measured in page.measured),
+        key=lambda one: -(one.stats["page_ms"].mean or 0.0),
+    )
+    bars = [one for one in axes.containers if isinstance(one, BarContainer)]
+    assert [one.get_label() for one in bars] == [
+        "vision encoder",
+        "projector",
+        "language prefill",
+        "rest of prefill",
+        "decode",
+    ]
+    for place, measured in enumerate(pages):
+        left = 0.0
+        metrics = ("vision_ms", "projector_ms", "language_prefill_ms", "rest_ms", "decode_ms")
+        for container, metric in zip(bars, metrics, strict=True):
+            bar = container.patches[place]
+            assert bar.get_x() == pytest.approx(left)
+            assert bar.get_width() == pytest.approx(measured.stats[metric].mean)
+            assert bar.get_y() + bar.get_height() / 2 == pytest.approx(place)
+            left += bar.get_width()
+        assert left == pytest.approx(measured.stats["page_ms"].mean)
+    (errors,) = (one for one in axes.collections if isinstance(one, LineCollection))
+    for measured, ((start, _), (end, _)) in zip(pages, errors.get_segments(), strict=True):
+        page = measured.stats["page_ms"]
+        assert page.std != measured.stats["decode_ms"].std
+        assert (start + end) / 2 == pytest.approx(page.mean)
+        assert (end - start) / 2 == pytest.approx(page.std)
+
+
+def test_steps_over_their_position_are_medians_within_nine_tenths_of_the_runs() -> None:
+    _, position = painted(paint_decode_steps, ONE_VARIANT, 2)
+    steps = [one.timed.step_ms for one in BASELINE]
+    longest = max(map(len, steps))
+    reached = [[run[i] for run in steps if len(run) > i] for i in range(longest)]
+    where, median = labelled(position, "median of runs")
+    assert where == list(range(longest))
+    assert median == pytest.approx([float(np.median(found)) for found in reached], rel=1e-5)
+    (band,) = position.collections
+    corners = np.asarray(band.get_paths()[0].vertices)
+    for i, found in enumerate(reached):
+        heights = corners[corners[:, 0] == i, 1]
+        limits = [float(np.percentile(found, q)) for q in (5, 95)]
+        assert [heights.min(), heights.max()] == pytest.approx(limits, rel=1e-5)
+
+
+def test_percentiles_of_the_distribution_stand_at_their_steps() -> None:
+    spread, _ = painted(paint_decode_steps, ONE_VARIANT, 2)
+    every = np.concatenate([one.timed.step_ms for one in BASELINE])
+    expected = [float(np.percentile(every, q)) for q in (50, 95, 99)]
+    assert [np.asarray(one.get_xdata())[0] for one in spread.lines] == pytest.approx(
+        expected, rel=1e-5
+    )
+    labels = {one.get_text(): one.xy[0] for one in spread.texts if isinstance(one, Annotation)}
+    assert labels == {
+        f"p{q}": pytest.approx(at, rel=1e-5) for q, at in zip((50, 95, 99), expected, strict=True)
+    }
+
+
+def test_the_distribution_is_in_percent_of_the_steps_shown() -> None:
+    spread, _ = painted(paint_decode_steps, ONE_VARIANT, 2)
+    every = np.concatenate([one.timed.step_ms for one in BASELINE])
+    (outline,) = spread.patches
+    counts, _ = np.histogram(
+        every.astype(np.float32), np.linspace(every.min(), np.percentile(every, 99.5), 40)
+    )
+    heights = np.asarray(outline.get_path().vertices)[:, 1]
+    assert heights.max() == pytest.approx(100 * counts.max() / len(every), rel=1e-3)

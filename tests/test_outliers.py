@@ -3,6 +3,7 @@
 from typing import Any
 
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,3 +106,25 @@ def test_variants_have_fences_of_their_own() -> None:
     noisy["variant"] = "noisy"
     both = pd.concat([steady, noisy], ignore_index=True)
     assert [one.run for one in outliers(both)] == [one.run for one in outliers(noisy)]
+
+
+@pytest.mark.parametrize(
+    ("ms", "flagged"), [(54.5, False), (55.5, True), (45.5, False), (44.5, True)]
+)
+def test_a_run_within_a_tenth_of_its_page_is_never_flagged(ms: float, flagged: bool) -> None:
+    table = metrics([[50.0, ms, 50.0], STEADY[1], STEADY[2]])
+    assert len(outliers(table)) == flagged
+    assert len(slow_causes(table)) == (flagged and ms > 50.0)
+
+
+@pytest.mark.parametrize(("clock", "dropped"), [(1941.0, False), (1939.0, True)])
+def test_a_clock_has_dropped_from_a_fiftieth_below_the_highest(clock: float, dropped: bool) -> None:
+    slow = metrics([[50.0, 75.0, 49.5], STEADY[1], STEADY[2]], sm_clock_mhz={1: clock})
+    ((_, causes),) = slow_causes(slow).items()
+    assert len(causes) == dropped
+
+
+def test_pages_measured_once_do_not_narrow_the_fences() -> None:
+    # Within the fences of the repeated pages; forty pages at their own median would leave none.
+    pages = [[90.0, 100.0, 110.0]] * 5 + [[100.0, 100.0, 136.0]]
+    assert outliers(metrics(pages + [[50.0]] * 40)) == []

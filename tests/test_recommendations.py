@@ -10,8 +10,16 @@ from report_data import cpu_tables, on_cpu, operator_rows, repeats, tables
 
 from mfuscope import records
 from mfuscope.report.data import ReportData
-from mfuscope.report.limits import BUSY_LIMIT, limit_sentence, main_stage, stage_facts
-from mfuscope.report.recommendations import Recommendation, is_matrix_work, recommend
+from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
+from mfuscope.report.outliers import STAGES
+from mfuscope.report.recommendations import (
+    Facts,
+    Recommendation,
+    is_matrix_work,
+    memory_bound_decode,
+    recommend,
+    vision_dominates,
+)
 from mfuscope.report.stakeholder import bottom_line, confidence, next_steps
 
 
@@ -69,7 +77,7 @@ def test_a_device_that_waits_is_launch_bound() -> None:
     assert any("700 kernels are launched per decode step" in e for e in found.evidence)
 
 
-@pytest.mark.parametrize(("share", "expected"), [(BUSY_LIMIT - 0.01, True), (BUSY_LIMIT, False)])
+@pytest.mark.parametrize(("share", "expected"), [(0.49, True), (0.51, False)])
 def test_the_limit_of_waiting(share: float, expected: bool) -> None:
     made = data(10.0, 900.0, busy_ms=(9.0, 900.0 * share))
     assert (kind(made) == "launch") == expected
@@ -298,3 +306,72 @@ def test_few_pages_or_one_repeat_lower_the_confidence() -> None:
     level, reason = confidence(once, once.variants[0])
     assert level == "low"
     assert "measured once" in reason
+
+
+def facts(made: ReportData, means: dict[str, float]) -> Facts:
+    """Of the first variant, with these means instead of its own."""
+    variant = made.variants[0]
+    stats = dict(variant.stats)
+    for metric, mean in means.items():
+        stats[metric] = replace(stats[metric], mean=mean)
+    variant = replace(variant, stats=stats)
+    prefill, decode = (stage_facts(variant, stage, made.hardware, made.ceiling) for stage in STAGES)
+    return Facts(data=made, variant=variant, prefill=prefill, decode=decode)
+
+
+@pytest.mark.parametrize(("decode_ms", "expected"), [(1100.0, False), (700.0, True)])
+def test_a_hundredth_of_a_page_is_worth_a_recommendation(decode_ms: float, expected: bool) -> None:
+    # Prefill waits for 11 ms, of 1200 ms or of 800 ms; decode for next to nothing.
+    made = data(100.0, decode_ms, busy_ms=(89.0, decode_ms - 1.0))
+    assert ("launches" in rules(made)) == expected
+
+
+@pytest.mark.parametrize(("share", "rule"), [(39.0, "larger_products"), (41.0, "fuse")])
+def test_fusing_wants_two_fifths_outside_of_matrix_products(share: float, rule: str) -> None:
+    rows = operator_rows(
+        ("prefill", "aten::addmm", 1.0, 100.0 - share), ("prefill", "aten::mul", 1.0, share)
+    )
+    made = data(500.0, 60.0, busy_ms=(450.0, 50.0), operators=[("baseline", rows)])
+    assert {"larger_products", "fuse"} & set(rules(made)) == {rule}
+
+
+@pytest.mark.parametrize(("vision_ms", "expected"), [(245.0, False), (255.0, True)])
+def test_vision_dominates_from_half_of_prefill(vision_ms: float, expected: bool) -> None:
+    assert bool(list(vision_dominates(facts(SMALL, {"vision_ms": vision_ms})))) == expected
+
+
+def test_vision_is_left_to_the_rules_of_launches_and_arithmetic_where_they_speak() -> None:
+    dominating = facts(SMALL, {"vision_ms": 400.0})
+    spoken = {
+        kind: bool(list(vision_dominates(replace(dominating, prefill=prefill))))
+        for kind, prefill in {
+            "launch": replace(dominating.prefill, busy_share=0.3),
+            "compute": replace(dominating.prefill, compute_share=0.8),
+            "memory": replace(dominating.prefill, memory_share=0.8),
+            "kernels": dominating.prefill,
+        }.items()
+        if prefill.kind == kind
+    }
+    assert spoken == {"launch": False, "compute": False, "memory": True, "kernels": True}
+
+
+def reading(weights_gb: float, cache_gb: float) -> dict[str, float | None]:
+    """What a decode of 200 ms at work could gain by each rule of memory."""
+    means = {"decode_weight_gb_per_token": weights_gb, "decode_kv_gb_per_token": cache_gb}
+    made = facts(data(10.0, 250.0, busy_ms=(9.0, 200.0)), means)
+    decode = replace(made.decode, memory_share=0.8)
+    assert (decode.kind, decode.at_work_ms) == ("memory", 200.0)
+    return {one.rule: one.gain_ms for one in memory_bound_decode(replace(made, decode=decode))}
+
+
+def test_fewer_bytes_gain_their_share_of_what_a_step_reads() -> None:
+    assert reading(0.6, 0.4) == {
+        "quantise_weights": pytest.approx(200.0 * 0.6 / 2),
+        "batch_pages": pytest.approx(200.0 * 0.6),
+        "quantise_cache": pytest.approx(200.0 * 0.4 / 2),
+    }
+
+
+@pytest.mark.parametrize(("cache_gb", "expected"), [(0.29, False), (0.31, True)])
+def test_the_cache_is_large_from_three_tenths(cache_gb: float, expected: bool) -> None:
+    assert ("quantise_cache" in reading(1.0 - cache_gb, cache_gb)) == expected

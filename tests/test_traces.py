@@ -253,6 +253,16 @@ def test_kernels_belong_to_the_stage_that_launched_them(tmp_path: Path) -> None:
         total = (trace.device.end - trace.device.start)[mine].sum() / 1e6
         assert sum(row[4] for row in rows if row[0] == stage) == pytest.approx(total)
         assert sum(row[3] for row in rows if row[0] == stage) == mine.sum()
+    # The longest first within a stage.
+    assert [row[2] for row in rows] == [
+        "gemm",
+        "Memset",
+        "graph a",
+        "bias",
+        "graph b",
+        "Memcpy DtoH",
+        "stray",
+    ]
     plain = write(tmp_path / "cpu.json", [annotation("prefill", 0, 100), op("aten::mm", 1, 50)])
     assert all(column == [] for column in kernel_table(read_trace(plain)).values())
 
