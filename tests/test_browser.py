@@ -95,7 +95,11 @@ def rendered(make: Callable[[], Texts]) -> str:
     return make().html
 
 
-@pytest.fixture(scope="module", params=[one_page, many_rows, many_variants, EXAMPLE])
+def _name_of(param: object) -> str:
+    return param.stem if isinstance(param, Path) else getattr(param, "__name__", str(param))
+
+
+@pytest.fixture(scope="module", params=[one_page, many_rows, many_variants, EXAMPLE], ids=_name_of)
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if isinstance(request.param, Path):
         return request.param
@@ -104,8 +108,9 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return path
 
 
-@pytest.fixture(scope="module", params=VIEWS, ids=str)
+@pytest.fixture(scope="module", params=(VIEWS[0], VIEWS[-1]), ids=str)
 def shown(request: pytest.FixtureRequest, chromium: Browser, report: Path) -> Iterator[Opened]:
+    # Wide and light, narrow and dark: each width and each scheme once.
     view: View = request.param
     with opened(chromium, report, view) as made:
         yield made

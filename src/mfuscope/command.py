@@ -2,30 +2,38 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from mfuscope.settings import ENVIRONMENT
+# They change how a call goes, and nothing of what it measures.
+_NO_MATTER = {"worker", "flops", "keep_traces"}
 
 
-def command_line(
-    config: Mapping[str, Any], environment: Mapping[str, str], configfiles: Iterable[str]
-) -> str:
-    """What was called, for a POSIX shell: environment, snakemake, files and overrides.
+def command_line(overrides: Mapping[str, Any]) -> str:
+    """The call, for a POSIX shell, with the configuration file as it is delivered.
+
+    The same for the same settings, wherever they were given: file, environment or command line.
 
     Args:
-        config: what ``--config`` gave.
-        environment: the process's; only mfuscope's variables count.
-        configfiles: what ``--configfile`` gave.
+        overrides: settings that are not the defaults (`settings.Settings.overrides`).
     """
-    words = [
-        f"{name}={shlex.quote(environment[name])}" for name in ENVIRONMENT if environment.get(name)
-    ]
-    words += ["snakemake", "--cores", "1", "--resources", "gpu=1"]
-    words += [word for path in configfiles for word in ("--configfile", shlex.quote(str(path)))]
-    if config:
-        words += ["--config", *(shlex.quote(f"{key}={_value(config[key])}") for key in config)]
+    matter = _matter(overrides)
+    words = ["snakemake", "--cores", "1", "--resources", "gpu=1"]
+    if matter:
+        words += ["--config", *(shlex.quote(f"{key}={_value(matter[key])}") for key in matter)]
     return " ".join(words)
+
+
+def _matter(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Sorted, without what does not matter."""
+    found = {}
+    for key, value in sorted(settings.items()):
+        if key in _NO_MATTER:
+            continue
+        kept = _matter(value) if isinstance(value, Mapping) else value
+        if kept != {}:
+            found[key] = kept
+    return found
 
 
 def _value(value: Any) -> str:

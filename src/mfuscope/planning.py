@@ -136,11 +136,10 @@ class Plan:
                 "device": self.device,
                 "images": str(settings.images),
                 "peak_tflops": settings.peak_tflops,
-                "profiler": asdict(settings.profiler) | {"keep_traces": settings.keep_traces},
+                "profiler": asdict(settings.profiler),
                 "repeats": settings.repeats,
                 "variants": {name: asdict(inference) for name, inference in self.variants.items()},
                 "warmup": settings.warmup,
-                "worker": {"keep_alive": settings.keep_alive},
             }
         )
 

@@ -94,6 +94,7 @@ class Settings:
     keep_alive: float
     flops: FlopsSettings
     variants: Mapping[str, InferenceSettings] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # what is not as by default
 
 
 def resolve_settings(
@@ -118,7 +119,7 @@ def resolve_settings(
         (_from_environment(environment, schema), " (from the environment)"),
         (_typed(dict(command_line), schema, schema), " (--config)"),
     ]
-    merged = _defaults(schema)
+    defaults = merged = _defaults(schema)
     for layer, origin in layers:
         _check(layer, schema, origin)
         merged = _merge(merged, _whole(layer, schema, schema))
@@ -136,7 +137,27 @@ def resolve_settings(
         keep_alive=merged["worker"]["keep_alive"],
         flops=FlopsSettings(**merged["flops"]),
         variants=_variants(base, merged["variants"]),
+        overrides=_differing(merged | {"variants": _written_out(merged["variants"])}, defaults),
     )
+
+
+def _written_out(variants: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Variants as they may be given more shortly: `baseline` alone, overriding nothing, is none."""
+    found = {name: dict(values or {}) for name, values in (variants or {}).items()}
+    return {} if found == {"baseline": {}} else found
+
+
+def _differing(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are not the defaults, nested ones by their own keys."""
+    found = {}
+    for key, value in settings.items():
+        default = defaults.get(key)
+        if isinstance(value, Mapping) and isinstance(default, Mapping) and default:
+            value = _differing(value, default)
+            default = {}
+        if value != default:
+            found[key] = value
+    return found
 
 
 def _only(values: Mapping[str, Any], record: type) -> dict[str, Any]:

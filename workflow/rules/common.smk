@@ -52,12 +52,6 @@ try:
 except UserError as error:
     raise WorkflowError(f"mfuscope: {error}") from None
 
-COMMAND = command_line(
-    workflow.config_settings.config,
-    os.environ,
-    workflow.config_settings.configfiles,
-)
-
 REPEATS = range(PLAN.settings.repeats)
 
 # Where the CPU is the measuring device, nothing else may run beside a measurement.

@@ -55,7 +55,7 @@ rule render_report:
         "../envs/mfuscope.yaml"
     params:
         settings=PLAN.public_settings(),
-        command=COMMAND,
+        command=command_line(PLAN.settings.overrides),
         code=code_digest("report", "work", "statistics"),
     script:
         "../scripts/render_report.py"
