@@ -63,9 +63,10 @@ def _fill(folder: Path, template: Path) -> None:
     made = next((source / "baseline" / "runs").iterdir()).name
     run = json.loads((source / "baseline" / "runs" / made / "0.json").read_bytes())
     # In the order in which they would come: what is derived is newer.
-    suffixes = {"runs": "json", "traces": "json.gz", "operators": "csv", "activity": "json"}
-    for kind, suffix in suffixes.items():
-        content = (source / "baseline" / kind / made / f"0.{suffix}").read_bytes()
+    kinds = {path.name for path in (source / "baseline").iterdir()} - {"calibration"}
+    for kind in sorted(kinds, key=lambda kind: (kind != "runs", kind != "traces", kind)):
+        (first,) = (source / "baseline" / kind / made).iterdir()
+        suffix, content = first.name.removeprefix("0."), first.read_bytes()
         for page in sorted((folder / "pages").iterdir()):
             target = results / "baseline" / kind / page.name
             target.mkdir(parents=True)
