@@ -19,6 +19,7 @@ include: "workflow/rules/profile.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/flops.smk"
+include: "workflow/rules/rest.smk"
 
 
 rule all:
@@ -34,7 +35,7 @@ rule all:
 
 
 onstart:
-    prepare_measurement()
+    prepare_call()
 
 
 onsuccess:
@@ -44,3 +45,4 @@ onsuccess:
 
 onerror:
     end_workers()
+    report_the_rest()

@@ -85,8 +85,8 @@ class Checkout:
         }
 
     def text(self, name: str) -> str:
-        """A text in results/."""
-        return (self.results / name).read_text(encoding="utf-8")
+        """A text in results/, without the places where a page may break names."""
+        return (self.results / name).read_text(encoding="utf-8").replace("<wbr>", "")
 
     def table(self, name: str) -> list[dict[str, str]]:
         """Rows of a CSV in results/."""

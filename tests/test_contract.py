@@ -237,7 +237,7 @@ def report() -> Json:
         "device": as_json(builders.gpu()),
         "measured": {
             **{"first": builders.MEASURED_AT, "last": builders.MEASURED_AT},
-            **{"pages": 12, "repeats": 3, "runs": 36},
+            **{"pages": 12, "repeats": 3, "runs": 36, "missing_runs": 0, "skipped_pages": 0},
         },
         "notices": ["Dummy weights."],
         "variants": [

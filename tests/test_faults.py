@@ -3,6 +3,7 @@
 The tests follow one another on one folder of results: what one breaks off, the next call redoes.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -88,6 +89,18 @@ def test_an_error_inside_the_model(checkout: Checkout, faults: Faults) -> None:
     assert "RuntimeError: a fault in the model" in said
     assert "1 of " in said
     assert len(checkout.digests()) == 4
+    assert "report of the other 4 runs: results/report.html" in said
+    head = json.loads((checkout.results / "report.json").read_bytes())
+    assert head["measured"]["runs"] == 4
+    assert head["measured"]["missing_runs"] == 1
+    assert "1 of 5 runs failed or never started" in head["notices"][0]
+    (failed,) = {PAGES[index] for index in range(5)} - {
+        row["image"] for row in checkout.table("metrics.csv")
+    }
+    for name in ("report.md", "report.html"):
+        assert failed in checkout.text(name)
+        assert "RuntimeError: a fault in the model" in checkout.text(name)
+    assert "1 of 5 runs failed" in checkout.text("stakeholder.md")
 
 
 def test_the_next_call_completes(checkout: Checkout) -> None:
@@ -98,4 +111,5 @@ def test_the_next_call_completes(checkout: Checkout) -> None:
     assert len(after) == 5
     assert {path: after[path] for path in before} == before
     assert len(checkout.table("metrics.csv")) == 5
+    assert "failed or never started" not in checkout.text("report.md")
     assert checkout.planned() == {}

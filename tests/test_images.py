@@ -13,15 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
-from mfuscope.errors import UserError
+from mfuscope.errors import UserError, UserErrors
 from mfuscope.images import (
     category_of,
-    check_readable,
+    check_decodes,
     file_sha256,
     image_id,
     image_size,
     inspect_pages,
-    known_pages,
     list_images,
     read_categories,
 )
@@ -122,7 +121,7 @@ def test_folders_that_cannot_be_read_are_named(
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(UserError, match=r"folder '.*locked' \(Permission denied\)"):
+    with pytest.raises(UserErrors, match=r"folder '.*locked' \(Permission denied\)"):
         list_images(tmp_path)
 
 
@@ -205,7 +204,7 @@ def test_broken_metadata_turns_nothing(keyword: str, value: str, tmp_path: Path)
     chunks.add_text(keyword, value)
     Image.new("RGB", (30, 20)).save(path, pnginfo=chunks)
     assert image_size(path) == read_page(path).size == (30, 20)
-    check_readable([{"path": str(path)}], known={})
+    check_decodes(path)
 
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 30 20\n%%EndComments\nshowpage\n%%EOF\n"
@@ -218,7 +217,7 @@ def test_other_formats_are_refused_whatever_their_name(content: bytes, tmp_path:
     with pytest.raises(UserError, match="no image of a known kind"):
         image_size(path)
     with pytest.raises(UserError, match="no image of a known kind"):
-        check_readable([{"path": str(path)}], known={})
+        check_decodes(path)
 
 
 def test_a_suffix_may_name_another_format(tmp_path: Path) -> None:
@@ -237,7 +236,7 @@ def test_multi_picture_jpegs_of_phones_are_pages(tmp_path: Path) -> None:
     with Image.open(path) as image:
         assert image.format == "MPO"
     assert image_size(path) == read_page(path).size == (20, 30)
-    check_readable([{"path": str(path)}], known={})
+    check_decodes(path)
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
@@ -245,7 +244,7 @@ def test_pixels_without_a_range_are_refused(mode: str, tmp_path: Path) -> None:
     path = tmp_path / "page.tif"
     Image.new(mode, (30, 20), 70000).save(path)
     with pytest.raises(UserError, match=r"page\.tif' \(its pixels are"):
-        check_readable([{"path": str(path)}], known={})
+        check_decodes(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n"])
@@ -263,21 +262,9 @@ def test_truncation_is_found_by_decoding(name: str, tmp_path: Path) -> None:
     Image.frombytes("RGB", (64, 64), noise).save(bad)
     bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
     assert image_size(bad) == (64, 64)  # the header alone tells nothing
-    with pytest.raises(UserError, match=name) as caught:
-        check_readable([{"path": str(good)}, {"path": str(bad)}], known={})
-    assert f"good-{name}" not in str(caught.value)
-
-
-def test_pages_known_by_content_are_not_decoded_again(tmp_path: Path) -> None:
-    bad = tmp_path / "page.png"
-    bad.write_bytes(b"text")
-    table = tmp_path / "inputs.csv"
-    table.write_text(f"path,sha256\n{bad},{file_sha256(bad)}\n")
-    check_readable([{"path": str(bad)}], known_pages(table))
-    bad.write_bytes(b"other text")
-    with pytest.raises(UserError, match="cannot read"):
-        check_readable([{"path": str(bad)}], known_pages(table))
-    assert known_pages(tmp_path / "none.csv") == {}
+    check_decodes(good)
+    with pytest.raises(UserError, match=name):
+        check_decodes(bad)
 
 
 def test_inspection_adds_the_digest(tmp_path: Path) -> None:

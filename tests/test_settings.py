@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mfuscope.errors import UserError
+from mfuscope.errors import UserErrors
 from mfuscope.settings import ENVIRONMENT, Settings, load_schema, resolve_settings
 
 ROOT = Path(__file__).parents[1]
@@ -138,7 +138,7 @@ def test_variants() -> None:
     ],
 )
 def test_mistakes_are_named(layers: dict[str, dict[str, Any]], message: str) -> None:
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UserErrors, match=message) as caught:
         resolve(**layers)
     assert "\n" not in str(caught.value)
     assert "Remedy: " in str(caught.value)

@@ -310,30 +310,59 @@ def test_mistakes_end_the_run_at_once(
     _assert_refused(bare, message)
 
 
-def _assert_refused(checkout: Checkout, message: str) -> None:
+def _assert_refused(checkout: Checkout, *messages: str) -> None:
+    """One line for each mistake, no more."""
     status, said = checkout.call()
     assert status != 0
     told = [ln for ln in said.splitlines() if not ln.startswith("Using workflow")]
-    (line,) = [ln for ln in told if " to measure, " not in ln]
-    assert line.startswith("mfuscope: ")
-    assert message in line
-    assert "Remedy: " in line
+    lines = [ln for ln in told if " to measure, " not in ln]
+    assert len(lines) == len(messages), said
+    for message in messages:
+        (line,) = [line for line in lines if message in line]
+        assert line.startswith("mfuscope: ")
+        assert "Remedy: " in line
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("bad.png", b"text", "cannot read 'my pages/bad.png'"),
-        ("empty.jpg", b"", "cannot read 'my pages/empty.jpg'"),
-        ("cut.png", None, "cannot read 'my pages/cut.png'"),
-        ("{x}.png", None, "holds '{x}'"),
-    ],
-)
-def test_unreadable_pages_end_the_run_at_once(
-    bare: Checkout, name: str, content: bytes | None, message: str
-) -> None:
-    if content is None:
-        whole = (SAMPLES / SECOND).read_bytes()
-        content = whole[: len(whole) // 2] if name == "cut.png" else whole
-    (bare.pages / name).write_bytes(content)
-    _assert_refused(bare, message)
+def test_unreadable_pages_end_the_run_at_once(bare: Checkout) -> None:
+    whole = (SAMPLES / SECOND).read_bytes()
+    (bare.pages / "bad.png").write_bytes(b"text")
+    (bare.pages / "empty.jpg").write_bytes(b"")
+    (bare.pages / "cut.png").write_bytes(whole[: len(whole) // 2])
+    names = [f"cannot read 'my pages/{name}'" for name in ("bad.png", "empty.jpg", "cut.png")]
+    _assert_refused(bare, *names)
+    for name in ("bad.png", "empty.jpg"):  # a header alone tells nothing of what is left
+        (bare.pages / name).unlink()
+    _assert_refused(bare, names[-1])
+
+
+def test_names_that_the_engine_would_replace_are_refused(bare: Checkout) -> None:
+    for name in ("{x}.png", "<word>.png"):
+        (bare.pages / name).write_bytes((SAMPLES / SECOND).read_bytes())
+    _assert_refused(bare, "holds '{x}'", "holds '<word>'")
+
+
+def test_bad_pages_may_be_skipped(tmp_path: Path) -> None:
+    checkout = make_checkout(tmp_path / "checkout")
+    checkout.configure(**SETTINGS, repeats=1, on_bad_image="skip")
+    checkout.add_page(FIRST)
+    (checkout.pages / "bad.png").write_bytes(b"text")
+    cut = checkout.pages / "cut.png"
+    cut.write_bytes((SAMPLES / SECOND).read_bytes()[:9999])
+    said = checkout.run()
+    reasons = (
+        "'my pages/bad.png' (its content is no image",
+        "'my pages/cut.png' (image file is tr",
+    )
+    for reason in reasons:
+        assert f"left out: cannot read {reason}" in said
+    assert [row["image"] for row in checkout.table("inputs.csv")] == [FIRST]
+    assert [row["image"] for row in checkout.table("metrics.csv")] == [FIRST]
+    assert "2 pages could not be read and were left out" in checkout.text("stakeholder.md")
+    for name in ("bad.png", "cut.png", "no image of a known kind"):
+        assert name in checkout.text("report.md")
+        assert name in checkout.text("report.html")
+    assert checkout.planned() == {}
+    cut.unlink()
+    checkout.add_page(SECOND)
+    cut.with_name(SECOND).rename(cut)
+    assert checkout.planned()["profile"] == 1

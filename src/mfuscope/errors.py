@@ -1,5 +1,8 @@
 """The errors that users are meant to read."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 
 class ToldError(Exception):
     """Told in one line; a traceback would add nothing."""
@@ -17,6 +20,48 @@ class UserError(ToldError):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{problem}. Remedy: {remedy}.")
+
+
+class UserErrors(ToldError):  # noqa: N818 - it is several
+    """Several user errors, one line each."""
+
+    def __init__(self, errors: Sequence[UserError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(map(str, errors)))
+
+
+class Findings:
+    """Collects user errors, so that a user learns of all of them at once."""
+
+    def __init__(self) -> None:
+        self._errors: dict[str, UserError] = {}  # by its words: each is told once
+
+    def __bool__(self) -> bool:
+        return bool(self._errors)
+
+    def add(self, error: UserError) -> None:
+        """Take an error in."""
+        self._errors.setdefault(str(error), error)
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Take in what the body raises; it ends there."""
+        try:
+            yield
+        except UserError as error:
+            self.add(error)
+        except UserErrors as several:
+            for one in several.errors:
+                self.add(one)
+
+    def tell(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            UserErrors: anything was.
+        """
+        if self._errors:
+            raise UserErrors(tuple(self._errors.values()))
 
 
 class WorkerError(ToldError):

@@ -17,7 +17,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 
 # All that PIL is known to raise for a damaged file; some of it comes straight from its parsers.
 DAMAGE = (
-    OSError,  # PIL's UnidentifiedImageError is one
+    OSError,  # PIL's UnidentifiedImageError is one, and `TooManyPixelsError`
     EOFError,
     LookupError,
     SyntaxError,
@@ -26,6 +26,11 @@ DAMAGE = (
     struct.error,
     Image.DecompressionBombError,
 )
+
+# The limit reaches jobs and workers through the environment: it changes no measurement.
+_LIMIT_VARIABLE = "MFUSCOPE_MAX_IMAGE_MEGAPIXELS"
+_DEFAULT_LIMIT = 150.0
+Image.MAX_IMAGE_PIXELS = None  # PIL's own limit, which warns first; `open_image` has the setting's
 
 _QUARTER_TURNS = (5, 6, 7, 8)
 _UPRIGHT = 1
@@ -36,14 +41,33 @@ _PNG_TEXT = (b"iTXt", b"tEXt", b"zTXt")
 _KEYWORD_BYTES = 80  # a keyword has 79 bytes at most, and a zero byte ends it
 
 
+class TooManyPixelsError(OSError):
+    """An image whose pixels would take more memory than somebody's file may."""
+
+
+def limit_pixels(megapixels: float) -> None:
+    """Set the most pixels that an image may have, for this process and those that it starts."""
+    os.environ[_LIMIT_VARIABLE] = str(megapixels)
+
+
 def open_image(path: Path) -> ImageFile.ImageFile:
     """Open an image file of a kind that pages may have; its pixels stay undecoded.
 
     Raises:
         OSError: the file cannot be read, or is of no such kind. Damage may show itself as any of
             `DAMAGE`.
+        TooManyPixelsError: it has more than the limit (`limit_pixels`).
     """
-    return Image.open(path, formats=FORMATS)
+    image = Image.open(path, formats=FORMATS)
+    limit = float(os.environ.get(_LIMIT_VARIABLE, _DEFAULT_LIMIT))
+    width, height = image.size
+    if width * height > limit * 1e6:
+        image.close()
+        raise TooManyPixelsError(
+            f"{width} x {height} pixels are {width * height / 1e6:.0f} megapixels, the limit "
+            f"max_image_megapixels is {limit:g}"
+        )
+    return image
 
 
 def orientation(image: ImageFile.ImageFile) -> int:

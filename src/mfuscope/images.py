@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from mfuscope.errors import UserError
-from mfuscope.image_headers import DAMAGE, frame_count, upright_size
+from mfuscope.errors import Findings, UserError
+from mfuscope.image_headers import DAMAGE, TooManyPixelsError, frame_count, upright_size
 from mfuscope.preprocess import read_page
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
@@ -50,7 +50,8 @@ def list_images(images: Path) -> list[ImageFile]:
     """All pages that the `images` setting names, a file or a folder (recursive), sorted.
 
     Raises:
-        UserError: the path does not exist, a folder cannot be read, or there is no image.
+        UserErrors: folders that cannot be read.
+        UserError: the path does not exist, or there is no image.
     """
     if images.is_file():
         if images.suffix.lower() not in SUFFIXES:
@@ -83,7 +84,19 @@ def _suffix_list() -> str:
 def _walk(root: Path) -> list[str]:
     relatives = []
     seen: set[tuple[int, int]] = set()
-    for folder, subfolders, files in os.walk(root, onerror=_stop, followlinks=True):
+    locked = Findings()
+
+    def note(error: OSError) -> None:
+        # os.walk would leave the folder out in silence, and its pages with it.
+        locked.add(
+            UserError(
+                f"images: cannot read the folder {str(error.filename)!r} "
+                f"({error.strerror or error})",
+                "give yourself read permission for it, or move it out of the folder",
+            )
+        )
+
+    for folder, subfolders, files in os.walk(root, onerror=note, followlinks=True):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:  # a loop of symbolic links
             subfolders.clear()
@@ -96,15 +109,8 @@ def _walk(root: Path) -> list[str]:
             for name in files
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
         ]
+    locked.tell()
     return relatives
-
-
-def _stop(error: OSError) -> NoReturn:
-    # os.walk would leave the folder out in silence, and its pages with it.
-    raise UserError(
-        f"images: cannot read the folder {str(error.filename)!r} ({error.strerror or error})",
-        "give yourself read permission for it, or move it out of the folder",
-    ) from error
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -118,7 +124,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         return upright_size(path)
     except DAMAGE as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def decode_page(path: Path) -> Image.Image:
@@ -130,7 +136,7 @@ def decode_page(path: Path) -> Image.Image:
     try:
         return read_page(path)
     except DAMAGE as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def check_decodes(path: Path) -> None:
@@ -143,18 +149,22 @@ def check_decodes(path: Path) -> None:
     try:
         frame_count(path)
     except DAMAGE as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: BaseException) -> UserError:
-    if isinstance(error, UnidentifiedImageError):
-        reason = "its content is no image of a known kind"
-    else:
-        reason = " ".join(str(error).split()) or type(error).__name__
-    return UserError(
-        f"images: cannot read {str(path)!r} ({reason})",
-        "replace the file by an intact image, or move it out of the folder",
-    )
+def unreadable(path: Path, error: BaseException) -> UserError:
+    """What is wrong with a page that cannot be measured, from what its reading raised."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    remedy = "replace the file by an intact image, move it away, or set `on_bad_image: skip`"
+    if isinstance(error, TooManyPixelsError):
+        remedy = "scale it down, raise max_image_megapixels, or set `on_bad_image: skip`"
+    elif isinstance(error, UnidentifiedImageError):
+        empty = path.is_file() and not path.stat().st_size
+        reason = "it is empty" if empty else "its content is no image of a known kind"
+    elif isinstance(error, OSError) and error.strerror:
+        reason = error.strerror
+        remedy = "give yourself access to it, move it away, or set `on_bad_image: skip`"
+    return UserError(f"images: cannot read {str(path)!r} ({reason})", remedy)
 
 
 def file_sha256(path: Path) -> str:
@@ -192,38 +202,6 @@ def category_of(image: ImageFile, categories: dict[str, str]) -> str:
     return next((name for name in folders if name in CATEGORIES), "")
 
 
-def known_pages(table: Path) -> dict[str, str]:
-    """SHA-256 by path of the pages that an earlier inputs.csv tells of; empty without one."""
-    if not table.is_file():
-        return {}
-    with table.open(newline="", encoding="utf-8") as file:
-        return {row.get("path", ""): row.get("sha256", "") for row in csv.DictReader(file)}
-
-
-def check_readable(pages: Iterable[Mapping[str, Any]], known: Mapping[str, str]) -> None:
-    """Decode every page that is not known by its content.
-
-    Args:
-        pages: rows with ``path``.
-        known: SHA-256 by path of pages that were decoded before (`known_pages`).
-
-    Raises:
-        UserError: pages that cannot be decoded; names every one of them.
-    """
-    bad = []
-    for page in pages:
-        path = Path(page["path"])
-        try:
-            if known.get(str(path)) != file_sha256(path):
-                check_decodes(path)
-        except OSError as error:
-            bad.append(_unreadable(path, error))
-        except UserError as error:
-            bad.append(error)
-    if bad:
-        raise UserError("; ".join(error.problem for error in bad), bad[0].remedy)
-
-
 def inspect_pages(pages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Decode and hash every page: the rows of inputs.csv.
 
@@ -235,11 +213,13 @@ def inspect_pages(pages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         pictures in the file, of which `read_page` takes the first.
 
     Raises:
-        UserError: pages that cannot be decoded.
+        UserError: a page cannot be decoded: it has changed since it was vetted.
     """
-    pages = list(pages)
-    check_readable(pages, known={})
-    return [_described(page) for page in pages]
+    rows = []
+    for page in pages:
+        check_decodes(Path(page["path"]))
+        rows.append(_described(page))
+    return rows
 
 
 def _described(page: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,17 +7,18 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mfuscope.errors import UserError
+from mfuscope.errors import Findings, UserError, UserErrors
 from mfuscope.hardware.devices import device_in_words, plan_device
-from mfuscope.images import ImageFile, category_of, image_size, list_images, read_categories
+from mfuscope.images import ImageFile, category_of, list_images, read_categories
 from mfuscope.models.spec import Family, ModelSpec, bundled_names, resolve_model
-from mfuscope.records import PROTOCOL
+from mfuscope.records import PROTOCOL, SkippedPage
 from mfuscope.settings import InferenceSettings, ModelSettings, Settings
+from mfuscope.vetting import header_sizes, undecodable
 
 # Snakemake expands `{word}` and `<word>` in every path, and offers no way to quote them.
 _PLACEHOLDER = re.compile(r"<[a-z][a-z0-9_]*>|\{[^}]*\}")
@@ -36,6 +37,7 @@ class Plan:
         models: variant -> its model.
         images: id -> page, in the order of the listing.
         bundled_models: the folder of the bundled model folders.
+        skipped: pages that are left out.
     """
 
     settings: Settings
@@ -44,15 +46,57 @@ class Plan:
     models: Mapping[str, ModelSpec]
     images: Mapping[str, ImageFile]
     bundled_models: Path
+    skipped: Sequence[SkippedPage] = ()
 
     @cached_property
+    def _headers(self) -> tuple[dict[str, tuple[int, int]], dict[str, UserError]]:
+        return header_sizes(self.images)
+
+    @property
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """Width and height of every page, from their headers.
+        """Width and height by page, from their headers."""
+        return self._headers[0]
+
+    def vetted(self, known: Mapping[str, str]) -> "Plan":
+        """The plan without the pages that cannot be measured, where the settings skip those.
+
+        Args:
+            known: see `vetting.undecodable`.
 
         Raises:
-            UserError: a page cannot be read.
+            UserErrors: every page that cannot be read, or none is left.
         """
-        return {key: image_size(image.path) for key, image in self.images.items()}
+        skip = self.settings.on_bad_image == "skip"
+        bad = dict(self._headers[1])
+        if bad or skip:  # then all at once
+            rest = {key: image for key, image in self.images.items() if key not in bad}
+            bad |= undecodable(rest, known)
+        if not bad:
+            return self
+        if not skip or len(bad) == len(self.images):
+            raise UserErrors([bad[key] for key in self.images if key in bad])
+        return self.without(
+            [
+                SkippedPage(image=key, path=str(self.images[key].path), reason=bad[key].problem)
+                for key in self.images
+                if key in bad
+            ]
+        )
+
+    def without(self, skipped: Sequence[SkippedPage]) -> "Plan":
+        """The plan without some of its pages."""
+        left_out = {page.image for page in skipped}
+        kept = {key: image for key, image in self.images.items() if key not in left_out}
+        return replace(self, images=kept, skipped=tuple(skipped))
+
+    def check_decodable(self, known: Mapping[str, str]) -> None:
+        """Decode every page that is not known.
+
+        Raises:
+            UserErrors: every page that cannot be decoded.
+        """
+        if bad := undecodable(self.images, known):
+            raise UserErrors(list(bad.values()))
 
     def resolution(self, variant: str, image: str) -> str:
         """Canonical resolution of a page in a variant."""
@@ -83,7 +127,7 @@ class Plan:
     def model_settings(self, variant: str) -> dict[str, Any]:
         """What decides how a variant's model is built and fed, as one sorted mapping."""
         inference = self.variants[variant]
-        names = [field.name for field in fields(ModelSettings)]
+        names = [one.name for one in fields(ModelSettings)]
         return _sorted(
             {name: getattr(inference, name) for name in names}
             | {
@@ -166,40 +210,51 @@ def make_plan(settings: Settings, bundled_models: Path) -> Plan:
         bundled_models: the folder of the bundled model folders.
 
     Raises:
-        UserError: the first thing that cannot be found or does not fit.
+        UserErrors: everything that cannot be found or does not fit.
     """
-    device = plan_device(settings.device)
+    findings = Findings()
+    device = None
+    with findings.collect():
+        device = plan_device(settings.device)
     variants, models = {}, {}
     for name, inference in settings.variants.items():
         model = inference.model
         if model == "auto":
-            model = _DEFAULT_MODEL[device.partition(":")[0]]
-        spec = resolve_model(model, inference.load_format, bundled_models)
-        _check_combination(inference, spec, device)
-        # Resolved once here: `auto` in a recorded parameter would hide a change of its meaning.
-        fields = asdict(inference) | {"model": model}
-        variants[name], models[name] = InferenceSettings(**fields), spec
-    _check_flops(settings.flops.models, bundled_models)
-    images = {image.id: image for image in list_images(_from_here(settings.images))}
+            model = _DEFAULT_MODEL[(device or "cpu").partition(":")[0]]
+        with findings.collect():
+            spec = resolve_model(model, inference.load_format, bundled_models)
+            if device is not None:
+                _check_combination(inference, spec, device)
+            # Resolved once here: `auto` in a recorded parameter would hide a change of its meaning.
+            variants[name], models[name] = replace(inference, model=model), spec
+    with findings.collect():
+        _check_flops(settings.flops.models, bundled_models)
+    images = {}
+    with findings.collect():
+        images = {image.id: image for image in list_images(_from_here(settings.images))}
     for image in images.values():
         if placeholder := _PLACEHOLDER.search(str(image.path)):
-            raise UserError(
-                f"images: the path {str(image.path)!r} holds {placeholder[0]!r}, which the "
-                "workflow engine would replace",
-                "rename the file or folder",
+            findings.add(
+                UserError(
+                    f"images: the path {str(image.path)!r} holds {placeholder[0]!r}, which the "
+                    "workflow engine would replace",
+                    "rename the file or folder",
+                )
             )
+    findings.tell()
+    assert device is not None, "else it was told"
     return Plan(settings, device, variants, models, images, bundled_models)
 
 
 def _check_flops(models: Sequence[str], bundled_models: Path) -> None:
+    findings = Findings()
     for name in models:
         try:
             resolve_model(name, "dummy", bundled_models)
         except UserError as error:
-            raise UserError(
-                f"flops.models: {error.problem.removeprefix('model: ')}",
-                "correct the name in `flops.models`",
-            ) from error
+            problem = f"flops.models: {error.problem.removeprefix('model: ')}"
+            findings.add(UserError(problem, "correct the name in `flops.models`"))
+    findings.tell()
 
 
 def _check_combination(inference: InferenceSettings, spec: ModelSpec, device: str) -> None:

@@ -230,3 +230,22 @@ class Calibration:
     uncounted_operators: list[str]
     versions: Versions
     absent: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedPage:
+    """A page that is not measured, as it cannot be read."""
+
+    image: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingRun:
+    """A run that a report does without, as something failed."""
+
+    variant: str
+    image: str
+    repeat: int
+    reason: str

@@ -10,7 +10,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ import jsonschema
 import yaml
 
 from mfuscope.dtypes import SHORT_NAMES
-from mfuscope.errors import UserError
+from mfuscope.errors import Findings, UserError
 
 # Environment variable -> setting. Values are strings; the schema decides what they become.
 ENVIRONMENT = {
@@ -85,6 +85,8 @@ class Settings:
 
     inference: InferenceSettings
     images: Path
+    on_bad_image: str
+    max_image_megapixels: float
     device: str
     repeats: int
     warmup: int
@@ -112,22 +114,27 @@ def resolve_settings(
         schema: the configuration's JSON Schema.
 
     Raises:
-        UserError: an unknown key, or a value of the wrong type or out of range.
+        UserErrors: unknown keys, or values of the wrong type or out of range; every one of them.
     """
+    findings = Findings()
     layers = [
         (dict(file), ""),
-        (_from_environment(environment, schema), " (from the environment)"),
+        (_from_environment(environment, schema, findings), " (from the environment)"),
         (_typed(dict(command_line), schema, schema), " (--config)"),
     ]
-    defaults = merged = _defaults(schema)
     for layer, origin in layers:
-        _check(layer, schema, origin)
+        _check(layer, schema, origin, findings)
+    findings.tell()
+    defaults = merged = _defaults(schema)
+    for layer, _ in layers:
         merged = _merge(merged, _whole(layer, schema, schema))
     base = InferenceSettings(**_only(merged, InferenceSettings))
     base = replace(base, dtype=SHORT_NAMES.get(base.dtype, base.dtype))
     return Settings(
         inference=base,
         images=Path(merged["images"]).expanduser(),
+        on_bad_image=merged["on_bad_image"],
+        max_image_megapixels=merged["max_image_megapixels"],
         device=merged["device"],
         repeats=merged["repeats"],
         warmup=merged["warmup"],
@@ -174,25 +181,32 @@ def load_schema(path: Path) -> dict[str, Any]:
 def _variants(
     base: InferenceSettings, overrides: Mapping[str, Mapping[str, Any] | None]
 ) -> dict[str, InferenceSettings]:
-    variants = {}
+    variants, findings = {}, Findings()
     for name, changes in (overrides or {BASELINE: None}).items():
         if not _VARIANT_NAME.fullmatch(name):
-            raise UserError(
-                f"variants: {name!r} cannot name a folder of results",
-                "use up to 40 letters, digits, '_' and '-'",
+            findings.add(
+                UserError(
+                    f"variants: {name!r} cannot name a folder of results",
+                    "use up to 40 letters, digits, '_' and '-'",
+                )
             )
         if name == BASELINE and changes:
-            raise UserError(
-                "variants: 'baseline' overrides settings",
-                "leave it empty, and give the overrides to a variant of another name",
+            findings.add(
+                UserError(
+                    "variants: 'baseline' overrides settings",
+                    "leave it empty, and give the overrides to a variant of another name",
+                )
             )
         variants[name] = replace(base, **(changes or {}))
         dtype = variants[name].dtype
         variants[name] = replace(variants[name], dtype=SHORT_NAMES.get(dtype, dtype))
+    findings.tell()
     return variants
 
 
-def _from_environment(environment: Mapping[str, str], schema: Mapping[str, Any]) -> dict[str, Any]:
+def _from_environment(
+    environment: Mapping[str, str], schema: Mapping[str, Any], findings: Findings
+) -> dict[str, Any]:
     layer = {}
     for variable, key in ENVIRONMENT.items():
         value = environment.get(variable, "")
@@ -200,7 +214,8 @@ def _from_environment(environment: Mapping[str, str], schema: Mapping[str, Any])
             continue
         if variable == "DSOCR_USE_FLASH_ATTN":
             if value not in _FLASH_SWITCH:
-                raise UserError(f"DSOCR_USE_FLASH_ATTN is {value!r}", "set it to 1 or 0")
+                findings.add(UserError(f"DSOCR_USE_FLASH_ATTN is {value!r}", "set it to 1 or 0"))
+                continue
             value = _FLASH_SWITCH[value]
         layer[key] = _typed(value, schema["properties"][key], schema)
     return layer
@@ -269,28 +284,32 @@ def _defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check(layer: Mapping[str, Any], schema: Mapping[str, Any], origin: str) -> None:
+def _check(
+    layer: Mapping[str, Any], schema: Mapping[str, Any], origin: str, findings: Findings
+) -> None:
     validator = jsonschema.Draft202012Validator(schema)
-    errors = sorted(validator.iter_errors(layer), key=lambda error: list(map(str, error.path)))
-    if errors:
-        raise _explain(errors[0], origin)
+    for error in sorted(validator.iter_errors(layer), key=lambda one: list(map(str, one.path))):
+        for told in _explain(error, origin):
+            findings.add(told)
     peak = layer.get("peak_tflops")
     if isinstance(peak, float) and not math.isfinite(peak):
-        raise UserError(f"setting 'peak_tflops' is {peak}{origin}", "use a number above 0")
+        findings.add(UserError(f"setting 'peak_tflops' is {peak}{origin}", "use a number above 0"))
 
 
-def _explain(error: jsonschema.ValidationError, origin: str) -> UserError:
+def _explain(error: jsonschema.ValidationError, origin: str) -> Iterator[UserError]:
     key = ".".join(str(part) for part in error.absolute_path)
     part = cast(Mapping[str, Any], error.schema)
-    if error.validator == "additionalProperties":
-        known = list(part["properties"])
-        unknown = next(name for name in cast(dict[str, Any], error.instance) if name not in known)
-        full = f"{key}.{unknown}" if key else str(unknown)
-        near = difflib.get_close_matches(str(unknown), known, n=1)
-        remedy = f"write {near[0]!r}" if near else f"use one of {', '.join(known)}"
-        return UserError(f"setting {full!r} does not exist{origin}", remedy)
-    value = json.dumps(error.instance, default=str)
-    return UserError(f"setting {key!r} is {value}{origin}", f"use {_wanted(part)}")
+    if error.validator != "additionalProperties":
+        value = json.dumps(error.instance, default=str)
+        yield UserError(f"setting {key!r} is {value}{origin}", f"use {_wanted(part)}")
+        return
+    known = list(part["properties"])
+    for name in cast(dict[str, Any], error.instance):
+        if name not in known:
+            full = f"{key}.{name}" if key else str(name)
+            near = difflib.get_close_matches(str(name), known, n=1)
+            remedy = f"write {near[0]!r}" if near else f"use one of {', '.join(known)}"
+            yield UserError(f"setting {full!r} does not exist{origin}", remedy)
 
 
 def _wanted(part: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 # Config loading and input functions; everything else asks here.
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
@@ -9,11 +10,13 @@ from snakemake.logging import logger
 from snakemake.utils import update_config
 
 from mfuscope.command import command_line
-from mfuscope.errors import UserError
-from mfuscope.images import check_readable, known_pages
+from mfuscope.errors import ToldError
+from mfuscope.image_headers import limit_pixels
+from mfuscope.partial import RunKey, listed_missing
 from mfuscope.planning import code_digest, make_plan
 from mfuscope.settings import load_schema, resolve_settings
 from mfuscope.stale_locks import remove_stale_locks
+from mfuscope.vetting import known_pages, note_skipped, noted_skipped
 from mfuscope.worker.client import end_workers
 from mfuscope.worker.places import adopt_jobs, remove_abandoned
 
@@ -36,6 +39,13 @@ def configuration_files():
     return merged
 
 
+def told(error):
+    """An error of ours as Snakemake ends with it, one line each."""
+    return WorkflowError("\n".join(f"mfuscope: {ln}" for ln in str(error).splitlines()))
+
+
+SKIPPED = Path(".snakemake/mfuscope.skipped.json")
+
 try:
     PLAN = make_plan(
         resolve_settings(
@@ -46,13 +56,18 @@ try:
         ),
         bundled_models=ROOT / "config" / "models",
     )
+    limit_pixels(PLAN.settings.max_image_megapixels)
     if workflow.is_main_process:
-        PLAN.sizes  # every page's header, before anything starts
+        PLAN = PLAN.vetted(known_pages(Path("results/inputs.csv")))
         remove_stale_locks(Path(".snakemake"))
-except UserError as error:
-    raise WorkflowError(f"mfuscope: {error}") from None
+        note_skipped(SKIPPED, PLAN.skipped)
+    else:
+        PLAN = PLAN.without(noted_skipped(SKIPPED))
+except ToldError as error:
+    raise told(error) from None
 
 REPEATS = range(PLAN.settings.repeats)
+MISSING = listed_missing(os.environ)
 
 # Where the CPU is the measuring device, nothing else may run beside a measurement.
 MEASURING_THREADS = (workflow.cores or 1) if PLAN.device == "cpu" else 1
@@ -75,18 +90,20 @@ def say(line):
     logger.info(f"mfuscope: {line}")
 
 
-def prepare_measurement():
-    """Where pages will be measured: decode every new one before any job starts, say what on what.
+def prepare_call():
+    """Say what is left out, decode every new page before any job measures one, say what on what.
 
     Not a rule: profile jobs would have to depend on it, and adding one page would then measure all
     of them again. (`ancient()` is no way out: Snakemake 9 drops jobs of their own need behind it.)
     """
+    for page in PLAN.skipped:
+        say(f"left out: {page.reason.removeprefix('images: ')}")
     if not any(job.rule.name in PROFILING for job in workflow.dag.needrun_jobs()):
         return
     try:
-        check_readable(PLAN.pages(), known_pages(Path("results/inputs.csv")))
-    except UserError as error:
-        raise WorkflowError(f"mfuscope: {error}") from None
+        PLAN.check_decodable(known_pages(Path("results/inputs.csv")))
+    except ToldError as error:
+        raise told(error) from None
     remove_abandoned()
     say(PLAN.headline())
 
@@ -112,13 +129,31 @@ def all_pages(wildcards):
     return [str(image.path) for image in PLAN.images.values()]
 
 
-def all_calibrations(wildcards):
-    """One per variant and resolution that its pages have."""
+def wanted_runs():
+    """Every run of the workflow: one per variant, page and repeat."""
     return [
-        f"results/{variant}/calibration/{resolution}.json"
+        RunKey(variant, image, repeat)
         for variant in PLAN.variants
-        for resolution in PLAN.resolutions(variant)
+        for image in PLAN.images
+        for repeat in REPEATS
     ]
+
+
+def reported_runs():
+    """The runs that tables and reports are made of: all, unless some are known to be missing."""
+    left_out = {(run.variant, run.image, run.repeat) for run in MISSING}
+    return [run for run in wanted_runs() if run not in left_out]
+
+
+def all_calibrations(wildcards):
+    """One per variant and resolution of the runs."""
+    of_pages = dict.fromkeys((run.variant, run.image) for run in reported_runs())
+    return sorted(
+        {
+            f"results/{variant}/calibration/{PLAN.resolution(variant, image)}.json"
+            for variant, image in of_pages
+        }
+    )
 
 
 def kept(trace):
@@ -130,11 +165,6 @@ def per_run(pattern):
     """An input function: one file per variant, page and repeat."""
 
     def files(wildcards):
-        return [
-            pattern.format(variant=variant, image=image, repeat=repeat)
-            for variant in PLAN.variants
-            for image in PLAN.images
-            for repeat in REPEATS
-        ]
+        return [pattern.format(**run._asdict()) for run in reported_runs()]
 
     return files

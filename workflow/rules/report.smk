@@ -56,6 +56,8 @@ rule render_report:
     params:
         settings=PLAN.public_settings(),
         command=command_line(PLAN.settings.overrides),
+        skipped=[asdict(page) for page in PLAN.skipped],
+        missing=[asdict(run) for run in MISSING],
         code=code_digest("report", "work", "statistics"),
     script:
         "../scripts/render_report.py"

@@ -7,7 +7,7 @@ with job_log(snakemake.log[0]):
 
     from mfuscope.artefacts import read_json, write_json, write_text
     from mfuscope.checkout import commit
-    from mfuscope.records import Calibration, Ceiling, Hardware, Run
+    from mfuscope.records import Calibration, Ceiling, Hardware, MissingRun, Run, SkippedPage
     from mfuscope.report.gather import gather
     from mfuscope.report.head import head
     from mfuscope.report.operators import aggregate_kernels, aggregate_operators
@@ -33,6 +33,8 @@ with job_log(snakemake.log[0]):
         kernels=aggregate_kernels(per_variant(paths.kernels)),
         settings=snakemake.params.settings,
         command=snakemake.params.command,
+        skipped=[SkippedPage(**page) for page in snakemake.params.skipped],
+        missing=[MissingRun(**run) for run in snakemake.params.missing],
         commit=commit()[0],
     )
     texts = render(data)

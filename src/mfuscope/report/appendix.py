@@ -95,6 +95,27 @@ def absences(data: ReportData) -> Table:
     )
 
 
+def missing(data: ReportData) -> Table:
+    """Runs without results, and why."""
+    return build(
+        "Runs that are missing",
+        ("Variant", "Image", "Repeat", "Reason"),
+        (
+            (label(run.variant), label(run.image), amount(str(run.repeat)), label(run.reason))
+            for run in data.missing
+        ),
+    )
+
+
+def skipped(data: ReportData) -> Table:
+    """Pages that could not be read, and why."""
+    return build(
+        "Pages that were left out",
+        ("File", "Reason"),
+        ((label(page.path), label(page.reason)) for page in data.skipped),
+    )
+
+
 def settings(data: ReportData) -> Table:
     """Every setting, as it was resolved."""
     return build(

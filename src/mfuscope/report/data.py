@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mfuscope.records import Ceiling, Hardware, Model
+from mfuscope.records import Ceiling, Hardware, MissingRun, Model, SkippedPage
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import Outlier, Stage
 from mfuscope.report.survey import RunName, Survey, Tokens
@@ -172,6 +172,8 @@ class ReportData:
     settings: Mapping[str, Any]
     command: str
     commit: str | None
+    skipped: tuple[SkippedPage, ...] = ()
+    missing: tuple[MissingRun, ...] = ()
 
     @property
     def repeats(self) -> int:

@@ -4,13 +4,13 @@ Means and spreads are those of summary.csv. Only the rest of prefill, which that
 described here, with the same function.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mfuscope.records import Calibration, Ceiling, Hardware
+from mfuscope.records import Calibration, Ceiling, Hardware, MissingRun, SkippedPage
 from mfuscope.report.data import PARTS, Flops, Measured, Page, ReportData, Stat, Variant
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import outliers, slow_causes
@@ -40,15 +40,20 @@ def gather(
     settings: Mapping[str, Any],
     command: str,
     commit: str | None,
+    skipped: Sequence[SkippedPage] = (),
+    missing: Sequence[MissingRun] = (),
 ) -> ReportData:
     """Put the artefacts together.
 
     Args:
         command: what measures the same again.
         commit: of the checkout that renders.
+        skipped: pages that could not be read.
+        missing: runs that there are no results of.
 
     Raises:
-        ValueError: a table lacks a page or variant that the runs have, or the other way round.
+        ValueError: a table lacks a page or variant that the runs have, or the other way round,
+            though nothing is missing.
     """
     stats = _statistics(summary, metrics, survey)
     calibrations = list(calibrations)
@@ -56,7 +61,7 @@ def gather(
     for calibration in calibrations:
         for key in calibration.absent.items():
             absent_flops[key] = absent_flops.get(key, 0) + 1
-    pages = tuple(_pages(inputs, stats, survey))
+    pages = tuple(_pages(inputs, stats, survey, missing))
     return ReportData(
         pages=pages,
         variants=tuple(_variants(stats, survey, pages)),
@@ -73,6 +78,8 @@ def gather(
         settings=settings,
         command=command,
         commit=commit,
+        skipped=tuple(skipped),
+        missing=tuple(missing),
     )
 
 
@@ -111,14 +118,21 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _pages(
-    inputs: pd.DataFrame, stats: Mapping[tuple[str, str], Mapping[str, Stat]], survey: Survey
+    inputs: pd.DataFrame,
+    stats: Mapping[tuple[str, str], Mapping[str, Stat]],
+    survey: Survey,
+    missing: Iterable[MissingRun],
 ) -> Iterable[Page]:
-    variants = list(survey.runs)
+    lacking = {(run.variant, run.image) for run in missing}
     for row in _rows(inputs):
-        image = str(row["image"])
-        for variant in variants:
-            if (variant, image) not in stats or (variant, image) not in survey.tokens:
+        image, variants = str(row["image"]), []
+        for variant in survey.runs:
+            if (variant, image) in stats and (variant, image) in survey.tokens:
+                variants.append(variant)
+            elif (variant, image) not in lacking:
                 raise ValueError(f"the page {image} was not measured in the variant {variant}")
+        if not variants:
+            continue
         category, frames = row.get("category"), row.get("frames")
         yield Page(
             image=image,

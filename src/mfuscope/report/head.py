@@ -9,7 +9,13 @@ from mfuscope.report.data import ReportData, Stat, Variant
 from mfuscope.report.formats import plain
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
 from mfuscope.report.recommendations import recommend
-from mfuscope.report.words import CENTRES, dummy_statement, stand_in_statement, title
+from mfuscope.report.words import (
+    CENTRES,
+    dummy_statement,
+    gaps_statement,
+    stand_in_statement,
+    title,
+)
 
 _HEADLINE = ("prefill_ms", "decode_tokens_per_s", "mfu_model", "mfu_prefill", "mfu_decode")
 _STATISTICS = ("n", "mean", "std", "cv", "ci95_low", "ci95_high", "std_repeats")
@@ -27,8 +33,14 @@ def head(data: ReportData) -> dict[str, Any]:
             "pages": len(data.pages),
             "repeats": data.repeats,
             "runs": data.survey.total,
+            "missing_runs": len(data.missing),
+            "skipped_pages": len(data.skipped),
         },
-        "notices": [text for text in (dummy_statement(data), stand_in_statement(data)) if text],
+        "notices": [
+            text
+            for text in (gaps_statement(data), dummy_statement(data), stand_in_statement(data))
+            if text
+        ],
         "variants": [_variant(data, variant) for variant in data.variants],
         "warnings": [
             {"check": plain(check.title), "text": plain(" ".join([check.text, *check.details]))}

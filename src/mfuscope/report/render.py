@@ -240,6 +240,7 @@ def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any
         "title": words.title(data),
         "facts": words.facts(data),
         "dummies": words.dummy_statement(data),
+        "gaps": words.gaps_statement(data),
         "stand_in": words.stand_in_statement(data),
         "limits": [(v.name, _limit(data, v)) for v in data.variants],
         "sentences": [(v.name, words.time_sentence(v)) for v in data.variants],

@@ -111,6 +111,21 @@ def dummy_statement(data: ReportData) -> str:
     )
 
 
+def gaps_statement(data: ReportData) -> str:
+    """A plain statement where runs failed or pages were left out, empty where none were."""
+    gaps = []
+    if data.missing:
+        whole = data.survey.total + len(data.missing)
+        gaps.append(f"{len(data.missing)} of {plural(whole, 'run')} failed or never started")
+    if data.skipped:
+        gaps.append(f"{plural(len(data.skipped), 'page')} could not be read and was left out")
+        if len(data.skipped) > 1:
+            gaps[-1] = gaps[-1].replace(" was left", " were left")
+    if not gaps:
+        return ""
+    return f"Not everything was measured: {listing(gaps)}. All figures are of the rest."
+
+
 def stand_in_statement(data: ReportData) -> str:
     """A plain statement where a small stand-in or a CPU was measured, empty otherwise."""
     small = {

@@ -1,0 +1,65 @@
+"""Which pages can be measured: each is looked at, and each bad one told, before all else.
+
+Headers are read by every call. Pixels are decoded where something will be measured, as a truncated
+file shows itself only then; a page that an earlier inputs.csv knows by its content is not decoded
+again.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mfuscope.artefacts import read_json, write_json
+from mfuscope.errors import UserError
+from mfuscope.images import ImageFile, check_decodes, file_sha256, image_size, unreadable
+from mfuscope.records import SkippedPage
+
+
+def header_sizes(
+    images: Mapping[str, ImageFile],
+) -> tuple[dict[str, tuple[int, int]], dict[str, UserError]]:
+    """Width and height in pixels by page, and what is wrong with the pages that tell none."""
+    sizes, bad = {}, {}
+    for key, image in images.items():
+        try:
+            sizes[key] = image_size(image.path)
+        except UserError as error:
+            bad[key] = error
+    return sizes, bad
+
+
+def undecodable(images: Mapping[str, ImageFile], known: Mapping[str, str]) -> dict[str, UserError]:
+    """Decode every page that is not known by its content; what is wrong with the bad ones.
+
+    Args:
+        known: SHA-256 by path of pages that were decoded before (`known_pages`).
+    """
+    bad = {}
+    for key, image in images.items():
+        try:
+            if known.get(str(image.path)) != file_sha256(image.path):
+                check_decodes(image.path)
+        except OSError as error:
+            bad[key] = unreadable(image.path, error)
+        except UserError as error:
+            bad[key] = error
+    return bad
+
+
+def known_pages(table: Path) -> dict[str, str]:
+    """SHA-256 by path of the pages that an earlier inputs.csv tells of; empty without one."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as file:
+        return {row.get("path", ""): row.get("sha256", "") for row in csv.DictReader(file)}
+
+
+def note_skipped(path: Path, skipped: Sequence[SkippedPage]) -> None:
+    """Leave a note of the pages that a call leaves out, for its jobs on other machines."""
+    if skipped or path.exists():
+        write_json(path, skipped)
+
+
+def noted_skipped(path: Path) -> list[SkippedPage]:
+    """The pages that the call which this job belongs to leaves out."""
+    return read_json(path, list[SkippedPage]) if path.exists() else []

@@ -1,0 +1,183 @@
+"""Pages that cannot be measured: found before anything is, and all at once."""
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkouts import ROOT
+from PIL import Image
+
+from mfuscope.errors import UserErrors
+from mfuscope.image_headers import limit_pixels
+from mfuscope.images import file_sha256, list_images
+from mfuscope.planning import Plan, make_plan
+from mfuscope.preprocess import read_page
+from mfuscope.settings import load_schema, resolve_settings
+from mfuscope.vetting import known_pages, note_skipped, noted_skipped, undecodable
+
+SCHEMA = load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
+
+
+def plan_of(folder: Path, **settings: Any) -> Plan:
+    file = {"images": str(folder), "device": "cpu"} | settings
+    settled = resolve_settings(file=file, command_line={}, environment={}, schema=SCHEMA)
+    return make_plan(settled, ROOT / "config" / "models")
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG of a few bytes whose header promises any size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes((width // 8 + 1) * height), 9)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two good pages among bad ones of every kind."""
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    noise = Image.frombytes("RGB", (64, 64), os.urandom(64 * 64 * 3))
+    noise.save(folder / "good.png")
+    noise.save(folder / "good.jpg")
+    for name in ("cut.png", "cut.jpg", "cut.tif", "cut.webp"):
+        noise.save(folder / name)
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.png").touch()
+    (folder / "text.png").write_text("no picture")
+    (folder / "bomb.png").write_bytes(png_of(20_000, 20_000))
+    (folder / "nowhere.png").symlink_to(folder / "gone.png")
+    return folder
+
+
+REASONS = {
+    "cut.png": "truncated",
+    "cut.jpg": "truncated",
+    "cut.tif": "",
+    "cut.webp": "",
+    "empty.png": "it is empty",
+    "text.png": "its content is no image of a known kind",
+    "bomb.png": "20000 x 20000 pixels are 400 megapixels, the limit max_image_megapixels is 150",
+    "nowhere.png": "No such file or directory",
+}
+
+
+def test_every_bad_page_is_told_on_a_line_of_its_own(folder: Path) -> None:
+    assert (folder / "bomb.png").stat().st_size < 100_000
+    with pytest.raises(UserErrors) as caught:
+        plan_of(folder).vetted(known={})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(REASONS)
+    for name, reason in REASONS.items():
+        (line,) = [line for line in lines if f"{name}'" in line]
+        assert line.startswith("images: cannot read")
+        assert reason in line
+        assert "Remedy: " in line
+        assert "on_bad_image: skip" in line
+
+
+def test_bad_pages_may_be_skipped(folder: Path) -> None:
+    plan = plan_of(folder, on_bad_image="skip").vetted(known={})
+    assert list(plan.images) == ["good.jpg", "good.png"]
+    assert {page.image for page in plan.skipped} == set(REASONS)
+    for page in plan.skipped:
+        assert Path(page.path).name in REASONS
+        assert REASONS[page.image] in page.reason
+        assert "Remedy" not in page.reason
+    assert [row["image"] for row in plan.pages()] == ["good.jpg", "good.png"]
+
+
+def test_skipping_all_pages_is_an_error(folder: Path) -> None:
+    for path in folder.glob("good.*"):
+        path.unlink()
+    with pytest.raises(UserErrors):
+        plan_of(folder, on_bad_image="skip").vetted(known={})
+
+
+def test_what_only_decoding_shows_waits_for_a_measurement(folder: Path) -> None:
+    for name in REASONS:
+        if not name.startswith("cut."):
+            (folder / name).unlink()
+    for name in ("cut.tif", "cut.webp"):  # whose headers lie at their ends, or tell the length
+        (folder / name).unlink()
+    plan = plan_of(folder)
+    assert plan.vetted(known={}) is plan
+    with pytest.raises(UserErrors) as caught:
+        plan.check_decodable(known={})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_the_limit_on_pixels_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MFUSCOPE_MAX_IMAGE_MEGAPIXELS", "150")
+    (tmp_path / "strip.png").write_bytes(png_of(20_000, 100))  # a long side alone is no reason
+    plan_of(tmp_path).vetted(known={})
+    assert read_page(tmp_path / "strip.png").size == (20_000, 100)
+    limit_pixels(1.9)
+    with pytest.raises(UserErrors, match=r"2 megapixels, the limit max_image_megapixels is 1\.9"):
+        plan_of(tmp_path).vetted(known={})
+    limit_pixels(500)
+    (tmp_path / "strip.png").write_bytes(png_of(20_000, 20_000))
+    plan_of(tmp_path).vetted(known={})
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    variants = {"a": {"model": "nowhere/at/all"}, "b": {"model": "deepseek-ocr-nan0"}}
+    with pytest.raises(UserErrors) as caught:
+        plan_of(tmp_path, device="cuda:63", variants=variants, flops={"models": ["none"]})
+    lines = str(caught.value).splitlines()
+    said = ("'cuda:63' is not there", "'nowhere/at/all'", "'deepseek-ocr-nan0'", "flops.models")
+    assert len(lines) == len(said) + 1
+    for text in (*said, "holds no image"):
+        assert sum(text in line for line in lines) == 1
+
+
+def test_every_wrong_setting_is_told_at_once() -> None:
+    with pytest.raises(UserErrors) as caught:
+        resolve_settings(
+            file={"reapeats": 3, "warmup": -1, "profiler": {"shapes": 1, "stack": 1}},
+            command_line={"repeats": "none"},
+            environment={"MFU_PEAK_TFLOPS": "fast", "DSOCR_USE_FLASH_ATTN": "maybe"},
+            schema=SCHEMA,
+        )
+    lines = str(caught.value).splitlines()
+    wrong = ("'reapeats'", "'warmup'", "'profiler.shapes'", "'profiler.stack'", "'repeats' is")
+    for text in (*wrong, "'peak_tflops'", "DSOCR_USE_FLASH_ATTN"):
+        assert sum(text in line for line in lines) == 1
+    assert len(lines) == 7
+    assert all("Remedy: " in line for line in lines)
+
+
+def test_pages_known_by_content_are_not_decoded_again(tmp_path: Path) -> None:
+    bad = tmp_path / "page.png"
+    bad.write_bytes(b"text")
+    images = {image.id: image for image in list_images(tmp_path)}
+    table = tmp_path / "inputs.csv"
+    table.write_text(f"path,sha256\n{bad},{file_sha256(bad)}\n")
+    assert undecodable(images, known_pages(table)) == {}
+    bad.write_bytes(b"other text")
+    assert list(undecodable(images, known_pages(table))) == ["page.png"]
+    assert known_pages(tmp_path / "none.csv") == {}
+
+
+def test_skipped_pages_are_noted_for_jobs_elsewhere(folder: Path, tmp_path: Path) -> None:
+    note = tmp_path / "note.json"
+    note_skipped(note, [])
+    assert not note.exists()
+    assert noted_skipped(note) == []
+    plan = plan_of(folder, on_bad_image="skip")
+    vetted = plan.vetted(known={})
+    note_skipped(note, vetted.skipped)
+    assert plan.without(noted_skipped(note)) == vetted
+    note_skipped(note, [])  # the next call skips nothing
+    assert noted_skipped(note) == []
