@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run flops test test-gpu bench contracts lint install clean help FORCE
+.PHONY: run flops test test-gpu bench contracts lint install install-slurm test-slurm clean help FORCE
 
 run: $(VENV)/.installed ## measure every page and write results/report.html
 	$(BIN)/snakemake
@@ -14,10 +14,17 @@ flops: $(VENV)/.installed ## count FLOPs without a GPU: results/flops.md
 	$(BIN)/snakemake flops
 
 test: $(VENV)/.installed-dev ## run the tests that need no GPU
-	$(BIN)/python -m pytest -m "not gpu and not slow" -n 2 --dist loadscope
+	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm" -n 2 --dist loadscope
 
 test-gpu: $(VENV)/.installed-dev ## run the tests that need a CUDA GPU
 	$(BIN)/python -m pytest -m gpu
+
+# The daemons are Debian's, and started by the test itself; it must be root for that.
+test-slurm: $(VENV)/.installed-dev $(VENV)/.installed-slurm ## run the workflow on a Slurm cluster of this machine
+	@if ! command -v slurmctld munged >/dev/null; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; \
+	fi
+	$(BIN)/python -m pytest -m slurm -rP tests/test_slurm.py
 
 bench: $(VENV)/.installed ## measure mfuscope itself: overhead, trace reading, scale
 	$(BIN)/python benchmarks/bench.py
@@ -33,6 +40,8 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/snakemake --lint
 
 install: $(VENV)/.installed ## make .venv with everything that a run needs
+
+install-slurm: $(VENV)/.installed-slurm ## the same, and what submits to Slurm
 
 clean: ## remove .venv; results stay
 	rm -rf $(VENV)
@@ -57,6 +66,10 @@ $(VENV)/.installed: $(VENV)/.python $(VENV)/.torch requirements.txt pyproject.to
 	@$(PIP) torch==$(TORCH)
 	@$(PIP) -r requirements.txt
 	@$(PIP) --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-slurm: $(VENV)/.installed requirements-slurm.txt
+	@$(PIP) -r requirements-slurm.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt

@@ -10,6 +10,7 @@ from mfuscope.errors import UserError
 from mfuscope.hardware import nvml
 from mfuscope.hardware.ceiling import measure_ceiling
 from mfuscope.hardware.devices import (
+    check_device_here,
     device_in_words,
     pick_precision,
     plan_device,
@@ -192,8 +193,21 @@ def test_the_planned_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvml, "visible_gpus", lambda: ([], "NVML: driver gone"))
     assert plan_device("auto") == "cpu"
     assert device_in_words("cpu") == "CPU, as no CUDA GPU is visible (NVML: driver gone)"
-    with pytest.raises(UserError, match=r"'cuda' is not there, 0 .* visible .NVML: driver gone"):
+    with pytest.raises(UserError, match=r"'cuda:0' is not there, 0 .* visible .NVML: driver gone"):
+        plan_device("cuda:0")
+    with pytest.raises(UserError, match=r"torch 2\.13\.0\+cpu is a build for CPUs"):
         plan_device("cuda")
+
+
+def test_a_gpu_may_be_planned_where_jobs_run_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: ([], "NVML: driver gone"))
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.13.0")
+    assert plan_device("cuda") == "cuda"
+    with pytest.raises(UserError, match=r"'cuda' is not there, 0 .* visible .NVML: driver gone"):
+        check_device_here("cuda")
+    check_device_here("cpu")
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: (GPUS[:1], ""))
+    check_device_here("cuda")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from torch import nn
 from transformers import UnlimitedOcrConfig
 
 from mfuscope import planning, profiling, sessions, stages
-from mfuscope.errors import UserError
+from mfuscope.errors import UserErrors
 from mfuscope.hardware import ceiling, devices, nvml
 from mfuscope.models.inputs import PageInputs
 from mfuscope.models.loader import load_model
@@ -633,7 +633,7 @@ def test_what_changes_a_measurement_is_in_its_settings(changed: dict[str, Any]) 
 
 def test_an_unknown_model_of_the_budget_is_named() -> None:
     asked = wanted(images=str(PAGE), device="cpu", flops={"models": ["nope"]})
-    with pytest.raises(UserError, match=r"flops\.models: 'nope' is no bundled model"):
+    with pytest.raises(UserErrors, match=r"flops\.models: 'nope' is no bundled model"):
         planning.make_plan(asked, MODELS)
 
 
@@ -664,7 +664,7 @@ def test_flash_attention_has_its_place(
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.13.0")
     flash: dict[str, Any] = {"attention": "flash"}
     asked = file | ({"variants": {"baseline": None, "fast": flash}} if in_a_variant else flash)
-    with pytest.raises(UserError, match=f"on a GPU only, not {where}"):
+    with pytest.raises(UserErrors, match=f"on a GPU only, not {where}"):
         planning.make_plan(wanted(images=str(PAGE), **asked), MODELS)
     # Where it can run, nothing stands against it.
     monkeypatch.setattr(nvml, "visible_gpus", lambda: ([nvml.Gpu("GPU-1", "NVIDIA L4")], ""))

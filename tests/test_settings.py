@@ -1,5 +1,6 @@
 """Layers, types and errors of the settings."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,14 @@ import pytest
 import yaml
 
 from mfuscope.errors import UserErrors
-from mfuscope.settings import ENVIRONMENT, Settings, load_schema, resolve_settings
+from mfuscope.settings import (
+    ENVIRONMENT,
+    Settings,
+    hand_over,
+    load_schema,
+    resolve_settings,
+    take_over,
+)
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
@@ -151,3 +159,14 @@ def test_numbers_may_have_exponents(text: str) -> None:
         resolve(command_line={"peak_tflops": text}),
     ):
         assert given.peak_tflops == float(text)
+
+
+def test_jobs_take_over_what_their_call_resolved() -> None:
+    settings = resolve(
+        {"repeats": 4, "profiler": {"decode_steps": 2}, "variants": {"a": {"dtype": "bf16"}}},
+        {"max_new_tokens": "7"},
+        {"DSOCR_IMAGE": "elsewhere"},
+    )
+    taken = take_over(hand_over(settings, settings.device), SCHEMA)
+    assert replace(taken, overrides={}) == replace(settings, overrides={})
+    assert take_over(hand_over(settings, "cuda"), SCHEMA).device == "cuda"

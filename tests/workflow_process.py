@@ -57,7 +57,7 @@ def run_job(job: dict[str, Any]) -> None:
 
 
 def own_workers(keep_alive: float) -> None:
-    adopt_jobs(keep_alive)
+    adopt_jobs(keep_alive, share=False)
     jobs: Queue[subprocess.Popen[bytes] | None] = Queue()
 
     def report() -> None:

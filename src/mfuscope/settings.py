@@ -148,6 +148,20 @@ def resolve_settings(
     )
 
 
+def hand_over(settings: Settings, device: str) -> str:
+    """Resolved settings for jobs that may run elsewhere, in another environment.
+
+    Args:
+        device: what `settings.device` came to.
+    """
+    return json.dumps(dict(settings.overrides) | {"device": device})
+
+
+def take_over(text: str, schema: Mapping[str, Any]) -> Settings:
+    """The settings that were handed over, whatever this process's environment says."""
+    return resolve_settings(json.loads(text), {}, {}, schema)
+
+
 def _written_out(variants: Mapping[str, Any] | None) -> dict[str, Any]:
     """Variants as they may be given more shortly: `baseline` alone, overriding nothing, is none."""
     found = {name: dict(values or {}) for name, values in (variants or {}).items()}

@@ -60,6 +60,8 @@ class State:
     ended: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS + 1))
     width: int = 0
     held: dict[int | None, str] = field(default_factory=dict)  # by thread
+    batched: bool = False  # runs share allocations of a cluster: their own times are not known
+    doubtful: dict[int, tuple[str, ...]] = field(default_factory=dict)  # results of failed batches
 
 
 class LogHandler(LogHandlerBase):
@@ -86,6 +88,7 @@ class LogHandler(LogHandlerBase):
             LogEvent.JOB_FINISHED: self._job_finished,
             LogEvent.ERROR: self._error,
             LogEvent.JOB_ERROR: self._job_failed,
+            LogEvent.GROUP_INFO: self._batch_started,
             LogEvent.GROUP_ERROR: lambda record: (),  # followed by one JOB_ERROR per job
         }
         detail = settings.verbose or settings.printshellcmds or settings.debug_dag
@@ -160,6 +163,8 @@ class LogHandler(LogHandlerBase):
             told, self.state.stopping = self.state.stopping, True
             line = f"{text.PREFIX}stopping once the jobs under way have ended ..."
             return [] if told else [line]
+        if submitted := text.submission_line(message):
+            return [submitted]
         if self.state.executing or event is not None or message.startswith(CHATTER):
             return []
         return [message]
@@ -173,6 +178,10 @@ class LogHandler(LogHandlerBase):
     def _plan(self, record: LogRecord) -> list[str]:
         self.state.stats = vars(record)["stats"]
         return [] if "progress" in self.quiet else [text.plan_line(self.state.stats)]
+
+    def _batch_started(self, record: LogRecord) -> list[str]:
+        self.state.batched = True
+        return []
 
     def _job_started(self, record: LogRecord) -> list[str]:
         fields = vars(record)
@@ -214,7 +223,10 @@ class LogHandler(LogHandlerBase):
             else:
                 durations, parallel = zip(*state.recent, strict=True)
                 left = text.seconds_left(remaining, durations, max(parallel))
-        line = text.run_line(state.runs_done, total, label, seconds, left, state.width)
+        if state.batched:
+            line = text.run_line(state.runs_done, total, label, None, None, state.width)
+        else:
+            line = text.run_line(state.runs_done, total, label, seconds, left, state.width)
         return [] if "progress" in self.quiet else [line]
 
     def _error(self, record: LogRecord) -> list[str]:
@@ -235,6 +247,10 @@ class LogHandler(LogHandlerBase):
         held = self.state.held.pop(record.thread, "")
         ended_by = text.stop_signal(held)
         if self.state.interrupted or ended_by == "SIGINT":
+            return []
+        results = tuple(map(str, fields.get("output") or ()))
+        if self.state.batched and results and all(map(os.path.exists, results)):
+            self.state.doubtful[fields["jobid"]] = results  # of its batch, another has failed
             return []
         self.state.failed.add(fields["jobid"])
         self.state.halted = True
@@ -270,7 +286,8 @@ class LogHandler(LogHandlerBase):
         # Jobs under way at the end failed too, e.g. for want of their output; but with --quiet
         # Snakemake tells of no job's end.
         untold = state.stopping or "progress" in self.quiet
-        failed = state.failed if untold else set(state.jobs)
+        kept = {key for key, paths in state.doubtful.items() if all(map(os.path.exists, paths))}
+        failed = (state.failed if untold else set(state.jobs)) - kept
         lines = [text.end_line(len(failed), text.job_total(state.stats))] if failed else []
         if state.stopping:
             lines.append(f"{text.PREFIX}stopped; finished results are kept. {text.RERUN}")

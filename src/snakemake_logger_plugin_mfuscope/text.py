@@ -10,6 +10,9 @@ PREFIX = "mfuscope: "
 RERUN = "Run the same command again to redo only what is missing."
 
 _OWN_LINE = re.compile(r"^\s*(?:\w+: )?(?=mfuscope: )")
+_SUBMITTED = re.compile(
+    r"Job \S+ has been submitted with SLURM jobid (\S+) \(log: .*/(?:rule_([^/]+)|group_([^_/]+))"
+)
 _TRACEBACK = ('  File "', "Wildcards:", "Traceback:")
 _TARGETS = ("all", "flops", "total")  # rules that only ask for files, and the sum
 RUN_RULES = ("profile", "profile_again")  # the latter where only first traces are kept
@@ -88,12 +91,21 @@ def start_line(rule: str, wildcards: Mapping[str, str]) -> str | None:
 
 
 def run_line(
-    done: int, total: int, label: str, seconds: float, left: float | None, width: int = 0
+    done: int, total: int, label: str, seconds: float | None, left: float | None, width: int = 0
 ) -> str:
     """The line for a finished run; ``left`` is the estimated rest in seconds, if there is one."""
     counter = f"[{done:>{len(str(total))}}/{total}]"
+    if seconds is None:
+        return f"{counter} {label}"
     line = f"{counter} {label:<{width}}  {duration(seconds):>6}"
     return line if left is None else f"{line}   about {rough_duration(left)} left"
+
+
+def submission_line(message: str) -> str | None:
+    """The line for an allocation that was asked for, from the Slurm executor's message on it."""
+    if match := _SUBMITTED.match(message):
+        return f"submitted Slurm job {match[1]}: {match[2] or match[3]}"
+    return None
 
 
 def failure_line(rule: str, wildcards: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ rule tabulate_metrics:
         ),
     log:
         "logs/tabulate_metrics.log",
+    localrule: True
     conda:
         "../envs/mfuscope.yaml"
     params:
@@ -34,6 +35,7 @@ rule summarise:
         ),
     log:
         "logs/summarise.log",
+    localrule: True
     conda:
         "../envs/mfuscope.yaml"
     params:

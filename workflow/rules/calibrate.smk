@@ -1,9 +1,13 @@
 rule calibrate:
+    input:
+        no_files,
     output:
         calibration="results/{variant}/calibration/{resolution}.json",
     log:
         "logs/{variant}/calibration/{resolution}.log",
     priority: 50
+    group:
+        "calibrate"
     conda:
         "../envs/mfuscope.yaml"
     threads: MEASURING_THREADS

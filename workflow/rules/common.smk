@@ -1,6 +1,7 @@
 # Config loading and input functions; everything else asks here.
 
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from mfuscope.errors import ToldError
 from mfuscope.image_headers import limit_pixels
 from mfuscope.partial import RunKey, listed_missing
 from mfuscope.planning import code_digest, make_plan
-from mfuscope.settings import load_schema, resolve_settings
+from mfuscope.hardware.devices import check_device_here
+from mfuscope.settings import hand_over, load_schema, resolve_settings, take_over
 from mfuscope.stale_locks import remove_stale_locks
 from mfuscope.vetting import known_pages, note_skipped, noted_skipped
 from mfuscope.worker.client import end_workers
@@ -46,25 +48,40 @@ def told(error):
 
 SKIPPED = Path(".snakemake/mfuscope.skipped.json")
 
-try:
-    PLAN = make_plan(
-        resolve_settings(
-            file=configuration_files(),
-            command_line=workflow.config_settings.config,
-            environment=os.environ,
-            schema=load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml"),
-        ),
-        bundled_models=ROOT / "config" / "models",
+# Resolved once, by the call; its jobs take them over wherever they run.
+SETTINGS = "MFUSCOPE_SETTINGS"
+
+
+def settings():
+    """The settings: from the four layers, or as this job's call resolved them."""
+    schema = load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
+    if not workflow.is_main_process and SETTINGS in os.environ:
+        return take_over(os.environ[SETTINGS], schema)
+    return resolve_settings(
+        file=configuration_files(),
+        command_line=workflow.config_settings.config,
+        environment=os.environ,
+        schema=schema,
     )
+
+
+try:
+    PLAN = make_plan(settings(), bundled_models=ROOT / "config" / "models")
     limit_pixels(PLAN.settings.max_image_megapixels)
     if workflow.is_main_process:
         PLAN = PLAN.vetted(known_pages(Path("results/inputs.csv")))
         remove_stale_locks(Path(".snakemake"))
         note_skipped(SKIPPED, PLAN.skipped)
+        os.environ[SETTINGS] = hand_over(PLAN.settings, PLAN.device)
     else:
         PLAN = PLAN.without(noted_skipped(SKIPPED))
 except ToldError as error:
     raise told(error) from None
+
+
+envvars:
+    SETTINGS,
+
 
 REPEATS = range(PLAN.settings.repeats)
 MISSING = listed_missing(os.environ)
@@ -72,10 +89,12 @@ MISSING = listed_missing(os.environ)
 # Where the CPU is the measuring device, nothing else may run beside a measurement.
 MEASURING_THREADS = (workflow.cores or 1) if PLAN.device == "cpu" else 1
 
-adopt_jobs(PLAN.settings.keep_alive)
+adopt_jobs(PLAN.settings.keep_alive, share=not workflow.is_main_process)
 
 
 PROFILING = ("profile", "profile_again")
+BATCHES = ("measure", "calibrate")
+BATCHED = (*PROFILING, "read_operators", "calibrate")
 
 
 wildcard_constraints:
@@ -98,14 +117,30 @@ def prepare_call():
     """
     for page in PLAN.skipped:
         say(f"left out: {page.reason.removeprefix('images: ')}")
+    if not workflow.local_exec:
+        remove_outdated()
     if not any(job.rule.name in PROFILING for job in workflow.dag.needrun_jobs()):
         return
     try:
+        if workflow.local_exec:
+            check_device_here(PLAN.device)
         PLAN.check_decodable(known_pages(Path("results/inputs.csv")))
     except ToldError as error:
         raise told(error) from None
     remove_abandoned()
     say(PLAN.headline())
+
+
+def remove_outdated():
+    """Remove what will be made anew, as Snakemake does right before a job on this machine.
+
+    On a cluster it does so on the node. A job that never gets there would leave an outdated result,
+    which profiles/slurm (keep-incomplete) would keep for a new one.
+    """
+    for job in workflow.dag.needrun_jobs():
+        if job.rule.name in BATCHED:
+            for path in job.output:
+                Path(path).unlink(missing_ok=True)
 
 
 def say_where_results_are():
@@ -119,9 +154,28 @@ def say_where_results_are():
         say("FLOP budget: results/flops.md (every figure in results/flops.csv)")
 
 
+def batch_together():
+    """On a node, run a batch in one process, so that its jobs share a worker, and to its end.
+
+    Snakemake hands none of --group-components, --resources and --keep-going to the process that
+    runs a batch. They are asked for once the jobs are known: when input functions are called.
+    """
+    if not workflow.is_main_process:
+        workflow.register_resource("gpu", 1)
+        workflow.group_settings.group_components = dict.fromkeys(BATCHES, sys.maxsize)
+        workflow.execution_settings.keep_going = True
+
+
 def page_path(wildcards):
     """The image file of a run."""
+    batch_together()
     return str(PLAN.images[wildcards.image].path)
+
+
+def no_files(wildcards):
+    """Calibrations need no file, but go in batches too."""
+    batch_together()
+    return []
 
 
 def all_pages(wildcards):

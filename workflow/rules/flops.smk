@@ -5,6 +5,7 @@ rule count_budget:
         markdown="results/flops.md",
     log:
         "logs/count_budget.log",
+    localrule: True
     conda:
         "../envs/mfuscope.yaml"
     params:

@@ -24,6 +24,7 @@ rule resolve_hardware:
     log:
         "logs/resolve_hardware.log",
     priority: 100
+    localrule: True
     conda:
         "../envs/mfuscope.yaml"
     params:

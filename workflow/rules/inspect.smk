@@ -5,6 +5,7 @@ rule inspect_images:
         table="results/inputs.csv",
     log:
         "logs/inspect_images.log",
+    localrule: True
     conda:
         "../envs/mfuscope.yaml"
     params:

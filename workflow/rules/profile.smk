@@ -6,6 +6,8 @@ rule profile:
         trace=kept("results/{variant}/traces/{image}/{repeat}.json.gz"),
     log:
         "logs/{variant}/runs/{image}/{repeat}.log",
+    group:
+        "measure"
     conda:
         "../envs/mfuscope.yaml"
     threads: MEASURING_THREADS
@@ -40,6 +42,8 @@ rule read_operators:
     log:
         "logs/{variant}/operators/{image}/{repeat}.log",
     priority: 10
+    group:
+        "measure"
     conda:
         "../envs/mfuscope.yaml"
     params:

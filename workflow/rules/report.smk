@@ -51,6 +51,7 @@ rule render_report:
         ),
     log:
         "logs/render_report.log",
+    localrule: True
     conda:
         "../envs/mfuscope.yaml"
     params:

@@ -19,9 +19,7 @@ def report_the_rest():
     interrupted = workflow.scheduler.running
     if MISSING or interrupted or not asked_for:
         return
-    missing = missing_runs(
-        wanted_runs(), map(_open_job, filter(_of_runs, jobs)), PLAN.resolution
-    )
+    missing = missing_runs(wanted_runs(), _open_jobs(jobs), PLAN.resolution)
     if not missing or len(missing) == len(wanted_runs()):
         return
     listed = Path(".snakemake/mfuscope.missing.json")
@@ -41,13 +39,16 @@ def report_the_rest():
         say(f"report of the other {number} runs: results/report.html")
 
 
-def _of_runs(job):
-    return job.rule.name in ("calibrate", "read_operators", *PROFILING)
-
-
-def _open_job(job):
-    failed = job in workflow.scheduler.failed
-    return OpenJob(dict(job.wildcards_dict), Path(job.log[0]) if failed else None)
+def _open_jobs(jobs):
+    """The jobs behind runs that have not made their results, though their batch may have failed."""
+    failed = set()
+    for job in workflow.scheduler.failed:
+        failed |= set(job.jobs) if job.is_group() else {job}
+    for job in jobs:
+        if job.rule.name in BATCHED and not all(map(os.path.exists, job.output)):
+            log = Path(job.log[0])
+            told = job in failed and log.exists()
+            yield OpenJob(dict(job.wildcards_dict), log if told else None)
 
 
 def _this_workflow(target):

@@ -21,30 +21,44 @@ def plan_device(setting: str) -> str:
         setting: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Returns:
-        ``cpu``, ``cuda`` or ``cuda:N``.
+        ``cpu``, ``cuda`` or ``cuda:N``. ``cuda`` alone need not be visible here, as jobs may run
+        elsewhere (`check_device_here`).
 
     Raises:
-        UserError: a GPU is asked for and none is visible.
+        UserError: a GPU of a certain number is asked for and not visible, or torch is for CPUs.
     """
     gpus, reason = nvml.visible_gpus()
-    count = len(gpus)
-    if setting == "cpu" or (setting == "auto" and not count):
+    if setting == "cpu" or (setting == "auto" and not gpus):
         return "cpu"
-    index = int(setting.partition(":")[2] or 0)
-    if index >= count:
-        why = f" ({reason})" if reason else ""
-        raise UserError(
-            f"device: {setting!r} is not there, {count} CUDA GPUs are visible{why}",
-            "set `device` (or DSOCR_DEVICE) to cpu or auto, or check nvidia-smi and "
-            "CUDA_VISIBLE_DEVICES",
-        )
+    if ":" in setting and int(setting.partition(":")[2]) >= len(gpus):
+        raise _not_there(setting, len(gpus), reason)
     version = importlib.metadata.version("torch")
     if version.endswith("+cpu"):
         raise UserError(
-            f"device: there is a CUDA GPU, but torch {version} is a build for CPUs",
+            f"device: a CUDA GPU shall measure, but torch {version} is a build for CPUs",
             "install a CUDA build of torch, or set `device: cpu` (DSOCR_DEVICE=cpu)",
         )
     return "cuda" if setting == "auto" else setting
+
+
+def check_device_here(device: str) -> None:
+    """That a planned device is visible to this process.
+
+    Raises:
+        UserError: it is not.
+    """
+    gpus, reason = nvml.visible_gpus()
+    if device != "cpu" and not gpus:
+        raise _not_there(device, 0, reason)
+
+
+def _not_there(device: str, count: int, reason: str) -> UserError:
+    why = f" ({reason})" if reason else ""
+    return UserError(
+        f"device: {device!r} is not there, {count} CUDA GPUs are visible{why}",
+        "set `device` (or DSOCR_DEVICE) to cpu or auto, or check nvidia-smi and "
+        "CUDA_VISIBLE_DEVICES",
+    )
 
 
 def device_in_words(device: str) -> str:

@@ -50,6 +50,17 @@ class Owner:
         return cls(pid, int(fields[19]))
 
     @classmethod
+    def above(cls, pid: int) -> "Iterator[Owner]":
+        """The parent of a process, its parent, and so on."""
+        while pid > 1:
+            try:
+                status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+                pid = int(status.rpartition(")")[2].split()[1])
+                yield cls.of(pid)
+            except (FileNotFoundError, ProcessLookupError):
+                return
+
+    @classmethod
     def parse(cls, text: str) -> "Owner":
         """From ``str(owner)``."""
         pid, _, started = text.partition("-")
@@ -72,15 +83,21 @@ class Owner:
         return runtime_folder() / str(self)
 
 
-def adopt_jobs(keep_alive: float) -> None:
+def adopt_jobs(keep_alive: float, *, share: bool) -> None:
     """Make this process the owner of the workers that its jobs will start.
 
     Jobs inherit the environment. It is no setting of a measurement, so it is no parameter of jobs.
 
     Args:
         keep_alive: seconds after which an idle worker ends; 0 gives every run a fresh process.
+        share: leave them to the owner above this process, if there is one: an allocation of a
+            cluster runs each job of its batch in a process like this.
     """
-    os.environ[_OWNER_VARIABLE] = str(Owner.of(os.getpid()))
+    owner = Owner.of(os.getpid())
+    if share:
+        inherited = os.environ.get(_OWNER_VARIABLE)
+        owner = next((o for o in Owner.above(owner.pid) if str(o) == inherited), owner)
+    os.environ[_OWNER_VARIABLE] = str(owner)
     os.environ[_KEEP_ALIVE_VARIABLE] = str(keep_alive)
 
 

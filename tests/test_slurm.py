@@ -1,0 +1,200 @@
+"""The workflow on a Slurm cluster: `make test-slurm` (Debian: slurm-wlm and munge, as root).
+
+Slurm, its executor, allocations, steps and workers are real; the two GPUs are stand-ins. The tests
+follow one another on one folder of results.
+"""
+
+import itertools
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkouts import FIRST, ROOT, SECOND, SETTINGS, THIRD, Checkout, make_checkout
+from cluster import Cluster, cluster
+from ledger import Deed, deeds
+from PIL import Image
+from processes import wait_for
+from validate import validate_results
+
+pytestmark = pytest.mark.slurm
+
+# What the CPU needs in place of GPUs, and less patience than a real cluster asks for.
+FLAGS = [
+    *("--workflow-profile", "profiles/slurm", "--config", "device=cpu"),
+    *("--set-threads", "profile=1", "calibrate=1", "probe_device=1"),
+    *("--default-resources", "runtime=10", "mem_mb=2000"),
+    *("--slurm-no-account", "--slurm-status-command", "squeue"),
+    *("--seconds-between-status-checks", "1", "--slurm-init-seconds-before-status-checks", "1"),
+    *("--latency-wait", "10"),
+]
+BATCHES_OF_3 = ("--group-components", "measure=3", "calibrate=3")
+
+
+@dataclass
+class Site:
+    """A cluster and a checkout on it."""
+
+    cluster: Cluster
+    checkout: Checkout
+    ledger: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = os.pathsep.join([str(ROOT / "tests" / "standins"), str(self.checkout.root / "src")])
+        own = {"PYTHONPATH": path, "MFUSCOPE_TEST_LEDGER": str(self.ledger)}
+        return own | self.cluster.environment | {"CUDA_VISIBLE_DEVICES": "0"}
+
+    def deeds(self) -> list[Deed]:
+        return deeds(self.ledger)
+
+    def jobs(self) -> dict[str, str]:
+        """State by number of every allocation that there was."""
+        said = self.cluster.ask("squeue", "--all", "--noheader", "--states=all", "--format=%i %T")
+        return dict(line.split() for line in said.splitlines())
+
+    def processes(self) -> list[str]:
+        """Commands of running processes that belong to this checkout."""
+        mark, found = f"MFUSCOPE_TEST_LEDGER={self.ledger}".encode(), []
+        for folder in Path("/proc").iterdir():
+            try:
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except (OSError, ValueError):
+                continue  # no process, or it has just ended
+        return found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("slurm")
+    checkout = make_checkout(folder / "checkout")
+    checkout.configure(**SETTINGS | {"repeats": 2})
+    for page in (FIRST, SECOND, THIRD):
+        checkout.add_page(page)
+    with cluster(folder / "cluster") as made:
+        yield Site(made, checkout, folder / "ledger")
+
+
+def test_the_profile_says_what_the_default_one_does() -> None:
+    def profile(name: str) -> dict[str, Any]:
+        content: dict[str, Any] = yaml.safe_load((ROOT / "profiles" / name).read_text())
+        return content
+
+    default, slurm = profile("default/profile.yaml"), profile("slurm/profile.yaml")
+    assert {key: slurm[key] for key in default} == default | {"cores": slurm["cores"]}
+
+
+def test_batches_and_what_they_ask_for(site: Site, tmp_path: Path) -> None:
+    """20 pages x 3 repeats in batches of 12 runs are 5 allocations with one GPU each."""
+    checkout = make_checkout(tmp_path / "checkout")
+    checkout.configure(**SETTINGS)
+    for number in range(20):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(checkout.pages / f"page{number}.png")
+    (tmp_path / "bin").mkdir()
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nexit 1\n')
+    sbatch.chmod(0o755)
+    path = os.pathsep.join([str(sbatch.parent), site.environment["PATH"]])
+    status, _ = checkout.call(*FLAGS, **site.environment | {"PATH": path})
+    assert status != 0
+    asked = (tmp_path / "asked").read_text().splitlines()
+    batches = [call for call in asked if "group_measure" in call]
+    assert len(batches) == 5
+    for call in batches:
+        assert call.count("--gpus=1 ") == call.count("--gpus") == 1
+        assert call.count("profile:variant=") == 12
+        assert "--cpus-per-task=4" in call
+        minutes = re.search(r" -t (\d+) ", call)
+        assert minutes is not None
+        assert int(minutes[1]) >= 12 * 3
+    assert len([call for call in asked if "--gpus=1 " in call]) == 7  # and probe, and calibrations
+
+
+def test_two_allocations_measure_at_the_same_time(site: Site) -> None:
+    checkout = site.checkout
+    # The jobs do not see this variable (cluster.py): they take over what their call resolved.
+    said = checkout.run(*FLAGS, *BATCHES_OF_3, DSOCR_MAX_NEW_TOKENS="4", **site.environment)
+    print(said)
+    assert "6 runs to measure" in said
+    assert "[6/6]" in said
+    # 6 runs, activities, operator and kernel tables, 1 calibration, 2 of the device, 3 tables,
+    # and the report's head
+    assert validate_results(checkout.results) == 4 * 6 + 1 + 2 + 3 + 1
+    assert {row["new_tokens"] for row in checkout.table("metrics.csv")} == {"4"}
+    assert set(site.jobs().values()) == {"COMPLETED"}
+    assert len(site.jobs()) == 4  # 2 batches, calibrations, probe
+
+    found = site.deeds()
+    by_job = defaultdict(list)
+    for deed in found:
+        print(*deed)
+        by_job[deed.job].append(deed)
+    assert len(by_job) == 3
+    for of_job in by_job.values():
+        assert [deed.what for deed in of_job].count("build") == 1
+        assert len({(deed.device, deed.worker) for deed in of_job}) == 1
+    passes = [len(of_job) - 1 for of_job in by_job.values()]
+    assert sorted(passes) == [2, 6, 6]  # a calibration; 3 runs of two passes
+    assert {deed.device for deed in found} == {"stand-in-0", "stand-in-1"}
+    one, other = ([d for d in found if d.device == f"stand-in-{n}"] for n in (0, 1))
+    assert any(a.started < b.ended and b.started < a.ended for a in one for b in other)
+    for of_device in (one, other):  # and one at a time on each
+        ordered = sorted(of_device, key=lambda deed: deed.started)
+        assert all(a.ended <= b.started for a, b in itertools.pairwise(ordered))
+
+
+def test_nothing_is_left(site: Site) -> None:
+    wait_for(lambda: not site.processes(), "the end of every process", 30)
+
+
+def test_editing_one_page_submits_its_runs_alone(site: Site) -> None:
+    checkout = site.checkout
+    before, jobs = checkout.digests(), site.jobs()
+    with Image.open(checkout.pages / FIRST) as page:
+        page.transpose(Image.Transpose.ROTATE_180).save(checkout.pages / FIRST)
+    said = checkout.run(*FLAGS, *BATCHES_OF_3, DSOCR_MAX_NEW_TOKENS="4", **site.environment)
+    assert "2 runs to measure" in said
+    after = checkout.digests()
+    changed = {path for path in after if after[path] != before[path]}
+    assert changed == {f"baseline/runs/{FIRST}/{repeat}.json" for repeat in range(2)}
+    (job,) = set(site.jobs()) - set(jobs)
+    assert {deed.job for deed in site.deeds()} - set(jobs) == {job}
+
+
+def test_a_cancelled_allocation_costs_its_own_runs(site: Site) -> None:
+    checkout = site.checkout
+    before, jobs = checkout.digests(), site.jobs()
+    checkout.configure(**SETTINGS | {"repeats": 4})  # two more for each of three pages
+    environment = site.environment | {"DSOCR_MAX_NEW_TOKENS": "4"}
+    process = checkout.start(*FLAGS, *BATCHES_OF_3, **environment)
+    wait_for(lambda: {d.job for d in site.deeds()} - set(jobs), "a build in a new allocation", 120)
+    cancelled = min({d.job for d in site.deeds()} - set(jobs), key=int)
+    site.cluster.ask("scancel", cancelled)
+    said, _ = process.communicate(timeout=300)
+    print(said)
+    assert process.returncode != 0
+    kept = checkout.digests()
+    assert {path: kept[path] for path in before} == before
+    missing = 12 - len(kept)
+    assert 1 <= missing <= 3
+    assert site.jobs()[cancelled] == "CANCELLED"
+    if len(kept) > len(before):
+        assert f"report of the other {len(kept)} runs" in said
+
+    said = checkout.run(*FLAGS, *BATCHES_OF_3, **environment)
+    assert f"{missing} run{'s' if missing > 1 else ''} to measure" in said
+    after = checkout.digests()
+    assert {path: after[path] for path in kept} == kept
+    assert len(after) == 12
+    assert len(checkout.table("metrics.csv")) == 12
+
+
+def test_nothing_is_left_in_the_end(site: Site) -> None:
+    wait_for(lambda: not site.processes(), "the end of every process", 30)
+    assert not [job for job, state in site.jobs().items() if state in ("RUNNING", "PENDING")]
