@@ -17,6 +17,7 @@ import torch
 from mfuscope import records
 from mfuscope.hardware import nvml
 from mfuscope.images import decode_page, file_sha256
+from mfuscope.lengths import check_length
 from mfuscope.models.inputs import PageInputs
 from mfuscope.sessions import Session
 from mfuscope.settings import ProfilerSettings
@@ -79,6 +80,13 @@ def measure(
     """
     picture = decode_page(path)
     page = session.inputs(picture, settings.resolution)
+    check_length(
+        page.prompt_tokens,
+        settings.max_new_tokens,
+        session.positions,
+        session.description.name,
+        page.resolution,
+    )
     warmup_passes = warm_up(session, page, settings)
     measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     timed, tokens = _pass(session, page, settings, settings.max_new_tokens)

@@ -13,6 +13,8 @@ from mfuscope.records import Device, Versions
 if TYPE_CHECKING:  # planning must not pay for the import
     import torch
 
+_BF16_TENSOR_CORES = (8, 0)  # the compute capability that has them first
+
 
 def plan_device(setting: str) -> str:
     """The device kind that a run of the workflow will use, found without torch.
@@ -45,6 +47,24 @@ def plan_device(setting: str) -> str:
             "install a CUDA build of torch, or set `device: cpu` (DSOCR_DEVICE=cpu)",
         )
     return "cuda" if setting == "auto" else setting
+
+
+def check_bf16(device: str) -> None:
+    """See that a planned device has bf16 tensor cores, as far as NVML tells; a CPU needs none.
+
+    Raises:
+        UserError: the GPU is known to have none.
+    """
+    if device == "cpu":
+        return
+    gpu = nvml.visible_gpus()[0][int(device.partition(":")[2] or 0)]
+    known = gpu.compute_capability
+    if known is not None and known < _BF16_TENSOR_CORES:
+        raise UserError(
+            f"dtype: 'bf16' needs tensor cores that the {gpu.name} lacks (its compute capability "
+            f"is {known[0]}.{known[1]}, they came with {_BF16_TENSOR_CORES[0]}.0)",
+            "set `dtype: fp16` (or auto)",
+        )
 
 
 def device_in_words(device: str) -> str:
@@ -118,7 +138,7 @@ def pick_precision(setting: str, device: Device) -> tuple[str, str]:
         return setting, "the setting dtype"
     if device.kind == "cpu":
         return "fp32", "auto: the CPU measures in fp32"
-    if tuple(map(int, str(device.compute_capability).split("."))) >= (8, 0):
+    if tuple(map(int, str(device.compute_capability).split("."))) >= _BF16_TENSOR_CORES:
         return "bf16", "auto: the GPU has bf16 tensor cores"
     return "fp16", "auto: the GPU has no bf16 tensor cores"
 
