@@ -5,7 +5,6 @@ or more. Both run the same call; whether they made the same tokens is recorded.
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -23,7 +22,7 @@ from mfuscope.sessions import Session
 from mfuscope.settings import ProfilerSettings
 from mfuscope.stages import StageTimer
 from mfuscope.trace_file import holds_kernels
-from mfuscope.tracing import recording
+from mfuscope.tracing import recording, trace_label
 
 _TRACES = 2  # CUPTI has been seen to record nothing in the first trace of a process
 
@@ -93,7 +92,7 @@ def measure(
     # The trace says what it is of, wherever it is opened.
     label = {"model": session.description.name, "weights": session.description.weights}
     label |= {"variant": variant, "image": image, "repeat": str(repeat)}
-    traced, same, absent = _traced_pass(session, page, settings, json.dumps(label), trace)
+    traced, same, absent = _traced_pass(session, page, settings, trace_label(label), trace)
     runs_before, session.runs = session.runs, session.runs + 1
     return records.Run(
         protocol=records.PROTOCOL,
