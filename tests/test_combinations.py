@@ -11,7 +11,7 @@ from checkpoints import IMAGE_TOKEN, MODELS, ROOT, small_config, write_llava, wr
 from PIL import Image
 from test_flops import small_ocr_2, small_unlimited
 
-from mfuscope.errors import UserError
+from mfuscope.errors import UserError, UserErrors
 from mfuscope.geometry import MODES
 from mfuscope.hardware import nvml
 from mfuscope.lengths import check_length
@@ -35,10 +35,11 @@ def plan(**file: Any) -> Plan:
     return make_plan(resolve_settings(given, {}, {}, SCHEMA), MODELS)
 
 
-def told(error: pytest.ExceptionInfo[UserError]) -> str:
-    text = str(error.value)
-    assert "\n" not in text
-    return text.partition(". Remedy: ")[2]
+def told(caught: pytest.ExceptionInfo[UserErrors]) -> tuple[str, str]:
+    """The one thing that is wrong, and what to do about it."""
+    (error,) = caught.value.errors
+    assert str(error).isprintable()
+    return error.problem, error.remedy
 
 
 # --- precision -----------------------------------------------------------------------------------
@@ -56,10 +57,10 @@ def test_bf16_needs_a_card_that_has_it(in_a_variant: bool, monkeypatch: pytest.M
     bf16 = {"dtype": "bfloat16"}
     asked: dict[str, Any] = {"variants": {"short": bf16}} if in_a_variant else bf16
     with pytest.raises(
-        UserError, match=r"Tesla T4 lacks .its compute capability is 7\.5"
+        UserErrors, match=r"Tesla T4 lacks .its compute capability is 7\.5"
     ) as caught:
         plan(device="cuda", **asked)
-    assert told(caught) == "set `dtype: fp16` (or auto)."
+    assert told(caught)[1] == "set `dtype: fp16` (or auto)"
     plan(device="cuda", dtype="fp16")
     plan(device="cuda", dtype="auto")
     plan(device="cpu", dtype="bf16")
@@ -147,9 +148,9 @@ def test_modes_of_other_architectures_are_refused(tmp_path: Path) -> None:
     write_llava(tmp_path / "llava")
     llava = str(tmp_path / "llava")
     plan(model=llava)
-    with pytest.raises(UserError, match="'gundam' is a mode of the DeepSeek-OCR family") as caught:
+    with pytest.raises(UserErrors, match="'gundam' is a mode of the DeepSeek-OCR family") as caught:
         plan(model=llava, resolution="gundam")
-    assert "resolution: auto" in told(caught)
+    assert "resolution: auto" in told(caught)[1]
 
 
 # --- lengths -------------------------------------------------------------------------------------
@@ -162,28 +163,28 @@ POSITIONS = 8192
 def test_as_many_tokens_as_positions_fit() -> None:
     most = POSITIONS - TINY_PROMPT
     plan(max_new_tokens=most).check_lengths()
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserErrors) as caught:
         plan(max_new_tokens=most + 1).check_lengths()
-    assert caught.value.problem == (
+    assert told(caught)[0] == (
         f"max_new_tokens: {most + 1} after a prompt of {TINY_PROMPT} (a page at 512 and the "
         f"instruction) are {POSITIONS + 1} tokens, and 'deepseek-ocr-nano' has {POSITIONS} "
         "positions"
     )
-    assert told(caught).startswith(f"set `max_new_tokens` to {most} at most, or ")
+    assert told(caught)[1].startswith(f"set `max_new_tokens` to {most} at most, or ")
 
 
 def test_every_variant_and_resolution_is_looked_at() -> None:
     fits = {"max_new_tokens": 7800}
     plan(**fits).check_lengths()
-    with pytest.raises(UserError, match=r"a page at 1024\+640x\dx\d"):
+    with pytest.raises(UserErrors, match=r"a page at 1024\+640x\dx\d"):
         plan(**fits, variants={"tiny": None, "large": {"resolution": "gundam"}}).check_lengths()
 
 
 def test_a_prompt_may_be_too_long_by_itself() -> None:
     plan(prompt="abc " * 300).check_lengths()
-    with pytest.raises(UserError, match=f"has {POSITIONS} positions") as caught:
+    with pytest.raises(UserErrors, match=f"has {POSITIONS} positions") as caught:
         plan(prompt="x y z " * 3000).check_lengths()
-    assert told(caught).startswith("set a smaller `resolution` or a shorter `prompt`")
+    assert told(caught)[1].startswith("set a smaller `resolution` or a shorter `prompt`")
 
 
 def test_the_bound_on_instructions_holds() -> None:
@@ -225,11 +226,11 @@ def test_positions_come_from_the_config(tmp_path: Path) -> None:
     config["language_config"]["max_position_embeddings"] = 100
     (tmp_path / "m" / "config.json").write_text(json.dumps(config))
     assert resolve_model(str(tmp_path / "m"), "auto", MODELS).positions == 100
-    with pytest.raises(UserError, match="has 100 positions"):
+    with pytest.raises(UserErrors, match="has 100 positions"):
         plan(model=str(tmp_path / "m"), resolution="tiny", max_new_tokens=64).check_lengths()
 
 
 def test_the_image_is_not_asked_for_again() -> None:
-    with pytest.raises(UserError, match="prompt: it holds '<image>'") as caught:
+    with pytest.raises(UserErrors, match="prompt: it holds '<image>'") as caught:
         plan(prompt="<image>\nFree OCR.")
-    assert "leave '<image>' out" in told(caught)
+    assert "leave '<image>' out" in told(caught)[1]
