@@ -2,10 +2,11 @@
 PYTHON ?= python3
 TORCH ?= 2.13.0
 VENV := .venv
+AUDIT := .venv-audit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run flops test test-gpu bench contracts lint install install-slurm test-slurm clean help FORCE
+.PHONY: run flops test test-gpu test-slurm bench contracts lint audit install install-slurm clean help FORCE
 
 run: $(VENV)/.installed ## measure every page and write results/report.html
 	$(BIN)/snakemake
@@ -39,12 +40,18 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
+# Needs the network, and of it what a mirror of the package index may lack: PyPI's own record of known
+# vulnerabilities. What could not be looked up fails it (--strict), so that silence means looked up.
+audit: $(AUDIT)/.installed ## look up known vulnerabilities of every pinned requirement
+	@{ echo "torch==$(TORCH)"; cat requirements.txt requirements-dev.txt; } | $(AUDIT)/bin/pip-audit \
+	  --strict --disable-pip --no-deps --progress-spinner off -r /dev/stdin
+
 install: $(VENV)/.installed ## make .venv with everything that a run needs
 
 install-slurm: $(VENV)/.installed-slurm ## the same, and what submits to Slurm
 
 clean: ## remove .venv; results stay
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(AUDIT)
 
 help: ## list the targets
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -74,4 +81,9 @@ $(VENV)/.installed-slurm: $(VENV)/.installed requirements-slurm.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(AUDIT)/.installed: requirements-audit.txt
+	@$(PYTHON) -m venv --clear $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-audit.txt
 	@touch $@

@@ -426,6 +426,34 @@ def test_warnings_and_the_end_without_known_failures(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == f"warning: the disk is nearly full\nmfuscope: {final}\n"
 
 
+@pytest.mark.parametrize("settings", [{}, {"dryrun": True}])
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING, logging.ERROR])
+def test_names_do_not_command_the_terminal(
+    settings: dict[str, bool], level: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Escape sequences, returns to the line's start and changes of direction are spelt out."""
+    shown = handler(**settings)
+    shown.emit(record("mfuscope: a\x1b[2J\x1b]0;title\x07b\u202ec\x9b1m\udcff é\n\tnext", level))
+    seen = capsys.readouterr().err
+    assert seen.startswith("mfuscope: ")
+    assert seen.removeprefix("mfuscope: ").strip() == (
+        "a\\x1b[2J\\x1b]0;title\\x07b\\u202ec\\x9b1m\\udcff é\n\tnext"
+    )
+
+
+def test_the_words_of_a_failed_job_do_not_command_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown, log = handler(), tmp_path / "log\x1b[31m"
+    shown.emit(job_info(1, time.time(), image="page\x1b[31m.png"))
+    log.write_text("mfuscope: cannot read page\x1b[31m.png\n")
+    shown.emit(failed_command("'x' returned non-zero exit status 1."))
+    shown.emit(job_error(1, log))
+    seen = capsys.readouterr().err
+    assert seen.count("\\x1b[31m") == 3
+    assert "\x1b" not in seen
+
+
 def test_an_exception_in_the_handler_is_told_and_survived(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

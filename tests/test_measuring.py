@@ -93,6 +93,7 @@ class FakeSession:
         self.settings = ModelSettings("toy", "auto", "auto", "sdpa", "Free OCR.")
         self.description = model()
         self.model = Toy()
+        self.positions: int | None = None
         self.warmed_up: set[object] = set()
         self.runs = 0
         self._passes = iter(passes)

@@ -107,17 +107,6 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load_model(spec, "fp32", "sdpa", CPU)
 
 
-def test_truncated_weights_are_named(tmp_path: Path) -> None:
-    write_published(tmp_path / "m")
-    weights = next((tmp_path / "m").glob("*.safetensors"))
-    weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(UserError, match="is damaged"):
-        resolve_model(str(tmp_path / "m"), "auto", MODELS)
-    weights.write_bytes(b"")
-    with pytest.raises(UserError, match="is damaged"):
-        resolve_model(str(tmp_path / "m"), "auto", MODELS)
-
-
 def test_another_architecture_loads(tmp_path: Path) -> None:
     write_llava(tmp_path / "llava")
     spec = resolve_model(str(tmp_path / "llava"), "auto", MODELS)
@@ -298,9 +287,6 @@ def test_files_that_are_missing_are_named_before_anything_is_measured(tmp_path: 
     index = folder / "model.safetensors.index.json"
     names = [path.name for path in folder.glob("*.safetensors")]
     shards = dict.fromkeys("abc", names[0]) | {"d": "model-00002-of-00002.safetensors"}
-    index.write_text(json.dumps({"weight_map": shards}))
-    with pytest.raises(UserError, match=r"lacks 1 of the files .* first model-00002"):
-        resolve_model(str(folder), "auto", MODELS)
-    index.write_text("{")
-    with pytest.raises(UserError, match=r"cannot read .*index\.json"):
+    index.write_text(json.dumps({"metadata": {}, "weight_map": shards}))
+    with pytest.raises(UserError, match=r"lacks 1 of the files .* first 'model-00002"):
         resolve_model(str(folder), "auto", MODELS)

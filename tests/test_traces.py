@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 import pickle
+import socket
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 import pytest
+import torch
 from builders import operator_frame
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -22,6 +25,7 @@ from mfuscope.operators import UNATTRIBUTED
 from mfuscope.records import StageActivity
 from mfuscope.trace_file import TraceError, holds_kernels, pack_trace
 from mfuscope.traces import STAGES, activity, launches, read_trace
+from mfuscope.tracing import trace_label
 
 Json = dict[str, Any]
 
@@ -308,6 +312,41 @@ def test_packing_replaces_the_plain_trace(tmp_path: Path) -> None:
     assert gzip.decompress(packed.read_bytes()) == content
     assert [path.name for path in packed.parent.iterdir()] == ["t.json.gz"]
     assert not plain.exists()
+
+
+@pytest.mark.parametrize("events", [0, 3_000])  # short, and with a middle that is left alone
+def test_packed_traces_do_not_tell_where_they_were_made(events: int, tmp_path: Path) -> None:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        profile.add_metadata_json("mfuscope", trace_label({"image": "host_name: kept"}))
+        for _ in range(events):
+            torch.ones(1)
+    plain, packed = tmp_path / "private place" / "t.json", tmp_path / "t.json.gz"
+    plain.parent.mkdir()
+    profile.export_chrome_trace(str(plain))
+    before = json.loads(plain.read_bytes())
+    assert before["host_name"] == socket.gethostname()
+    assert before["traceName"] == str(plain)
+    pack_trace(plain, packed)
+    after = json.loads(gzip.decompress(packed.read_bytes()))
+    assert after == before | {"host_name": "", "traceName": ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("plain", "plain"),
+        ('a "quoted" one', "a 'quoted' one"),
+        ("back\\slash\\", "back/slash/"),
+        ("\x1b[31mé\n日本\udcff", "/x1b[31mé/n日本/udcff"),
+    ],
+)
+def test_labels_leave_traces_valid(name: str, expected: str, tmp_path: Path) -> None:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        profile.add_metadata_json("mfuscope", trace_label({"model": name, "repeat": "0"}))
+    profile.export_chrome_trace(str(tmp_path / "t.json"))
+    label = json.loads((tmp_path / "t.json").read_bytes())["mfuscope"]
+    assert label["repeat"] == "0"
+    assert label["model"] == expected
 
 
 def test_plain_json_reads_like_gzip(tmp_path: Path) -> None:

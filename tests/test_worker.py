@@ -3,11 +3,14 @@
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from mfuscope.hardware.threads import measuring_threads
 from mfuscope.models.spec import resolve_model
 from mfuscope.records import Calibration, Run
 from mfuscope.traces import read_trace
-from mfuscope.worker import leases, places
+from mfuscope.worker import leases, messages, places
 from mfuscope.worker.leases import MeasuringDevice, candidates, lease
 from mfuscope.worker.messages import Calibrate, End, MeasureRun, Reply, Request, receive, send
 from mfuscope.worker.places import Owner
@@ -54,6 +57,25 @@ def test_a_folder_of_others_is_refused(runtime: Path, tmp_path: Path) -> None:
     runtime.symlink_to(tmp_path / "private")
     with pytest.raises(UserError, match="only you can enter"):
         places.runtime_folder()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a folder of somebody else")
+@pytest.mark.parametrize("kind", ["folder", "link", "file"])
+def test_what_somebody_else_put_there_is_refused(kind: str, runtime: Path, tmp_path: Path) -> None:
+    """Private as it looks: its owner could read and replace the sockets within."""
+    planted = tmp_path / "planted"
+    planted.mkdir(mode=0o700)
+    if kind == "folder":
+        planted.rename(runtime)
+    elif kind == "link":
+        runtime.symlink_to(planted)
+    else:
+        runtime.touch(mode=0o600)
+    os.chown(runtime, 12345, 12345, follow_symlinks=False)
+    with pytest.raises(UserError, match=f"{runtime} is not a folder that only you") as caught:
+        places.lock_file("cpu")
+    assert "Remedy: remove it, or have its owner remove it" in str(caught.value)
+    assert not planted.exists() or not list(planted.iterdir())
 
 
 def test_addresses_are_short() -> None:
@@ -252,6 +274,39 @@ def test_a_broken_connection_is_no_message(sent: bytes) -> None:
         assert receive(far, Reply) == (None, [])
 
 
+GARBAGE = {
+    "a length beyond all memory": b"\xff" * 8 + b"x" * 1000,
+    "a length beyond the limit": struct.pack("!Q", messages.MAX_BYTES + 1),
+    "no JSON": struct.pack("!Q", 5) + b"\x80\x04K\x01.",  # a pickle, as it happens
+    "JSON of another kind": struct.pack("!Q", 15) + b'{"type": "run"}',
+    "a message of no type": struct.pack("!Q", 2) + b"[]",
+    "too deep": struct.pack("!Q", 100_000) + b"[" * 100_000,
+    "another protocol": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_garbage_is_no_message(kind: str) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        near.sendall(GARBAGE[kind])
+        with pytest.raises(messages.MessageError):
+            receive(far, Request, files=2)
+
+
+def test_a_message_may_not_promise_memory() -> None:
+    """Room is made for what has arrived, and not for what a header promises."""
+    near, far = socket.socketpair()
+    with far:
+        near.sendall(struct.pack("!Q", messages.MAX_BYTES) + b"x")
+        near.close()
+        tracemalloc.start()
+        assert receive(far, Request) == (None, [])
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 8 << 20
+
+
 def test_a_request_that_breaks_off_leaves_no_file_open() -> None:
     near, far = socket.socketpair()
     read, write = os.pipe()
@@ -418,6 +473,30 @@ def test_every_run_may_have_a_fresh_process(
     # The trace does not go with the process that wrote it.
     assert "prefill" in read_trace(workflow.folder / "second.json.gz").windows
     workflow.end()
+
+
+def test_garbage_on_the_socket_leaves_the_worker_alone(workflow: Workflow) -> None:
+    """Whatever the user's own processes send there; others cannot reach it."""
+    workflow.measure("before")
+    (worker,) = workflow.workers()
+    (folder,) = (path.parent for path in Owner.of(workflow.process.pid).folder.glob("*/socket"))
+    assert {path.stat().st_mode & 0o777 for path in (folder, places.runtime_folder())} == {0o700}
+    run = msgspec.json.encode(RUN_REQUEST)
+    without_files = struct.pack("!Q", len(run)) + run
+    for sent in (*GARBAGE.values(), without_files, b"", b"\0\0\0", b"\0" * 7 + b"\x09half"):
+        connection = places.connect(folder)
+        assert connection is not None
+        with connection, suppress(ConnectionError):
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(30)
+            assert connection.recv(100) in (messages.GREETING, b"")
+    # One who says nothing is not waited for for ever.
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(folder / places.SOCKET))
+        run_after = workflow.measure("after")
+    assert run_after.runs_before == 1
+    assert workflow.workers() == [worker]
 
 
 def test_an_error_in_the_model_fails_its_run_alone(workflow: Workflow) -> None:

@@ -3,9 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from mfuscope.printable import lines, one_line
+
 
 class ToldError(Exception):
-    """Told in one line; a traceback would add nothing."""
+    """Told in few words; a traceback would add nothing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(lines(message))  # names within may hold anything
 
 
 class UserError(ToldError):
@@ -17,9 +22,9 @@ class UserError(ToldError):
     """
 
     def __init__(self, problem: str, remedy: str) -> None:
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{problem}. Remedy: {remedy}.")
+        self.problem = one_line(problem)
+        self.remedy = one_line(remedy)
+        super().__init__(f"{self.problem}. Remedy: {self.remedy}.")
 
 
 class UserErrors(ToldError):  # noqa: N818 - it is several

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mfuscope.errors import ToldError
+from mfuscope.printable import lines
 
 
 @contextmanager
@@ -42,5 +43,5 @@ def _fail(log: Path, message: str) -> None:
     ctypes.CDLL(None).fflush(None)
     written = log.read_bytes()
     unfinished = "\n" if written and not written.endswith(b"\n") else ""
-    os.write(1, f"{unfinished}mfuscope: {message}\n".encode())
+    os.write(1, f"{unfinished}mfuscope: {lines(message)}\n".encode())
     sys.exit(1)

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mfuscope.errors import Findings, UserError, UserErrors
-from mfuscope.hardware.devices import device_in_words, plan_device
+from mfuscope.hardware.devices import check_bf16, device_in_words, plan_device
 from mfuscope.images import ImageFile, category_of, list_images, read_categories
+from mfuscope.lengths import check_planned_length
+from mfuscope.models.prompt import IMAGE_MARK
 from mfuscope.models.spec import Family, ModelSpec, bundled_names, resolve_model
 from mfuscope.records import PROTOCOL, SkippedPage
 from mfuscope.settings import InferenceSettings, ModelSettings, Settings
@@ -107,6 +109,21 @@ class Plan:
     def resolutions(self, variant: str) -> list[str]:
         """The canonical resolutions that a variant's pages have, sorted."""
         return sorted({self.resolution(variant, image) for image in self.images})
+
+    def check_lengths(self) -> None:
+        """See that every page's prompt and its new tokens fit into its model's positions.
+
+        Raises:
+            UserErrors: every resolution at which they do not.
+        """
+        findings = Findings()
+        for name, inference in self.variants.items():
+            for resolution in self.resolutions(name):
+                with findings.collect():
+                    check_planned_length(
+                        self.models[name], resolution, inference.prompt, inference.max_new_tokens
+                    )
+        findings.tell()
 
     def pages(self) -> list[dict[str, Any]]:
         """What inputs.csv says of every page before it is decoded and hashed."""
@@ -268,6 +285,13 @@ def _check_combination(inference: InferenceSettings, spec: ModelSpec, device: st
         raise UserError(
             "attention: 'flash' needs the package flash-attn, which is not installed",
             "install flash-attn, or set `attention: sdpa` (DSOCR_USE_FLASH_ATTN=0)",
+        )
+    if inference.dtype == "bf16":
+        check_bf16(device)
+    if IMAGE_MARK in inference.prompt:
+        raise UserError(
+            f"prompt: it holds {IMAGE_MARK!r}, and the image comes before it by itself",
+            f"leave {IMAGE_MARK!r} out of `prompt`",
         )
     if spec.family is Family.GENERIC and inference.resolution != "auto":
         raise UserError(

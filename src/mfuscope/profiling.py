@@ -5,7 +5,6 @@ or more. Both run the same call; whether they made the same tokens is recorded.
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -17,12 +16,13 @@ import torch
 from mfuscope import records
 from mfuscope.hardware import nvml
 from mfuscope.images import decode_page, file_sha256
+from mfuscope.lengths import check_length
 from mfuscope.models.inputs import PageInputs
 from mfuscope.sessions import Session
 from mfuscope.settings import ProfilerSettings
 from mfuscope.stages import StageTimer
 from mfuscope.trace_file import holds_kernels
-from mfuscope.tracing import recording
+from mfuscope.tracing import recording, trace_label
 
 _TRACES = 2  # CUPTI has been seen to record nothing in the first trace of a process
 
@@ -79,13 +79,20 @@ def measure(
     """
     picture = decode_page(path)
     page = session.inputs(picture, settings.resolution)
+    check_length(
+        page.prompt_tokens,
+        settings.max_new_tokens,
+        session.positions,
+        session.description.name,
+        page.resolution,
+    )
     warmup_passes = warm_up(session, page, settings)
     measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     timed, tokens = _pass(session, page, settings, settings.max_new_tokens)
     # The trace says what it is of, wherever it is opened.
     label = {"model": session.description.name, "weights": session.description.weights}
     label |= {"variant": variant, "image": image, "repeat": str(repeat)}
-    traced, same, absent = _traced_pass(session, page, settings, json.dumps(label), trace)
+    traced, same, absent = _traced_pass(session, page, settings, trace_label(label), trace)
     runs_before, session.runs = session.runs, session.runs + 1
     return records.Run(
         protocol=records.PROTOCOL,

@@ -86,6 +86,12 @@ class Session:
             experts_implementation=_experts_implementation(self.model),
         )
 
+    @property
+    def positions(self) -> int | None:
+        """Tokens that the language model has positions for, None if its config does not tell."""
+        known = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return known if isinstance(known, int) else None
+
     def inputs(self, page: Image.Image, mode: str) -> PageInputs:
         """Preprocess and tokenize a page in a resolution mode and copy it to the device."""
         return self._inputs.make(page, mode, self.device, self.dtype)

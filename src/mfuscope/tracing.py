@@ -1,11 +1,13 @@
 """torch.profiler around a pass, without anything that it leaves in the process."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 
+from mfuscope.printable import one_line
 from mfuscope.settings import ProfilerSettings
 
 # By default CUPTI stays attached to a process that has traced once, and slows every pass after it
@@ -39,3 +41,13 @@ def attach_once(device: torch.device) -> None:
     if device.type == "cuda":
         with recording(ProfilerSettings(None, False, False, False), device):
             torch.ones(1, device=device).sum().item()
+
+
+def trace_label(values: Mapping[str, str]) -> str:
+    """Texts as JSON for a profile's ``add_metadata_json``, which makes slashes of backslashes.
+
+    An escaped quote would thereby end its string, and spoil the trace: no escape is left here.
+    """
+    plain = {key: one_line(text).replace("\\", "/") for key, text in values.items()}
+    texts = {key: text.replace('"', "'") for key, text in plain.items()}
+    return json.dumps(texts, ensure_ascii=False)

@@ -20,6 +20,7 @@ from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultForma
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from mfuscope import printable
 from snakemake_logger_plugin_mfuscope import text
 
 __all__ = ["LogHandler"]
@@ -64,6 +65,13 @@ class State:
     doubtful: dict[int, tuple[str, ...]] = field(default_factory=dict)  # results of failed batches
 
 
+class _Formatter(DefaultFormatter):  # type: ignore[misc]
+    """Snakemake's own words, in which names of files stand as they are."""
+
+    def format(self, record: LogRecord) -> str:
+        return printable.lines(super().format(record))
+
+
 class LogHandler(LogHandlerBase):
     """Writes one line per run, and errors without their scaffolding."""
 
@@ -99,7 +107,7 @@ class LogHandler(LogHandlerBase):
         handler: Handler = ColorizingTextHandler(
             nocolor=not self.colour,
             stream=self.stream,
-            formatter=DefaultFormatter(settings.quiet, settings.show_failed_logs),
+            formatter=_Formatter(settings.quiet, settings.show_failed_logs),
         )
         handler.addFilter(
             DefaultFilter(
@@ -133,7 +141,7 @@ class LogHandler(LogHandlerBase):
 
     def _write(self, lines: Iterable[str], level: int) -> None:
         colour = (RED if level >= ERROR else YELLOW if level >= WARNING else "") * self.colour
-        for line in lines:
+        for line in map(printable.lines, lines):
             plain = not colour or line.startswith("log: ")
             self.stream.write(f"{line}\n" if plain else f"{colour}{line}{RESET}\n")
         self.stream.flush()

@@ -70,6 +70,7 @@ try:
     limit_pixels(PLAN.settings.max_image_megapixels)
     if workflow.is_main_process:
         PLAN = PLAN.vetted(known_pages(Path("results/inputs.csv")))
+        PLAN.check_lengths()
         remove_stale_locks(Path(".snakemake"))
         note_skipped(SKIPPED, PLAN.skipped)
         os.environ[SETTINGS] = hand_over(PLAN.settings, PLAN.device)

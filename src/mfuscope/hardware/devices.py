@@ -13,6 +13,8 @@ from mfuscope.records import Device, Versions
 if TYPE_CHECKING:  # planning must not pay for the import
     import torch
 
+_BF16_TENSOR_CORES = (8, 0)  # the compute capability that has them first
+
 
 def plan_device(setting: str) -> str:
     """The device kind that a run of the workflow will use, found without torch.
@@ -59,6 +61,27 @@ def _not_there(device: str, count: int, reason: str) -> UserError:
         "set `device` (or DSOCR_DEVICE) to cpu or auto, or check nvidia-smi and "
         "CUDA_VISIBLE_DEVICES",
     )
+
+
+def check_bf16(device: str) -> None:
+    """See that a planned device has bf16 tensor cores, as far as NVML tells; a CPU needs none.
+
+    A GPU elsewhere (`check_device_here`) is not known here.
+
+    Raises:
+        UserError: the GPU is known to have none.
+    """
+    gpus, _ = nvml.visible_gpus()
+    if device == "cpu" or not gpus:
+        return
+    gpu = gpus[int(device.partition(":")[2] or 0)]
+    known = gpu.compute_capability
+    if known is not None and known < _BF16_TENSOR_CORES:
+        raise UserError(
+            f"dtype: 'bf16' needs tensor cores that the {gpu.name} lacks (its compute capability "
+            f"is {known[0]}.{known[1]}, they came with {_BF16_TENSOR_CORES[0]}.0)",
+            "set `dtype: fp16` (or auto)",
+        )
 
 
 def device_in_words(device: str) -> str:
@@ -132,7 +155,7 @@ def pick_precision(setting: str, device: Device) -> tuple[str, str]:
         return setting, "the setting dtype"
     if device.kind == "cpu":
         return "fp32", "auto: the CPU measures in fp32"
-    if tuple(map(int, str(device.compute_capability).split("."))) >= (8, 0):
+    if tuple(map(int, str(device.compute_capability).split("."))) >= _BF16_TENSOR_CORES:
         return "bf16", "auto: the GPU has bf16 tensor cores"
     return "fp16", "auto: the GPU has no bf16 tensor cores"
 

@@ -36,10 +36,14 @@ def _words(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU by its UUID, and the model that it is (``MIG`` for a slice)."""
+    """A GPU by its UUID, and the model that it is (``MIG`` for a slice).
+
+    ``compute_capability`` is None where NVML does not tell.
+    """
 
     uuid: str
     name: str
+    compute_capability: tuple[int, int] | None = None
 
 
 def visible_gpus() -> tuple[list[Gpu], str]:
@@ -56,12 +60,20 @@ def visible_gpus() -> tuple[list[Gpu], str]:
     for index in range(int(pynvml.nvmlDeviceGetCount())):
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
-        every.append(Gpu(str(uuid), str(name)))
+        every.append(Gpu(str(uuid), str(name), _compute_capability(handle)))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return every, ""
     shown = _shown(visible, every)
     return shown, "" if shown else f"CUDA_VISIBLE_DEVICES is {visible!r}"
+
+
+def _compute_capability(handle: Any) -> tuple[int, int] | None:
+    try:
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    except pynvml.NVMLError:
+        return None
+    return int(major), int(minor)
 
 
 def _shown(visible: str, every: list[Gpu]) -> list[Gpu]:

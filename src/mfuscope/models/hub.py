@@ -4,12 +4,12 @@ Planning looks at the description alone and pins the revision; jobs fetch the we
 revision. What lies in the cache is not asked for again, so that planning works without a network.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mfuscope.errors import UserError
+from mfuscope.models.files import missing_weights
 
 _DESCRIPTION = ["*.json", "*.jinja", "*.txt", "*.model"]
 _WEIGHTS = "*.safetensors"
@@ -23,13 +23,17 @@ def find_on_hub(name: str) -> Path:
     """
     # Half a second of import that bundled models need not pay.
     from huggingface_hub import list_repo_files, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(name, local_files_only=True))
         known = (folder / "config.json").is_file()
     except LocalEntryNotFoundError:
         known = False
+    except HFValidationError as error:
+        raise UserError(
+            f"model: {name!r} cannot be a hub id ({error})", "correct the name in `model`"
+        ) from error
     if not known:
         with _told(name):
             folder = Path(snapshot_download(name, allow_patterns=_DESCRIPTION))
@@ -61,28 +65,9 @@ def fetch_weights(name: str, folder: Path) -> Path:
                 name,
                 revision=folder.name,
                 allow_patterns=[*_DESCRIPTION, _WEIGHTS],
-                local_files_only=any(folder.glob(_WEIGHTS)) and not missing_shards(folder),
+                local_files_only=any(folder.glob(_WEIGHTS)) and not missing_weights(folder),
             )
         )
-
-
-def missing_shards(folder: Path) -> list[str]:
-    """Files of weights that a folder's index names and that are not there, sorted.
-
-    Raises:
-        UserError: the index cannot be read.
-    """
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return []  # a single file has no index
-    try:
-        shards = set(json.loads(index.read_bytes())["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"model: cannot read {str(index)!r} ({type(error).__name__}: {error})",
-            "copy or download the file again",
-        ) from error
-    return sorted(str(shard) for shard in shards if not (folder / shard).is_file())
 
 
 @contextmanager

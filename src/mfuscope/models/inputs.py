@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import torch
 from PIL import Image
-from tokenizers import Tokenizer
 
 from mfuscope.errors import UserError
-from mfuscope.geometry import Geometry, image_tokens, parse_resolution, query_image_tokens
+from mfuscope.geometry import Geometry, parse_resolution
+from mfuscope.models.prompt import instruction_tokens
 from mfuscope.models.spec import Family, ModelSpec
 from mfuscope.preprocess import make_views
 
@@ -68,17 +68,26 @@ class DeepSeekInputs:
 
     def __init__(self, spec: ModelSpec, folder: Path, prompt: str, config: Any) -> None:
         self._spec = spec
-        path = folder / "tokenizer.json"
-        if not path.is_file():
-            raise UserError(
-                f"model: {str(folder)!r} holds no tokenizer.json", "add the model's tokenizer"
-            )
-        tokenizer = Tokenizer.from_file(str(path))
-        self._image_token = int(config.image_token_id)
-        bos = config.text_config.bos_token_id
+        self._image_token = config.image_token_id
         # The published plain template: begin of sequence, image, line break, instruction.
-        text = tokenizer.encode("\n" + prompt.strip(), add_special_tokens=False).ids
-        self._before, self._after = [int(bos)], text
+        self._before = [config.text_config.bos_token_id]
+        self._after = instruction_tokens(folder, prompt)
+        self._check_tokens(config.text_config.vocab_size)
+
+    def _check_tokens(self, vocabulary: int) -> None:
+        # The embedding would end in an error of the device, which tells nothing.
+        for token in (*self._before, self._image_token, *self._after):
+            if not (isinstance(token, int) and 0 <= token < vocabulary):
+                raise UserError(
+                    f"model: {token!r} is no token of {self._spec.name!r}, whose vocabulary has "
+                    f"{vocabulary}",
+                    "give the model its own tokenizer.json and config.json",
+                )
+        if self._image_token in self._after:
+            raise UserError(
+                "prompt: it holds the mark of the image, which comes before it by itself",
+                "leave the mark out of `prompt`",
+            )
 
     def make(
         self, page: Image.Image, mode: str, device: torch.device, dtype: torch.dtype
@@ -105,7 +114,7 @@ class DeepSeekInputs:
 
     def token_counts(self, geometry: Geometry) -> tuple[int, int]:
         """Tokens of the whole prompt, and how many of them stand for the image."""
-        count = self._image_tokens(geometry)
+        count = self._spec.image_tokens(geometry)
         return len(self._before) + count + len(self._after), count
 
     def _inputs(
@@ -117,16 +126,11 @@ class DeepSeekInputs:
         if self._spec.family is not Family.DEEPSEEK_OCR_2:
             grid = [geometry.columns, geometry.rows] if geometry.tiles else [1, 1]
             tensors["patches_grid"] = [grid]
-        count = self._image_tokens(geometry)
+        count = self._spec.image_tokens(geometry)
         ids = self._before + [self._image_token] * count + self._after
         tensors["input_ids"] = torch.tensor([ids], device=base.device)
         tensors["attention_mask"] = torch.ones_like(tensors["input_ids"])
         return PageInputs(tensors, len(ids), count, geometry.resolution)
-
-    def _image_tokens(self, geometry: Geometry) -> int:
-        if self._spec.family is Family.DEEPSEEK_OCR_2:
-            return query_image_tokens(geometry)
-        return image_tokens(geometry)
 
 
 class ProcessorInputs:

@@ -1,26 +1,42 @@
 """Building a model on its device: from a checkpoint's safetensors, or with dummy weights."""
 
-import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 
 from mfuscope.dtypes import torch_dtype
 from mfuscope.errors import UserError
+from mfuscope.models.files import check_weights, read_json
 from mfuscope.models.hub import fetch_weights
 from mfuscope.models.published import map_published_config
-from mfuscope.models.spec import Family, ModelSpec, read_json
+from mfuscope.models.spec import Family, ModelSpec
 
 DUMMY_SEED = 0
 DUMMY_STD = 0.02
 
-_ATTENTION = {"sdpa": "sdpa", "eager": "eager", "flash": "flash_attention_2"}
+# What transformers has been seen to raise for configs and files that make no sense.
+_NONSENSE = (
+    ArithmeticError,
+    AttributeError,
+    ImportError,  # e.g. of a package for quantised weights
+    LookupError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
 
-logger = logging.getLogger(__name__)
+_ATTENTION = {"sdpa": "sdpa", "eager": "eager", "flash": "flash_attention_2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +69,16 @@ def load_model(spec: ModelSpec, dtype: str, attention: str, device: torch.device
     folder = spec.path
     if spec.source == "hub" and spec.weights == "checkpoint":
         folder = fetch_weights(spec.name, folder)
+        check_weights(folder)
     model_class, config = model_class_and_config(spec, folder)
     implementation = _attention_implementation(spec.family, attention)
-    if spec.weights == "dummy":
-        model = _build_dummy(model_class, config, torch_dtype(dtype), implementation, device)
-    else:
-        model = _load_checkpoint(
-            model_class, config, folder, torch_dtype(dtype), implementation, device
-        )
+    with _nonsense_told(f"build {spec.name!r} from its files", "correct or restore the files"):
+        if spec.weights == "dummy":
+            model = _build_dummy(model_class, config, torch_dtype(dtype), implementation, device)
+        else:
+            model = _load_checkpoint(
+                model_class, config, folder, torch_dtype(dtype), implementation, device
+            )
     model.eval().requires_grad_(False)
     parameters = list(model.parameters())
     return LoadedModel(
@@ -77,22 +95,30 @@ def model_class_and_config(spec: ModelSpec, folder: Path) -> tuple[Any, Any]:
     Raises:
         UserError: the config does not follow the layout that its architecture promises.
     """
-    if spec.family is Family.DEEPSEEK_OCR:
-        from transformers import UnlimitedOcrConfig, UnlimitedOcrForConditionalGeneration
+    with _nonsense_told(f"use the config of {spec.name!r}", "correct or restore its config.json"):
+        if spec.family is Family.DEEPSEEK_OCR:
+            from transformers import UnlimitedOcrConfig, UnlimitedOcrForConditionalGeneration
 
-        try:
             mapped = map_published_config(read_json(folder / "config.json"))
-        except (KeyError, ValueError) as error:
-            raise UserError(
-                f"model: the config of {spec.name!r} is not DeepSeek-OCR's ({error})",
-                "name a checkpoint whose config.json follows the published layout",
-            ) from error
-        return UnlimitedOcrForConditionalGeneration, UnlimitedOcrConfig(**mapped)
-    from transformers import AutoConfig, AutoModelForImageTextToText
+            return UnlimitedOcrForConditionalGeneration, UnlimitedOcrConfig(**mapped)
+        from transformers import AutoConfig, AutoModelForImageTextToText
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    model_class = AutoModelForImageTextToText._model_mapping[type(config)]
-    return model_class, config
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoModelForImageTextToText._model_mapping[type(config)], config
+
+
+@contextmanager
+def _nonsense_told(what: str, remedy: str) -> Iterator[None]:
+    """Have what transformers makes of nonsense told as: cannot do `what`, and what to do.
+
+    Where it broke is printed too, for the job's log: it need not have been nonsense.
+    """
+    try:
+        yield
+    except _NONSENSE as error:
+        traceback.print_exc()
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"model: cannot {what} ({reason})", remedy) from error
 
 
 def _attention_implementation(family: Family, attention: str) -> Any:
@@ -143,29 +169,31 @@ def _load_checkpoint(
     attention: Any,
     device: torch.device,
 ) -> Any:
-    try:
-        model, info = model_class.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype,
-            attn_implementation=attention,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"model: cannot load the checkpoint {str(folder)!r} ({reason})",
-            "restore its files",
-        ) from error
+    model, info = model_class.from_pretrained(
+        folder,
+        config=config,
+        dtype=dtype,
+        attn_implementation=attention,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        ignore_mismatched_sizes=True,  # told below, in fewer words
+        output_loading_info=True,
+    )
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[kind]:
-            names = sorted(map(str, info[kind]))
+            names = sorted(map(_key_in_words, info[kind]))
             raise UserError(
                 f"model: the checkpoint {str(folder)!r} does not fit its config: "
                 f"{len(names)} {kind.replace('_', ' ')}, first {names[0]}",
                 "name a complete checkpoint of this architecture",
             )
     return model.to(device)
+
+
+def _key_in_words(key: Any) -> str:
+    """A tensor's name; of one with another shape than expected, both shapes too."""
+    if isinstance(key, str):
+        return key
+    name, found, wanted = key
+    return f"{name} with shape {tuple(found)} for {tuple(wanted)}"

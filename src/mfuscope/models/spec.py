@@ -6,18 +6,19 @@ long before anything is built.
 
 import difflib
 import hashlib
-import json
 import re
-import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 from mfuscope.errors import UserError
-from mfuscope.geometry import MODES, TILED_MODE, Geometry, Tiling, page_geometry
-from mfuscope.models.hub import find_on_hub, missing_shards
-from mfuscope.models.published import PUBLISHED_ARCHITECTURE
+from mfuscope.geometry import Geometry, Tiling, image_tokens, page_geometry, query_image_tokens
+from mfuscope.models.files import check_tokenizer, check_weights, read_json, weight_headers
+from mfuscope.models.hub import find_on_hub
+from mfuscope.models.preprocessor import read_tiling
+from mfuscope.models.published import PUBLISHED_ARCHITECTURE, map_published_config
+from mfuscope.models.sizes import check_sizes, is_whole
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # What describes a model, and what decides its outputs, apart from the weights.
@@ -30,7 +31,7 @@ _DESCRIPTION_FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
 )
-_LARGEST_HEADER = 100_000_000  # safetensors' own limit
+_ADAPTER = "adapter_config.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -65,6 +66,7 @@ class ModelSpec:
             change of it is a different model.
         tiling: how its family cuts pages, None for generic models.
         default_mode: the resolution mode that ``resolution: auto`` means.
+        positions: tokens that its language model has positions for, None if planning cannot tell.
     """
 
     name: str
@@ -76,6 +78,7 @@ class ModelSpec:
     fingerprint: str
     tiling: Tiling | None
     default_mode: str
+    positions: int | None
 
     def resolution(self, width: int, height: int, mode: str) -> str:
         """Canonical resolution of a page of `width` x `height` pixels in a mode or ``auto``."""
@@ -90,6 +93,12 @@ class ModelSpec:
         return page_geometry(
             width, height, self.default_mode if mode == "auto" else mode, self.tiling
         )
+
+    def image_tokens(self, geometry: Geometry) -> int:
+        """Tokens that stand for a page; of families with a tiling."""
+        if self.family is Family.DEEPSEEK_OCR_2:
+            return query_image_tokens(geometry)
+        return image_tokens(geometry)
 
 
 def resolve_model(name: str, load_format: str, bundled: Path) -> ModelSpec:
@@ -107,9 +116,12 @@ def resolve_model(name: str, load_format: str, bundled: Path) -> ModelSpec:
     source, folder = _find(name, bundled)
     config = read_json(folder / "config.json")
     family, architecture = _family(config, name)
+    _check_config(config, family, name, load_format)
     weights = _weights(folder, source, name, load_format)
     _check_files(folder, source, name, family, weights)
-    tiling, mode = _preprocessing(folder, family)
+    tiling, mode = None, "native"
+    if family is not Family.GENERIC:
+        tiling, mode = read_tiling(folder, _TILINGS[family])
     return ModelSpec(
         name=name,
         source=source,
@@ -120,6 +132,7 @@ def resolve_model(name: str, load_format: str, bundled: Path) -> ModelSpec:
         fingerprint=_fingerprint(folder, source, weights),
         tiling=tiling,
         default_mode=mode,
+        positions=_positions(config, family),
     )
 
 
@@ -132,7 +145,7 @@ def _find(name: str, bundled: Path) -> tuple[Literal["bundled", "folder", "hub"]
     names = bundled_names(bundled)
     if name in names:
         return "bundled", bundled / name
-    folder = Path(name).expanduser()
+    folder = _expanded(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UserError(
@@ -156,33 +169,28 @@ def _find(name: str, bundled: Path) -> tuple[Literal["bundled", "folder", "hub"]
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a model folder.
-
-    Raises:
-        UserError: the file cannot be read or is no JSON object.
-    """
+def _expanded(name: str) -> Path:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        folder = Path(name).expanduser()
+        folder.is_dir()
+    except (OSError, RuntimeError) as error:  # no access, a name too long, no such user
         raise UserError(
-            f"model: cannot read {str(path)!r} ({error})", "restore the file"
+            f"model: cannot look for the folder {name!r} ({error})",
+            "correct the path in `model` (or DSOCR_MODEL)",
         ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"model: {str(path)!r} is no JSON object", "restore the file")
-    return content
+    return folder
 
 
 def _family(config: dict[str, Any], name: str) -> tuple[Family, str]:
-    architectures = config.get("architectures") or []
-    model_type = config.get("model_type", "")
-    if PUBLISHED_ARCHITECTURE in architectures:
-        return Family.DEEPSEEK_OCR, PUBLISHED_ARCHITECTURE
-    if not architectures:
+    names, model_type = config.get("architectures"), config.get("model_type")
+    architectures = names if isinstance(names, list) else []
+    if not (architectures and isinstance(architectures[0], str)):
         raise UserError(
             f"model: the config of {name!r} names no architecture",
-            "name a folder whose config.json has `architectures`",
+            "name a folder whose config.json has a list of names as `architectures`",
         )
+    if PUBLISHED_ARCHITECTURE in architectures:
+        return Family.DEEPSEEK_OCR, PUBLISHED_ARCHITECTURE
     if model_type == "unlimited_ocr":
         return Family.UNLIMITED_OCR, architectures[0]
     if model_type == "deepseek_ocr2":
@@ -201,11 +209,42 @@ def _family(config: dict[str, Any], name: str) -> tuple[Family, str]:
     return Family.GENERIC, architectures[0]
 
 
-def _is_image_text_to_text(model_type: str) -> bool:
+def _is_image_text_to_text(model_type: object) -> bool:
+    if not isinstance(model_type, str):
+        return False
     # Seconds of import, paid only for models that mfuscope does not know by itself.
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     return model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+
+def _check_config(config: dict[str, Any], family: Family, name: str, load_format: str) -> None:
+    """What a config's JSON alone tells, before libraries meet it."""
+    try:
+        if family is Family.DEEPSEEK_OCR:
+            map_published_config(config)
+        else:
+            check_sizes(config)
+    except ValueError as error:
+        raise UserError(
+            f"model: the config of {name!r} cannot be used ({error})",
+            "correct or restore its config.json",
+        ) from error
+    # transformers would take the weights from there, be it a pickle.
+    if load_format != "dummy" and config.get("transformers_weights") is not None:
+        raise UserError(
+            f"model: the config of {name!r} names a file of weights (`transformers_weights`)",
+            "remove that line, and name the files as the hub does",
+        )
+
+
+def _positions(config: dict[str, Any], family: Family) -> int | None:
+    key = "language_config" if family is Family.DEEPSEEK_OCR else "text_config"
+    language = config.get(key)
+    if family is Family.GENERIC or not isinstance(language, dict):
+        return None
+    positions = language.get("max_position_embeddings")
+    return positions if is_whole(positions) else None
 
 
 def _weights(
@@ -238,35 +277,18 @@ def _check_files(folder: Path, source: str, name: str, family: Family, weights: 
             f"model: {name!r} holds no {' and no '.join(wanted)}",
             "add the model's own tokenizer and processor files",
         )
-    if weights == "checkpoint" and source == "folder" and (missing := missing_shards(folder)):
+    for file in filter(Path.is_file, (folder / file for file in _DESCRIPTION_FILES)):
+        if file.name == "tokenizer.json":
+            check_tokenizer(file)
+        elif file.suffix == ".json":
+            read_json(file)  # transformers does without some of them, damaged or not
+    if (folder / _ADAPTER).is_file():
         raise UserError(
-            f"model: the folder {name!r} lacks {len(missing)} of the files that its index names, "
-            f"first {missing[0]}",
-            "copy or download them",
+            f"model: {name!r} holds an adapter ({_ADAPTER}), which mfuscope does not apply",
+            "merge the adapter into the weights, or remove the file",
         )
-
-
-def _preprocessing(folder: Path, family: Family) -> tuple[Tiling | None, str]:
-    """Tiling and default mode: the folder's own preprocessor_config.json over the family's."""
-    if family is Family.GENERIC:
-        return None, "native"
-    tiling = _TILINGS[family]
-    path = folder / "preprocessor_config.json"
-    own = read_json(path) if path.is_file() else {}
-    mode = own.get("resolution", TILED_MODE)
-    if mode not in MODES:
-        raise UserError(
-            f"model: {str(path)!r} has the unknown resolution {mode!r}",
-            f"use one of {', '.join(MODES)}",
-        )
-    size = own.get("size", {}).get("height", tiling.base_size)
-    return Tiling(
-        base_size=size,
-        tile_size=own.get("tile_size", tiling.tile_size),
-        min_tiles=own.get("min_patches", tiling.min_tiles),
-        max_tiles=own.get("max_patches", tiling.max_tiles),
-        stretch_up_to=own.get("maximum_pad_value", tiling.stretch_up_to),
-    ), mode
+    if weights == "checkpoint" and source == "folder":  # the hub's come later, and are checked then
+        check_weights(folder)
 
 
 def _fingerprint(folder: Path, source: str, weights: str) -> str:
@@ -278,29 +300,6 @@ def _fingerprint(folder: Path, source: str, weights: str) -> str:
     if source == "hub":
         digest.update(folder.name.encode())  # the revision; weights come later, and with it
     elif weights == "checkpoint":
-        # Gigabytes are not hashed: sizes and headers (names, shapes, offsets) tell shards apart.
-        for path in sorted(folder.glob("*.safetensors")):
-            digest.update(f"{path.name} {path.stat().st_size}".encode() + _header(path))
+        for file, size, header in weight_headers(folder):
+            digest.update(f"{file} {size}".encode() + header)
     return digest.hexdigest()[:16]
-
-
-def _header(path: Path) -> bytes:
-    """The JSON header of a safetensors file whose length is what the header says."""
-    with path.open("rb") as file:
-        prefix = file.read(8)
-        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-        header = file.read(min(length, _LARGEST_HEADER))
-    try:
-        tensors = json.loads(header)
-        end = max(
-            (t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"),
-            default=0,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        end = -1
-    if 8 + length + end != path.stat().st_size:
-        raise UserError(
-            f"model: {str(path)!r} is damaged: its length is not what its header says",
-            "copy or download the file again",
-        )
-    return header

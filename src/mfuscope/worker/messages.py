@@ -15,9 +15,17 @@ import msgspec
 #: The worker's first byte on a connection: from here on it will answer, or has died.
 GREETING = b"\x01"
 
+#: More is no message of ours: the record of a run with a million steps has a tenth of it.
+MAX_BYTES = 256 << 20
+
 _LENGTH = struct.Struct("!Q")
+_PART = 1 << 20  # bytes to make room for at once: a header may promise anything
 
 Message = TypeVar("Message")
+
+
+class MessageError(ConnectionError):
+    """What arrived is no message: the connection is of no more use."""
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,16 +90,26 @@ def send(connection: socket.socket, message: Request | Reply, *files: int) -> No
 def receive(
     connection: socket.socket, kind: type[Message] | Any, files: int = 0
 ) -> tuple[Message | None, list[int]]:
-    """A message and up to `files` file descriptors; None if the other side has left."""
+    """A message and up to `files` file descriptors; None if the other side has left.
+
+    Raises:
+        MessageError: what arrived is no such message, or longer than `MAX_BYTES`.
+        TimeoutError: the connection has a timeout, and nothing arrived for as long.
+    """
     header, received, _, _ = socket.recv_fds(connection, _LENGTH.size, files)
     try:
         for file in received:
             os.set_inheritable(file, False)
         header += _exactly(connection, _LENGTH.size - len(header)) if header else b""
         length = _LENGTH.unpack(header)[0] if len(header) == _LENGTH.size else None
+        if length is not None and length > MAX_BYTES:
+            raise MessageError(f"a message of {length} bytes")
         content = _exactly(connection, length) if length is not None else b""
         if length is not None and len(content) == length:
             return msgspec.json.decode(content, type=kind), received
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _close(received)
+        raise MessageError(str(error)) from error
     except BaseException:
         _close(received)
         raise
@@ -108,7 +126,7 @@ def _exactly(connection: socket.socket, length: int) -> bytes:
     """That many bytes, or fewer if the other side has left."""
     content = bytearray()
     while len(content) < length:
-        part = connection.recv(length - len(content))
+        part = connection.recv(min(length - len(content), _PART))
         if not part:
             break
         content += part

@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # torch is imported with the first request, whose log then ha
     from mfuscope.sessions import Session
 
 _FIRST_REQUEST_S = 60.0  # whoever starts a worker connects at once
+_REQUEST_S = 10.0  # and who is greeted sends at once; who does not, keeps others waiting
 
 
 class Worker:
@@ -121,16 +122,22 @@ def _bind(listening: socket.socket, folder: Path) -> None:
 
 def _serve_one(connection: socket.socket, worker: Worker, watch: DeathWatch, *, last: bool) -> bool:
     """Answer one request, and say whether to go on; not after the last, nor an unsound one."""
+    connection.settimeout(_REQUEST_S)
     try:
         connection.sendall(GREETING)
         request, files = receive(connection, Request, files=2)
-    except ConnectionError:
-        return True
+    except (ConnectionError, TimeoutError):
+        return True  # no message of ours, and nobody who could be told
     if request is None:
         return True  # somebody only looked whether there is a worker
     if isinstance(request, End):
         return False
+    if len(files) != 2:  # nobody's who would wait for an answer
+        for file in files:
+            os.close(file)
+        return True
     lease, log = files
+    connection.settimeout(None)
     watch.watch_connection(connection)
     goes_on = not last
     with _output_to(log):

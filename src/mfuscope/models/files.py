@@ -1,0 +1,143 @@
+"""Files of a model folder: JSON objects, and the safetensors that hold its weights.
+
+Reads headers and never tensors, without torch: planning finds a bad copy before anything is
+measured.
+"""
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+from safetensors import SafetensorError, safe_open
+
+from mfuscope.errors import UserError
+
+# The names under which transformers looks for weights, in this order.
+_SINGLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_SUFFIX = ".safetensors"
+
+_LENGTH = struct.Struct("<Q")
+_AGAIN = "copy or download the file again"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a model folder.
+
+    Raises:
+        UserError: the file cannot be read or is no JSON object.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"model: cannot read {str(path)!r} ({error})", "restore the file"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"model: {str(path)!r} is no JSON object", "restore the file")
+    return content
+
+
+def check_tokenizer(path: Path) -> None:
+    """See that a tokenizer.json is JSON with a model; what it says shows itself when it is used.
+
+    Raises:
+        UserError: it is not. It has megabytes, which are looked through and not built.
+    """
+    try:
+        whole = "model" in msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+        reason = "" if whole else "it has no `model`"
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
+        reason = str(error)
+    if reason:
+        raise UserError(f"model: cannot read {str(path)!r} ({reason})", _AGAIN)
+
+
+def missing_weights(folder: Path) -> list[str]:
+    """Files that hold a folder's weights and are not there, sorted; empty without an index.
+
+    Raises:
+        UserError: the index cannot be used.
+    """
+    return [name for name in _names(folder) if not (folder / name).is_file()]
+
+
+def check_weights(folder: Path) -> None:
+    """See that a folder's weights are there, and that their headers are sound.
+
+    Raises:
+        UserError: a file is missing or damaged, or the files are not those that the index tells of.
+    """
+    names = _names(folder)
+    if not names:
+        raise UserError(
+            f"model: the folder {str(folder)!r} holds neither {_SINGLE} nor {_INDEX}",
+            "name the files as the hub does, or set `load_format: dummy` to measure without them",
+        )
+    if missing := missing_weights(folder):
+        raise UserError(
+            f"model: the folder {str(folder)!r} lacks {len(missing)} of the files that its index "
+            f"names, first {missing[0]!r}",
+            "copy or download them",
+        )
+    found = {tensor: name for name in names for tensor in _tensors(folder / name)}
+    wanted = {} if names == [_SINGLE] else _weight_map(folder)
+    if strays := [tensor for tensor, name in wanted.items() if found.get(tensor) != name]:
+        raise UserError(
+            f"model: {strays[0]!r} is not in {wanted[strays[0]]!r} of the folder {str(folder)!r}, "
+            f"where {_INDEX} has it",
+            "copy or download the index and the files that it names again, together",
+        )
+
+
+def weight_headers(folder: Path) -> Iterator[tuple[str, int, bytes]]:
+    """Name, size in bytes and header of each file of sound weights (`check_weights`), by name.
+
+    Gigabytes need not be read to tell checkpoints apart: names, shapes and offsets differ.
+    """
+    for name in _names(folder):
+        with (folder / name).open("rb") as file:
+            header = file.read(_LENGTH.unpack(file.read(_LENGTH.size))[0])
+            yield name, (folder / name).stat().st_size, header
+
+
+def _names(folder: Path) -> list[str]:
+    if (folder / _SINGLE).is_file():
+        return [_SINGLE]
+    return sorted(set(_weight_map(folder).values())) if (folder / _INDEX).is_file() else []
+
+
+def _weight_map(folder: Path) -> dict[str, str]:
+    """Tensor -> file, from the index; files of the folder itself only, and no pickles.
+
+    transformers would follow the index out of the folder, and unpickle what is not called
+    safetensors.
+    """
+    index = read_json(folder / _INDEX)
+    weights = index.get("weight_map")
+    if not (isinstance(weights, dict) and weights and isinstance(index.get("metadata"), dict)):
+        raise UserError(
+            f"model: cannot read {str(folder / _INDEX)!r} (it has no `weight_map` and `metadata`)",
+            _AGAIN,
+        )
+    for name in weights.values():
+        if not isinstance(name, str) or PurePosixPath(name).name != name:
+            problem = f"names {name!r}, which is no file of its folder"
+        elif not name.endswith(_SUFFIX):
+            problem = f"names {name!r}, which is no {_SUFFIX} file"
+        else:
+            continue
+        raise UserError(f"model: {str(folder / _INDEX)!r} {problem}", _AGAIN)
+    return weights
+
+
+def _tensors(path: Path) -> list[str]:
+    """The tensors of a file whose header is sound: no gap, no overlap, no byte too many or few."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"model: {str(path)!r} is damaged ({error})", _AGAIN) from error
