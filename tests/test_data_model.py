@@ -94,11 +94,14 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def test_limits_are_shown(page: str) -> None:
     for shown in (
-        "| `repeats` | integer, ≥ 1 |  | optional, default `3` |",
+        "| `repeats` | integer, 1 to 10000 |  | optional, default `3` |",
         "number, 0 to 1 | fraction |",
         "list (exactly 3) of integer, ≥ 1",
+        "list (not empty, at most 100) of string",
+        "string, not empty, at most 4096 characters",
+        "map (at most 100 keys)",
         "one of `bf16`, `fp16`, `fp32`",
-        r"like `^(auto\|cpu\|cuda(:[0-9]+)?)$`",
+        r"like `^(auto\|cpu\|cuda(:[0-9]{1,3})?)$`",
         "map (always with `prefill`) from string",
         "(setting [`profiler.decode_steps`](#mfuscope-settings-profiler))",
     ):

@@ -58,6 +58,8 @@ def open_image(path: Path) -> ImageFile.ImageFile:
             `DAMAGE`.
         TooManyPixelsError: it has more than the limit (`limit_pixels`).
     """
+    if not path.is_file() and path.exists():
+        raise OSError("it is no regular file")  # a pipe would be waited for
     image = Image.open(path, formats=FORMATS)
     limit = float(os.environ.get(_LIMIT_VARIABLE, _DEFAULT_LIMIT))
     width, height = image.size

@@ -4,26 +4,22 @@ Runs before every plan, so it stays light: no torch, JSON files and image header
 """
 
 import hashlib
-import importlib.util
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mfuscope.combinations import check_combination, check_flops
 from mfuscope.errors import Findings, UserError, UserErrors
-from mfuscope.hardware.devices import check_bf16, device_in_words, plan_device
-from mfuscope.images import ImageFile, category_of, list_images, read_categories
+from mfuscope.hardware.devices import device_in_words, plan_device
+from mfuscope.images import ImageFile, category_of, read_categories
 from mfuscope.lengths import check_planned_length
-from mfuscope.models.prompt import IMAGE_MARK
-from mfuscope.models.spec import Family, ModelSpec, bundled_names, resolve_model
+from mfuscope.listing import planned_images
+from mfuscope.models.spec import ModelSpec, bundled_names, resolve_model
 from mfuscope.records import PROTOCOL, SkippedPage
 from mfuscope.settings import InferenceSettings, ModelSettings, Settings
 from mfuscope.vetting import header_sizes, undecodable
-
-# Snakemake expands `{word}` and `<word>` in every path, and offers no way to quote them.
-_PLACEHOLDER = re.compile(r"<[a-z][a-z0-9_]*>|\{[^}]*\}")
 
 _DEFAULT_MODEL = {"cuda": "deepseek-ocr", "cpu": "deepseek-ocr-nano"}
 
@@ -241,75 +237,17 @@ def make_plan(settings: Settings, bundled_models: Path) -> Plan:
         with findings.collect():
             spec = resolve_model(model, inference.load_format, bundled_models)
             if device is not None:
-                _check_combination(inference, spec, device)
+                check_combination(inference, spec, device)
             # Resolved once here: `auto` in a recorded parameter would hide a change of its meaning.
             variants[name], models[name] = replace(inference, model=model), spec
     with findings.collect():
-        _check_flops(settings.flops.models, bundled_models)
+        check_flops(settings.flops.models, bundled_models)
     images = {}
     with findings.collect():
-        images = {image.id: image for image in list_images(_from_here(settings.images))}
-    for image in images.values():
-        if placeholder := _PLACEHOLDER.search(str(image.path)):
-            findings.add(
-                UserError(
-                    f"images: the path {str(image.path)!r} holds {placeholder[0]!r}, which the "
-                    "workflow engine would replace",
-                    "rename the file or folder",
-                )
-            )
+        images = planned_images(settings.images)
     findings.tell()
     assert device is not None, "else it was told"
     return Plan(settings, device, variants, models, images, bundled_models)
-
-
-def _check_flops(models: Sequence[str], bundled_models: Path) -> None:
-    findings = Findings()
-    for name in models:
-        try:
-            resolve_model(name, "dummy", bundled_models)
-        except UserError as error:
-            problem = f"flops.models: {error.problem.removeprefix('model: ')}"
-            findings.add(UserError(problem, "correct the name in `flops.models`"))
-    findings.tell()
-
-
-def _check_combination(inference: InferenceSettings, spec: ModelSpec, device: str) -> None:
-    if inference.attention == "flash" and (device == "cpu" or inference.dtype == "fp32"):
-        raise UserError(
-            "attention: 'flash' runs in bf16 or fp16 on a GPU only, not "
-            + ("on the CPU" if device == "cpu" else "in fp32"),
-            "set `attention: sdpa` (DSOCR_USE_FLASH_ATTN=0)",
-        )
-    if inference.attention == "flash" and importlib.util.find_spec("flash_attn") is None:
-        raise UserError(
-            "attention: 'flash' needs the package flash-attn, which is not installed",
-            "install flash-attn, or set `attention: sdpa` (DSOCR_USE_FLASH_ATTN=0)",
-        )
-    if inference.dtype == "bf16":
-        check_bf16(device)
-    if IMAGE_MARK in inference.prompt:
-        raise UserError(
-            f"prompt: it holds {IMAGE_MARK!r}, and the image comes before it by itself",
-            f"leave {IMAGE_MARK!r} out of `prompt`",
-        )
-    if spec.family is Family.GENERIC and inference.resolution != "auto":
-        raise UserError(
-            f"resolution: {inference.resolution!r} is a mode of the DeepSeek-OCR family, which "
-            f"{spec.name!r} ({spec.architecture}) does not have",
-            "set `resolution: auto` to use the model's own preprocessing",
-        )
-
-
-def _from_here(path: Path) -> Path:
-    """A path as seen from the working directory where it lies within, links resolved.
-
-    Another spelling of the same folder must not look like other pages.
-    """
-    # A single page keeps its own name, also where it is a link: the name is its id.
-    true = path.parent.resolve() / path.name if path.is_file() else path.resolve()
-    here = Path.cwd()
-    return true.relative_to(here) if true.is_relative_to(here) else true
 
 
 def _sorted(mapping: Mapping[str, Any]) -> dict[str, Any]:

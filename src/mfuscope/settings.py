@@ -6,21 +6,19 @@ types, choices, ranges and defaults.
 """
 
 import copy
-import difflib
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import jsonschema
 import yaml
 
 from mfuscope.dtypes import SHORT_NAMES
 from mfuscope.errors import Findings, UserError
+from mfuscope.plain import check_plain
+from mfuscope.schema import check, defaults, typed, whole
 
 # Environment variable -> setting. Values are strings; the schema decides what they become.
 ENVIRONMENT = {
@@ -117,22 +115,27 @@ def resolve_settings(
         UserErrors: unknown keys, or values of the wrong type or out of range; every one of them.
     """
     findings = Findings()
-    layers = [
-        (dict(file), ""),
-        (_from_environment(environment, schema, findings), " (from the environment)"),
-        (_typed(dict(command_line), schema, schema), " (--config)"),
+    given: list[tuple[Mapping[str, Any], str]] = [
+        (file, ""),
+        (_from_environment(environment, findings), " (from the environment)"),
+        (command_line, " (--config)"),
     ]
-    for layer, origin in layers:
-        _check(layer, schema, origin, findings)
+    layers = []
+    for layer, origin in given:
+        if check_plain(layer, origin, findings):
+            # A file's values have their types already.
+            layers.append(typed(layer, schema, schema) if origin else layer)
+            if check_plain(layers[-1], origin, findings):
+                check(layers[-1], schema, origin, findings)
     findings.tell()
-    defaults = merged = _defaults(schema)
-    for layer, _ in layers:
-        merged = _merge(merged, _whole(layer, schema, schema))
+    usual = merged = defaults(schema)
+    for layer in layers:
+        merged = _merge(merged, whole(layer, schema, schema))
     base = InferenceSettings(**_only(merged, InferenceSettings))
     base = replace(base, dtype=SHORT_NAMES.get(base.dtype, base.dtype))
     return Settings(
         inference=base,
-        images=Path(merged["images"]).expanduser(),
+        images=_expanded(merged["images"]),
         on_bad_image=merged["on_bad_image"],
         max_image_megapixels=merged["max_image_megapixels"],
         device=merged["device"],
@@ -144,7 +147,7 @@ def resolve_settings(
         keep_alive=merged["worker"]["keep_alive"],
         flops=FlopsSettings(**merged["flops"]),
         variants=_variants(base, merged["variants"]),
-        overrides=_differing(merged | {"variants": _written_out(merged["variants"])}, defaults),
+        overrides=_differing(merged | {"variants": _written_out(merged["variants"])}, usual),
     )
 
 
@@ -160,6 +163,16 @@ def hand_over(settings: Settings, device: str) -> str:
 def take_over(text: str, schema: Mapping[str, Any]) -> Settings:
     """The settings that were handed over, whatever this process's environment says."""
     return resolve_settings(json.loads(text), {}, {}, schema)
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"images: {path!r} names the home folder of nobody here ({error})",
+            "correct the path in `images` (or DSOCR_IMAGE)",
+        ) from error
 
 
 def _written_out(variants: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -218,9 +231,7 @@ def _variants(
     return variants
 
 
-def _from_environment(
-    environment: Mapping[str, str], schema: Mapping[str, Any], findings: Findings
-) -> dict[str, Any]:
+def _from_environment(environment: Mapping[str, str], findings: Findings) -> dict[str, Any]:
     layer = {}
     for variable, key in ENVIRONMENT.items():
         value = environment.get(variable, "")
@@ -231,52 +242,8 @@ def _from_environment(
                 findings.add(UserError(f"DSOCR_USE_FLASH_ATTN is {value!r}", "set it to 1 or 0"))
                 continue
             value = _FLASH_SWITCH[value]
-        layer[key] = _typed(value, schema["properties"][key], schema)
+        layer[key] = value
     return layer
-
-
-def _typed(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
-    """A value whose scalars may be strings, with the types that its part of the schema asks for."""
-    if isinstance(value, Mapping):
-        return {
-            key: _typed(inner, _inner(part, key, schema), schema) for key, inner in value.items()
-        }
-    if not isinstance(value, str) or "string" in _types(part):
-        return value
-    try:
-        read = yaml.safe_load(value)
-    except yaml.YAMLError:
-        return value
-    if isinstance(read, str) and "number" in _types(part):
-        with suppress(ValueError):
-            return float(read)  # 1e3, which YAML 1.1 takes for text
-    return read
-
-
-def _whole(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
-    """A checked value, whole floats made integers where the schema asks for integers.
-
-    To JSON 3.0 is an integer; to a recorded parameter it would be another setting than 3.
-    """
-    if isinstance(value, Mapping):
-        return {
-            key: _whole(inner, _inner(part, key, schema), schema) for key, inner in value.items()
-        }
-    return int(value) if isinstance(value, float) and _types(part) == ["integer"] else value
-
-
-def _inner(part: Mapping[str, Any], key: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of a key within an object; empty for a key that there is not."""
-    others = part.get("additionalProperties")
-    found = part.get("properties", {}).get(key, others if isinstance(others, Mapping) else {})
-    if "$ref" in found:
-        found = schema["$defs"][found["$ref"].rpartition("/")[2]]
-    return cast(Mapping[str, Any], found)
-
-
-def _types(part: Mapping[str, Any]) -> list[str]:
-    types = part.get("type", "string")
-    return [types] if isinstance(types, str) else list(types)
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,65 +255,3 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Every property's default; an object without one is made of its properties' defaults."""
-    return {
-        key: copy.deepcopy(part["default"]) if "default" in part else _defaults(part)
-        for key, part in schema["properties"].items()
-    }
-
-
-def _check(
-    layer: Mapping[str, Any], schema: Mapping[str, Any], origin: str, findings: Findings
-) -> None:
-    validator = jsonschema.Draft202012Validator(schema)
-    for error in sorted(validator.iter_errors(layer), key=lambda one: list(map(str, one.path))):
-        for told in _explain(error, origin):
-            findings.add(told)
-    peak = layer.get("peak_tflops")
-    if isinstance(peak, float) and not math.isfinite(peak):
-        findings.add(UserError(f"setting 'peak_tflops' is {peak}{origin}", "use a number above 0"))
-
-
-def _explain(error: jsonschema.ValidationError, origin: str) -> Iterator[UserError]:
-    key = ".".join(str(part) for part in error.absolute_path)
-    part = cast(Mapping[str, Any], error.schema)
-    if error.validator != "additionalProperties":
-        value = json.dumps(error.instance, default=str)
-        yield UserError(f"setting {key!r} is {value}{origin}", f"use {_wanted(part)}")
-        return
-    known = list(part["properties"])
-    for name in cast(dict[str, Any], error.instance):
-        if name not in known:
-            full = f"{key}.{name}" if key else str(name)
-            near = difflib.get_close_matches(str(name), known, n=1)
-            remedy = f"write {near[0]!r}" if near else f"use one of {', '.join(known)}"
-            yield UserError(f"setting {full!r} does not exist{origin}", remedy)
-
-
-def _wanted(part: Mapping[str, Any]) -> str:
-    if "enum" in part:
-        return "one of " + ", ".join(str(choice) for choice in part["enum"])
-    if "pattern" in part:
-        return str(part.get("x-wanted", f"a string like {part['pattern']}"))
-    names = {
-        "integer": "a whole number",
-        "number": "a number",
-        "boolean": "true or false",
-        "string": "text",
-        "array": "a list",
-        "object": "a mapping of keys to values",
-    }
-    wanted = " or ".join(names[name] for name in _types(part) if name != "null")
-    bounds = [
-        f"{word} {part[bound]}"
-        for bound, word in (
-            ("minimum", "of at least"),
-            ("exclusiveMinimum", "above"),
-            ("maximum", "up to"),
-        )
-        if bound in part
-    ]
-    return " ".join([wanted, *bounds])

@@ -35,8 +35,9 @@ _UNITS = [(re.compile(f"(?:^|_)(?:{name})(?:_|$)"), unit) for name, unit in UNIT
 _KINDS = {"array": "list"}
 # Keywords that `_limits` puts into words, and those that stand elsewhere or say nothing alone.
 _SHOWN = {
-    *("enum", "pattern", "minLength", "minimum", "exclusiveMinimum", "maximum"),
-    *("minItems", "maxItems", "uniqueItems", "minProperties", "propertyNames", "required"),
+    *("enum", "pattern", "minLength", "maxLength", "minimum", "exclusiveMinimum", "maximum"),
+    *("minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "propertyNames"),
+    "required",
 }
 _ELSEWHERE = {
     *("$schema", "$id", "$defs", "$ref", "type", "title", "description", "default", "properties"),
@@ -161,6 +162,8 @@ def _limit_words(own: Json) -> Iterator[str]:
         yield f"like {code(own['pattern'])}"
     if "minLength" in own:
         yield _at_least(own["minLength"], "character")
+    if "maxLength" in own:
+        yield f"at most {own['maxLength']} characters"
     if {"minimum", "maximum"} <= set(own):
         yield f"{own['minimum']} to {own['maximum']}"
     else:
@@ -169,14 +172,17 @@ def _limit_words(own: Json) -> Iterator[str]:
                 yield f"{sign} {own[bound]}"
     if "minItems" in own and own["minItems"] == own.get("maxItems"):
         yield f"exactly {own['minItems']}"
-    elif "minItems" in own:
-        yield _at_least(own["minItems"], "item")
-    elif "maxItems" in own:
-        yield f"at most {own['maxItems']}"
+    else:
+        if "minItems" in own:
+            yield _at_least(own["minItems"], "item")
+        if "maxItems" in own:
+            yield f"at most {own['maxItems']}"
     if own.get("uniqueItems"):
         yield "each once"
     if "minProperties" in own:
         yield _at_least(own["minProperties"], "key")
+    if "maxProperties" in own:
+        yield f"at most {own['maxProperties']} keys"
     if "required" in own:
         yield "always with " + _codes(own["required"])
     if "$ref" in own and "propertyNames" in own:
