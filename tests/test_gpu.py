@@ -12,6 +12,7 @@ import torch
 from checkpoints import MODELS, ROOT
 
 from mfuscope.calibration import calibrate
+from mfuscope.hardware import nvml
 from mfuscope.models.spec import resolve_model
 from mfuscope.planning import countable
 from mfuscope.profiling import RunSettings, measure
@@ -59,6 +60,14 @@ def test_every_implementation_counts_the_same(name: str, attention: str, experts
 def test_the_full_size_reference_figures(resolution: str, flops: int) -> None:
     counted = assert_counts_agree(session("deepseek-ocr"), resolution)
     assert counted.prefill_total["counted"] == flops
+
+
+def test_planning_knows_the_compute_capability() -> None:
+    """Without torch: what refuses bf16 on cards that lack it."""
+    gpus, _ = nvml.visible_gpus()
+    found = {gpu.compute_capability for gpu in gpus if gpu.name != "MIG"}
+    count = torch.cuda.device_count()
+    assert found <= {torch.cuda.get_device_capability(index) for index in range(count)}
 
 
 def test_a_run_has_device_times_and_conditions(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mfuscope.errors import UserErrors
+from mfuscope.errors import UserError, UserErrors
 from mfuscope.settings import (
     ENVIRONMENT,
     Settings,
@@ -170,3 +170,73 @@ def test_jobs_take_over_what_their_call_resolved() -> None:
     taken = take_over(hand_over(settings, settings.device), SCHEMA)
     assert replace(taken, overrides={}) == replace(settings, overrides={})
     assert take_over(hand_over(settings, "cuda"), SCHEMA).device == "cuda"
+
+
+def every_key() -> list[tuple[str, ...]]:
+    """The place of every setting, and of those that a variant may override."""
+    places: list[tuple[str, ...]] = []
+    for key, part in SCHEMA["properties"].items():
+        places += [(key,), *((key, inner) for inner in part.get("properties", ()))]
+    overrides = SCHEMA["properties"]["variants"]["additionalProperties"]["properties"]
+    return places + [("variants", "mine", key) for key in overrides]
+
+
+@pytest.mark.parametrize("place", every_key(), ids=".".join)
+def test_a_typo_in_any_key_names_the_key(place: tuple[str, ...]) -> None:
+    *outer, key = place
+    for wrong in (key[:-1], key + "x", key.upper(), key[1] + key[0] + key[2:]):
+        given: dict[str, Any] = {wrong: 1}
+        for name in reversed(outer):
+            given = {name: given}
+        for layers in ({"file": given}, {"command_line": given}):
+            with pytest.raises(UserErrors) as caught:
+                resolve(**layers)
+            (error,) = caught.value.errors
+            assert error.problem.startswith(f"setting {'.'.join([*outer, wrong])!r} does not exist")
+            assert error.remedy == f"write {key!r}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prompt: 2024-01-01", r"'prompt' is a date to YAML \(2024-01-01\).*write it in quotes"),
+        ("repeats: .inf", "'repeats' is inf.*use a finite number"),
+        ("worker: {keep_alive: .nan}", "'worker.keep_alive' is nan.*use a finite number"),
+        ("repeats: 1000000000000000000000000000000", "'repeats' is beyond 64 bits"),
+        ("repeats: 100000", "'repeats' is 100000.*of at least 1 up to 10000"),
+        ("device: 'cuda:99999'", "one of auto, cpu, cuda, or cuda:N"),
+        ('device: "cpu\\n"', "one of auto, cpu, cuda, or cuda:N"),
+        ("variants: {1: {}}", "'variants' has a key that is no proper text, 1"),
+        ("on: 1", "the settings have a key that is no proper text, true"),
+        ("variants: [baseline]", "'variants' is .*use a mapping of keys to values"),
+        ("prompt: !!binary aGk=", "'prompt' is of a kind that only YAML knows"),
+        ('prompt: "\\ud800"', "'prompt' is no valid text"),
+        ('images: "a\\0b"', "'images' is text with a null character"),
+        ("images: ~nobody-at-all/x", "names the home folder of nobody here"),
+        ("images: ''", "use text that is not empty of up to 4096 characters"),
+        ("flops: {resolutions: []}", "use a list that is not empty of up to 100 entries"),
+        ("flops: {resolutions: ['15']}", "views of 16 to 9999 pixels"),
+        ("flops: {resolutions: [1024+640x0x3]}", "views of 16 to 9999 pixels"),
+        ("variants: &v {a: *v}", "more than 20 levels"),
+        (
+            "a: &a [[], [], []]\nb: &b [*a, *a, *a]\nrepeats: [" + "*b, " * 900 + "1]",
+            "10000 values",
+        ),
+    ],
+)
+def test_what_yaml_makes_of_things_is_told(text: str, message: str) -> None:
+    with pytest.raises((UserError, UserErrors), match=message) as caught:
+        resolve(yaml.safe_load(text))
+    assert all(line.isprintable() and "Remedy: " in line for line in str(caught.value).splitlines())
+
+
+def test_long_values_are_cut() -> None:
+    with pytest.raises(UserErrors) as caught:
+        resolve({"repeats": "x" * 10_000, "y" * 10_000: 1, "variants": {"z" * 10_000: {}}})
+    assert len(str(caught.value)) < 2_000
+
+
+def test_strings_that_yaml_cannot_read_stay_strings() -> None:
+    for text in ("2001-99-99", "[" * 3_000, "9" * 5_000, "*a"):
+        with pytest.raises(UserErrors, match=r"'repeats' is \""):
+            resolve(command_line={"repeats": text})

@@ -34,12 +34,9 @@ def check_plain(settings: Mapping[Any, Any], origin: str, findings: Findings) ->
         place, value, depth = queue.pop()
         left -= 1
         if left < 0 or depth > _DEEPEST:
-            much = (
-                f"more than {_MOST_VALUES} values" if left < 0 else f"{_DEEPEST} levels of values"
-            )
-            findings.add(
-                UserError(f"the settings hold {much}{origin}", "remove what is no setting")
-            )
+            much = f"{_MOST_VALUES} values" if left < 0 else f"{_DEEPEST} levels"
+            problem = f"the settings hold more than {much}{origin}"
+            findings.add(UserError(problem, "remove what is no setting"))
             return False
         if isinstance(value, Mapping):
             for key, inner in value.items():

@@ -109,7 +109,7 @@ def _explain(error: jsonschema.ValidationError, origin: str) -> Iterator[UserErr
     for name in cast(dict[str, Any], error.instance):
         if name not in known:
             full = f"{key}.{name}" if key else name
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name.lower(), known, n=1)
             remedy = f"write {near[0]!r}" if near else f"use one of {', '.join(known)}"
             yield UserError(f"setting {quoted(full)} does not exist{origin}", remedy)
 
