@@ -477,7 +477,7 @@ def test_the_words_of_a_failed_job_do_not_command_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown, log = handler(), tmp_path / "log\x1b[31m"
-    shown.emit(job_info(1, time.time(), image="page\x1b[31m.png"))
+    shown.emit(job_info(1, image="page\x1b[31m.png"))
     log.write_text("mfuscope: cannot read page\x1b[31m.png\n")
     shown.emit(failed_command("'x' returned non-zero exit status 1."))
     shown.emit(job_error(1, log))

@@ -23,6 +23,4 @@ def test_every_row_has_its_test() -> None:
     rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
     assert len(rows) > 50
     lacking = [row for row in rows if "tests/" not in row and not row.startswith("| case ")]
-    assert [row.split(" | ")[0] for row in lacking] == [
-        "| known vulnerabilities of dependencies"
-    ]
+    assert [row.split(" | ")[0] for row in lacking] == ["| known vulnerabilities of dependencies"]

@@ -94,6 +94,7 @@ class Settings:
     profiler: ProfilerSettings
     keep_traces: str
     keep_alive: float
+    run_timeout: float
     flops: FlopsSettings
     variants: Mapping[str, InferenceSettings] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)  # what is not as by default
@@ -142,6 +143,7 @@ def resolve_settings(
         profiler=ProfilerSettings(**_only(merged["profiler"], ProfilerSettings)),
         keep_traces=merged["profiler"]["keep_traces"],
         keep_alive=merged["worker"]["keep_alive"],
+        run_timeout=merged["worker"]["run_timeout"],
         flops=FlopsSettings(**merged["flops"]),
         variants=_variants(base, merged["variants"]),
         overrides=_differing(merged | {"variants": _written_out(merged["variants"])}, defaults),
@@ -305,9 +307,19 @@ def _check(
     for error in sorted(validator.iter_errors(layer), key=lambda one: list(map(str, one.path))):
         for told in _explain(error, origin):
             findings.add(told)
-    peak = layer.get("peak_tflops")
-    if isinstance(peak, float) and not math.isfinite(peak):
-        findings.add(UserError(f"setting 'peak_tflops' is {peak}{origin}", "use a number above 0"))
+    for key, value in _floats(layer):
+        # To JSON Schema, a NaN lies within all bounds.
+        if math.isnan(value) or (key == "peak_tflops" and math.isinf(value)):
+            findings.add(UserError(f"setting {key!r} is {value}{origin}", "use a number above 0"))
+
+
+def _floats(value: object, key: str = "") -> Iterator[tuple[str, float]]:
+    """The floating-point numbers within a layer, by their dotted keys."""
+    if isinstance(value, float):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _floats(inner, f"{key}.{name}" if key else str(name))
 
 
 def _explain(error: jsonschema.ValidationError, origin: str) -> Iterator[UserError]:
