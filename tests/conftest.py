@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from processes import Faults, wait_for
+
+if TYPE_CHECKING:  # tests without a model need not pay for torch
+    from stand_in import Workflow
 
 
 @pytest.fixture
@@ -18,3 +22,23 @@ def faults(tmp_path: Path) -> Iterator[Faults]:
         wait_for(lambda: not made.processes(), "the end of every process", 10)
     finally:
         made.end_all()
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint of DeepSeek-OCR."""
+    from checkpoints import write_published
+
+    folder = tmp_path_factory.mktemp("published") / "model"
+    write_published(folder)
+    return folder
+
+
+@pytest.fixture
+def workflow(published: Path, tmp_path: Path, faults: Faults) -> Iterator["Workflow"]:
+    """A stand-in for the workflow, whose idle workers live for a minute."""
+    from stand_in import Workflow
+
+    made = Workflow(published, tmp_path, faults, keep_alive=60)
+    yield made
+    made.end()

@@ -30,9 +30,9 @@ class Faults:
         """For the processes that are to have faults."""
         return {"MFUSCOPE_TEST_FAULTS": str(self.folder)}
 
-    def ask_for(self, fault: str) -> None:
-        """`raise` or `hang`, from the next call of `generate` on."""
-        (self.folder / fault).touch()
+    def ask_for(self, fault: str, content: object = "") -> None:
+        """One of the faults that faults/sitecustomize.py lists, from now on."""
+        (self.folder / fault).write_text(str(content))
 
     def wait_until_it_hangs(self) -> int:
         """Wait for a worker in the middle of a run; returns its process number."""

@@ -7,7 +7,6 @@ import pty
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -283,23 +282,20 @@ def handler(**settings: object) -> LogHandler:
     return LogHandler(common, None)
 
 
-def record(
-    message: str = "", level: int = logging.INFO, created: float | None = None, **fields: object
-) -> logging.LogRecord:
+def record(message: str = "", level: int = logging.INFO, **fields: object) -> logging.LogRecord:
     made = logging.LogRecord("snakemake", level, __file__, 1, message, None, None)
-    made.created = time.time() if created is None else created
     vars(made).update(fields)
     return made
 
 
-def job_info(jobid: int, created: float, **wildcards: str) -> logging.LogRecord:
+def job_info(jobid: int, **wildcards: str) -> logging.LogRecord:
     fields: dict[str, Any] = {"jobid": jobid, "rule_name": "profile"}
     fields["wildcards"] = {**RUN, **wildcards}
-    return record(event=LogEvent.JOB_INFO, created=created, **fields)
+    return record(event=LogEvent.JOB_INFO, **fields)
 
 
-def finished(jobid: int, created: float) -> logging.LogRecord:
-    return record(event=LogEvent.JOB_FINISHED, created=created, job_id=jobid)
+def finished(jobid: int) -> logging.LogRecord:
+    return record(event=LogEvent.JOB_FINISHED, job_id=jobid)
 
 
 def failed_command(reason: str) -> logging.LogRecord:
@@ -327,25 +323,61 @@ class TestOfTheInterface(TestLogHandlerBase):
         return handler()
 
 
+@pytest.mark.parametrize("jump", [0, 86400, -86400])
 def test_time_left_follows_parallel_runs_and_stops_after_a_failure(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    jump: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    """Whatever the time of day does meanwhile."""
     shown = handler()
-    shown.emit(record(event=LogEvent.RUN_INFO, stats={"profile": 7, "total": 7}))
+
+    def emit(seconds: float, what: logging.LogRecord) -> None:
+        monkeypatch.setattr("snakemake_logger_plugin_mfuscope.monotonic", lambda: seconds)
+        what.created = 1e9 + seconds + (jump if seconds > 105 else 0)
+        shown.emit(what)
+
+    emit(100, record(event=LogEvent.RUN_INFO, stats={"profile": 7, "total": 7}))
     for jobid in (1, 2):
-        shown.emit(job_info(jobid, 100, repeat=str(jobid)))
-    shown.emit(finished(1, 110))
-    shown.emit(job_info(3, 110, repeat="3"))
-    shown.emit(job_error(2, tmp_path / "no.log"))
-    shown.emit(finished(3, 120))
-    shown.emit(job_info(4, 120, repeat="4"))
-    shown.emit(finished(4, 130))
+        emit(100, job_info(jobid, repeat=str(jobid)))
+    emit(110, finished(1))
+    emit(110, job_info(3, repeat="3"))
+    emit(110, job_error(2, tmp_path / "no.log"))
+    emit(120, finished(3))
+    emit(120, job_info(4, repeat="4"))
+    emit(130, finished(4))
     lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("[")]
     assert lines == [
         "[1/7] text.png repeat 1 (baseline)  10.0 s   about 30 s left",  # 6 left, 2 at a time
         "[2/7] text.png repeat 3 (baseline)  10.0 s",  # perhaps no further run begins
         "[3/7] text.png repeat 4 (baseline)  10.0 s   about 30 s left",  # 3 left, one per 10 s
     ]
+
+
+@pytest.mark.parametrize("jump", [0, 86400, -86400])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_failed_jobs_log_is_shown_though_the_clock_was_set(
+    jump: int,
+    before: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Whether it was set before or after the log was written."""
+    log, began = tmp_path / "run.log", 1e9
+    log.write_text("mfuscope: why it failed\n")
+    written = began + 60 + (jump if before else 0)
+    os.utime(log, (written, written))
+    shown = handler()
+    for seconds, what in ((0, job_info(1)), (90, job_error(1, log))):
+        monkeypatch.setattr("snakemake_logger_plugin_mfuscope.monotonic", lambda s=seconds: 500 + s)
+        monkeypatch.setattr(
+            "snakemake_logger_plugin_mfuscope.time", lambda s=seconds: began + s + jump * (s > 0)
+        )
+        what.created = began + seconds
+        shown.emit(what)
+    assert "mfuscope: why it failed" in capsys.readouterr().err
 
 
 def test_a_killed_job_with_the_log_of_an_earlier_try(
@@ -355,7 +387,7 @@ def test_a_killed_job_with_the_log_of_an_earlier_try(
     log.write_text("mfuscope: an old error\n")
     os.utime(log, (0, 0))
     shown = handler()
-    shown.emit(job_info(1, time.time()))
+    shown.emit(job_info(1))
     shown.emit(failed_command("'x' died with <Signals.SIGKILL: 9>."))
     shown.emit(job_error(1, log))
     assert capsys.readouterr().err.splitlines() == [
@@ -374,7 +406,7 @@ def test_show_failed_logs_shows_the_whole_log(
     log = tmp_path / "run.log"
     log.write_text("one\ntwo\nthree\nfour\nmfuscope: five\n")
     shown = handler(show_failed_logs=True)
-    shown.emit(job_info(1, time.time()))
+    shown.emit(job_info(1))
     shown.emit(job_error(1, log))
     lines = capsys.readouterr().err.splitlines()
     assert lines[1:6] == ["one", "two", "three", "four", "mfuscope: five"]
@@ -382,8 +414,8 @@ def test_show_failed_logs_shows_the_whole_log(
 
 def test_jobs_that_ctrl_c_ends_have_not_failed(capsys: pytest.CaptureFixture[str]) -> None:
     shown = handler()
-    shown.emit(job_info(1, 0))
-    shown.emit(job_info(2, 0))
+    shown.emit(job_info(1))
+    shown.emit(job_info(2))
     shown.emit(failed_command("'x' died with <Signals.SIGINT: 2>."))
     shown.emit(job_error(1, Path("no.log")))
     shown.emit(record("Terminating processes on user request, this might take some time."))
@@ -445,7 +477,7 @@ def test_the_words_of_a_failed_job_do_not_command_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown, log = handler(), tmp_path / "log\x1b[31m"
-    shown.emit(job_info(1, time.time(), image="page\x1b[31m.png"))
+    shown.emit(job_info(1, image="page\x1b[31m.png"))
     log.write_text("mfuscope: cannot read page\x1b[31m.png\n")
     shown.emit(failed_command("'x' returned non-zero exit status 1."))
     shown.emit(job_error(1, log))
@@ -616,14 +648,14 @@ def test_traces_left_at_the_end_are_told_of_once(capsys: pytest.CaptureFixture[s
     shown = handler()
     shown.emit(record(event=LogEvent.RUN_INFO, stats={"profile": 0, "read_operators": 5}))
     for jobid in range(5):
-        job = job_info(jobid, 100, repeat=str(jobid))
+        job = job_info(jobid, repeat=str(jobid))
         job.rule_name = "read_operators"
         shown.emit(job)
     told = [line for line in capsys.readouterr().err.splitlines() if "reading" in line]
     assert told == ["reading 5 traces ..."]
     shown = handler()
     shown.emit(record(event=LogEvent.RUN_INFO, stats={"profile": 1, "read_operators": 1}))
-    job = job_info(1, 100)
+    job = job_info(1)
     job.rule_name = "read_operators"
     shown.emit(job)
     assert "reading" not in capsys.readouterr().err

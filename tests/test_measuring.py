@@ -628,7 +628,10 @@ def test_what_changes_a_measurement_is_in_its_settings(changed: dict[str, Any]) 
         return plan.run_settings("baseline")
 
     assert run_settings(**changed) != run_settings()
-    for same in ({"worker": {"keep_alive": 0}}, {"profiler": {"keep_traces": "none"}}):
+    for same in (
+        {"worker": {"keep_alive": 0, "run_timeout": 5}},
+        {"profiler": {"keep_traces": "none"}},
+    ):
         assert run_settings(**same) == run_settings()
 
 

@@ -1,13 +1,16 @@
 """A session on small checkpoints: passes, traces, calibration."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from checkpoints import MODELS, ROOT, write_llava, write_published
+from checkpoints import MODELS, ROOT, write_llava
 
+from mfuscope import tracing
 from mfuscope.calibration import calibrate
 from mfuscope.errors import UserError
 from mfuscope.hardware.threads import measuring_threads
@@ -39,13 +42,6 @@ def one_run(made: Session, trace: Path, how: RunSettings) -> Run:
 
 def trace_names(trace: Path) -> set[str]:
     return {event.get("name") for event in json.loads(trace.read_bytes())["traceEvents"]}
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("published") / "model"
-    write_published(folder)
-    return folder
 
 
 def test_a_run_has_both_passes(published: Path, tmp_path: Path) -> None:
@@ -96,6 +92,30 @@ def test_the_traced_pass_may_be_shorter(
     names = trace_names(tmp_path / "t.json")
     assert f"decode_step[{traced - 2}]" in names
     assert f"decode_step[{traced - 1}]" not in names
+
+
+def test_a_trace_during_which_the_clock_was_set_is_made_again(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, calls = session(published), itertools.count()
+    generate = made.generate
+
+    def count(*arguments: Any, **named: Any) -> torch.Tensor:
+        next(calls)
+        return generate(*arguments, **named)
+
+    monkeypatch.setattr(made, "generate", count)
+    leads = iter([0.0, 3600.0, 3600.0, 3600.0])  # before and after each trace
+    monkeypatch.setattr(tracing, "_lead", lambda: next(leads))
+    assert one_run(made, tmp_path / "t.json", settings(tokens=2)).passes_agree
+    assert "prefill" in trace_names(tmp_path / "t.json")
+    assert next(calls) == 3, "one timed pass, two traced ones"
+
+    backwards = itertools.count(0, -3600)
+    monkeypatch.setattr(tracing, "_lead", lambda: float(next(backwards)))
+    with pytest.raises(UserError, match="clock was set while a trace was recorded, 2 times in a"):
+        one_run(made, tmp_path / "bad.json", settings(tokens=2))
+    assert not (tmp_path / "bad.json").exists()
 
 
 def test_the_end_of_sequence_stops_unless_ignored(published: Path) -> None:

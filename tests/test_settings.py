@@ -133,6 +133,8 @@ def test_variants() -> None:
         ({"file": {"peak_tflops": 0}}, "'peak_tflops' is 0.*above 0"),
         ({"file": {"peak_tflops": float("inf")}}, "'peak_tflops' is inf"),
         ({"file": {"peak_tflops": "fast"}}, "use a number above 0"),
+        ({"file": {"worker": {"run_timeout": float("nan")}}}, "'worker.run_timeout' is nan"),
+        ({"file": {"worker": {"run_timeout": 0}}}, "'worker.run_timeout' is 0.*above 0"),
         ({"file": {"profiler": 3}}, "use a mapping of keys to values"),
         ({"file": {"repeats": 2.5}}, "'repeats' is 2.5"),
         ({"file": {"attention": "fast"}}, "'attention' is \"fast\".*sdpa, eager, flash"),

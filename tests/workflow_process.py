@@ -5,6 +5,7 @@ python workflow_process.py --job JOB       a job, as a script of the workflow wo
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -15,9 +16,10 @@ from typing import Any
 from checkpoints import MODELS
 
 from mfuscope.jobs import job_log
-from mfuscope.worker.client import end_workers
+from mfuscope.worker import client
+from mfuscope.worker.ending import end_workers
 from mfuscope.worker.jobs import calibrate, measure_run
-from mfuscope.worker.places import adopt_jobs
+from mfuscope.worker.places import Limits, adopt_jobs
 
 SETTINGS = {
     "ignore_eos": True,
@@ -34,6 +36,9 @@ SETTINGS = {
 
 
 def run_job(job: dict[str, Any]) -> None:
+    # Limits of this job alone: others may take as long as the machine is slow.
+    os.environ["MFUSCOPE_RUN_TIMEOUT"] = job.get("run_timeout", "600")
+    client._GREETING_S = job.get("greeting", 60)
     with job_log(job["log"]):
         if "resolution" in job:
             calibrate(
@@ -48,7 +53,7 @@ def run_job(job: dict[str, Any]) -> None:
                 Path(job["page"]),
                 run=Path(job["run"]),
                 trace=Path(job["trace"]),
-                settings=SETTINGS | {"model": job["model"]},
+                settings=SETTINGS | {"model": job["model"]} | job.get("settings", {}),
                 bundled_models=MODELS,
                 variant="baseline",
                 image="page.png",
@@ -57,7 +62,7 @@ def run_job(job: dict[str, Any]) -> None:
 
 
 def own_workers(keep_alive: float) -> None:
-    adopt_jobs(keep_alive, share=False)
+    adopt_jobs(Limits(keep_alive, run_timeout=600), share=False)
     jobs: Queue[subprocess.Popen[bytes] | None] = Queue()
 
     def report() -> None:

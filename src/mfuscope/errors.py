@@ -27,6 +27,14 @@ class UserError(ToldError):
         super().__init__(f"{self.problem}. Remedy: {self.remedy}.")
 
 
+class ShortOfMemoryError(UserError):
+    """A device's free memory does not hold what it should; told before anything was allocated."""
+
+
+class RanOutOfMemoryError(ShortOfMemoryError):
+    """A device's memory ran out in the middle: the process that this happened to should end."""
+
+
 class UserErrors(ToldError):  # noqa: N818 - it is several
     """Several user errors, one line each."""
 

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mfuscope import records
+from mfuscope.errors import UserError
 from mfuscope.hardware import nvml
+from mfuscope.hardware.memory import PeakMemory
 from mfuscope.images import decode_page, file_sha256
 from mfuscope.lengths import check_length
 from mfuscope.models.inputs import PageInputs
@@ -22,7 +22,7 @@ from mfuscope.sessions import Session
 from mfuscope.settings import ProfilerSettings
 from mfuscope.stages import StageTimer
 from mfuscope.trace_file import holds_kernels
-from mfuscope.tracing import recording, trace_label
+from mfuscope.tracing import WallClock, recording, trace_label
 
 _TRACES = 2  # CUPTI has been seen to record nothing in the first trace of a process
 
@@ -129,12 +129,21 @@ def _traced_pass(
 ) -> tuple[records.Pass, list[int], dict[str, str]]:
     """A pass whose trace is saved, the ids of its new tokens, and what the trace lacks, and why."""
     for _ in range(_TRACES):
+        clock = WallClock()
         with recording(settings.profiler, session.device) as profile:
             profile.add_metadata_json("mfuscope", label)
             traced, tokens = _pass(session, page, settings, settings.traced_new_tokens)
+        if set_meanwhile := clock.was_set():
+            continue
         profile.export_chrome_trace(str(path))
         if session.device.type != "cuda" or holds_kernels(path):
             return traced, tokens, {}
+    if set_meanwhile:
+        raise UserError(
+            f"the system's clock was set while a trace was recorded, {_TRACES} times in a row: no "
+            "time in it is right",
+            "run the same command again once the clock is steady",
+        )
     return traced, tokens, {"kernels": f"CUPTI recorded none in {_TRACES} traces of this run"}
 
 
@@ -144,20 +153,21 @@ def _pass(
     """A pass, and the ids of its new tokens."""
     uuid = session.facts.uuid
     timer = StageTimer(session.model, session.device)
-    memory = _PeakMemory(session.device)
+    memory = PeakMemory(session.device)
     before = nvml.read_conditions(uuid)
     energy_before, reason = nvml.read_energy_mj(uuid)
     with timer.measure():
         tokens = session.generate(page, max_new_tokens, ignore_eos=settings.ignore_eos)
-    energy_after, _ = nvml.read_energy_mj(uuid)
+    energy_after, reason_after = nvml.read_energy_mj(uuid)
     after = nvml.read_conditions(uuid)
     peak, memory_reason = memory.read()
     absent = {}
     energy = None
     if energy_before is None or energy_after is None:
-        absent["energy_j"] = reason or "NVML stopped answering during the pass"
-    elif energy_after == energy_before:
-        absent["energy_j"] = "the counter did not move during the pass"
+        absent["energy_j"] = reason or f"during the pass: {reason_after}"
+    elif energy_after <= energy_before:
+        moved = "did not move" if energy_after == energy_before else "started anew"
+        absent["energy_j"] = f"the counter {moved} during the pass"
     else:
         energy = (energy_after - energy_before) / 1000
     if peak is None:
@@ -178,30 +188,3 @@ def _pass(
         absent=absent,
     )
     return one, ids
-
-
-class _PeakMemory:
-    """Peak memory of a pass: the allocator's on a GPU, the process's resident set on a CPU."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._reason = ""
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        else:
-            try:
-                Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-            except OSError as error:
-                self._reason = f"the peak resident set cannot be reset ({error})"
-
-    def read(self) -> tuple[int | None, str]:
-        """Bytes, or None and the reason."""
-        if self._device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(self._device)), ""
-        if self._reason:
-            return None, self._reason
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        line = next((ln for ln in status.splitlines() if ln.startswith("VmHWM:")), None)
-        if line is None:
-            return None, "the system does not tell the peak resident set"
-        return int(line.split()[1]) * 1024, ""

@@ -18,6 +18,7 @@ from mfuscope.hardware.devices import (
     pick_precision,
     use_device,
 )
+from mfuscope.hardware.memory import shortage_told
 from mfuscope.hardware.threads import measuring_threads
 from mfuscope.models.inputs import PageInputs, input_maker
 from mfuscope.models.loader import load_model
@@ -55,8 +56,9 @@ class Session:
         torch.set_num_threads(measuring_threads())
         self.device = torch.device(device)
         self.facts = describe_device(device)  # tells in words what would else fail below
-        use_device(self.device)
-        attach_once(self.device)
+        with shortage_told("preparing the device", None, self.device):
+            use_device(self.device)
+            attach_once(self.device)
         self.versions = describe_versions()
         self.commit, self.no_commit = commit()
         self.settings = settings
@@ -106,8 +108,12 @@ class Session:
         # would bring the end-of-sequence token back.
         own = self.model.generation_config
         self.model.generation_config = _generation_config(own, max_new_tokens, ignore_eos)
+        what = f"a page at {page.resolution} with {page.prompt_tokens} prompt tokens"
         try:
-            with torch.inference_mode():
+            with (
+                torch.inference_mode(),
+                shortage_told(what, self.description.weight_bytes, self.device),
+            ):
                 out = self.model.generate(**page.tensors)
         finally:
             self.model.generation_config = own

@@ -92,6 +92,7 @@ class Settings:
     profiler: ProfilerSettings
     keep_traces: str
     keep_alive: float
+    run_timeout: float
     flops: FlopsSettings
     variants: Mapping[str, InferenceSettings] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)  # what is not as by default
@@ -145,6 +146,7 @@ def resolve_settings(
         profiler=ProfilerSettings(**_only(merged["profiler"], ProfilerSettings)),
         keep_traces=merged["profiler"]["keep_traces"],
         keep_alive=merged["worker"]["keep_alive"],
+        run_timeout=merged["worker"]["run_timeout"],
         flops=FlopsSettings(**merged["flops"]),
         variants=_variants(base, merged["variants"]),
         overrides=_differing(merged | {"variants": _written_out(merged["variants"])}, usual),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -14,6 +15,8 @@ from mfuscope.settings import ProfilerSettings
 # by half (benchmarks/README.md): the timed passes of all later runs. Kineto reads this at the end
 # of a trace; torch itself sets it to 0 where CUDA graphs would not bear it.
 os.environ["TEARDOWN_CUPTI"] = "1"
+
+_DRIFT = 1e-3  # of a trace's length, that the time of day may gain or lose meanwhile
 
 
 @contextmanager
@@ -51,3 +54,30 @@ def trace_label(values: Mapping[str, str]) -> str:
     plain = {key: one_line(text).replace("\\", "/") for key, text in values.items()}
     texts = {key: text.replace('"', "'") for key, text in plain.items()}
     return json.dumps(texts, ensure_ascii=False)
+
+
+class WallClock:
+    """Tells whether the time of day was set since this was made.
+
+    Kineto counts ticks of the processor, and converts them by the time of day at the start and at
+    the end of a trace: where that was set in between, every duration in the trace is wrong, by any
+    factor.
+    """
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._lead = _lead()
+
+    def was_set(self) -> bool:
+        """Whether it is off by more than clocks drift."""
+        return abs(_lead() - self._lead) > _DRIFT * (time.monotonic() - self._started)
+
+
+def _lead() -> float:
+    """By how much the time of day is ahead of the monotonic clock, in seconds."""
+    reads = []
+    for _ in range(5):
+        before = time.clock_gettime(time.CLOCK_MONOTONIC)
+        wall = time.clock_gettime(time.CLOCK_REALTIME)
+        reads.append((time.clock_gettime(time.CLOCK_MONOTONIC) - before, wall - before))
+    return min(reads)[1]  # of the read that the least came between

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from logging import DEBUG, ERROR, WARNING, Handler, LogRecord
 from pathlib import Path
+from time import monotonic, time
 from typing import Any, TextIO
 
 from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
@@ -40,7 +41,8 @@ class Job:
 
     rule: str
     wildcards: dict[str, str]
-    started: float
+    created: float  # by the time of day, which may be set meanwhile
+    started: float  # by the monotonic clock, as all durations are
 
 
 @dataclass
@@ -58,7 +60,7 @@ class State:
     reads_begun: int = 0
     told_reading: bool = False
     recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS))
-    ended: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS + 1))
+    ended: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS + 1))  # as started
     width: int = 0
     held: dict[int | None, str] = field(default_factory=dict)  # by thread
     batched: bool = False  # runs share allocations of a cluster: their own times are not known
@@ -193,7 +195,7 @@ class LogHandler(LogHandlerBase):
 
     def _job_started(self, record: LogRecord) -> list[str]:
         fields = vars(record)
-        job = Job(fields["rule_name"], dict(fields["wildcards"]), record.created)
+        job = Job(fields["rule_name"], dict(fields["wildcards"]), record.created, monotonic())
         self.state.jobs[fields["jobid"]] = job
         self.state.failed.discard(fields["jobid"])  # tried again
         self.state.halted = False
@@ -218,13 +220,14 @@ class LogHandler(LogHandlerBase):
         job = state.jobs.pop(vars(record)["job_id"], None)
         if job is None or job.rule not in text.RUN_RULES:
             return []
-        label, seconds = text.job_label(job.wildcards), record.created - job.started
+        now = monotonic()
+        label, seconds = text.job_label(job.wildcards), now - job.started
         state.runs_done += 1
         state.recent.append((seconds, len(runs - state.failed)))
         state.width = max(state.width, len(label))
         total = max(text.run_total(state.stats), state.runs_done)
         remaining, left = total - state.runs_done - len(runs & state.failed), None
-        state.ended.append(record.created)
+        state.ended.append(now)
         if remaining > 0 and not state.halted and not state.stopping:
             if len(state.ended) > 1:  # what lies between runs counts too
                 left = remaining * (state.ended[-1] - state.ended[0]) / (len(state.ended) - 1)
@@ -250,7 +253,7 @@ class LogHandler(LogHandlerBase):
 
     def _job_failed(self, record: LogRecord) -> list[str]:
         fields: dict[str, Any] = vars(record)
-        unknown = Job(fields["rule_name"], {}, record.created)
+        unknown = Job(fields["rule_name"], {}, record.created, monotonic())
         job = self.state.jobs.setdefault(fields["jobid"], unknown)
         held = self.state.held.pop(record.thread, "")
         ended_by = text.stop_signal(held)
@@ -269,14 +272,16 @@ class LogHandler(LogHandlerBase):
         if fields.get("rule_msg"):
             lines.append(fields["rule_msg"])
         for log in fields.get("log") or ():
-            if tail := self._log_tail(log, job.started):
+            if tail := self._log_tail(log, job):
                 whole = self.common_settings.show_failed_logs
                 reason = tail.splitlines() if whole else text.log_excerpt(tail)
                 return [*lines, *reason, self._log_line(log)]
         return [*lines, *held.splitlines(), *map(self._log_line, fields.get("log", ())[:1])]
 
-    def _log_tail(self, log: str, since: float) -> str:
+    def _log_tail(self, log: str, job: Job) -> str:
         """End of a job's log; empty when it was not written by this job."""
+        # The job's start by the time of day as it was then, or as it has been set since.
+        since = min(job.created, time() - (monotonic() - job.started))
         try:
             with Path(log).open("rb") as stream:
                 status = os.fstat(stream.fileno())

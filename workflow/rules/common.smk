@@ -19,8 +19,8 @@ from mfuscope.hardware.devices import check_device_here
 from mfuscope.settings import hand_over, load_schema, resolve_settings, take_over
 from mfuscope.stale_locks import remove_stale_locks
 from mfuscope.vetting import known_pages, note_skipped, noted_skipped
-from mfuscope.worker.client import end_workers
-from mfuscope.worker.places import adopt_jobs, remove_abandoned
+from mfuscope.worker.ending import end_workers
+from mfuscope.worker.places import Limits, adopt_jobs, remove_abandoned
 
 ROOT = Path(workflow.basedir)
 # Relative where that is possible: another place of the checkout is no other input.
@@ -90,7 +90,10 @@ MISSING = listed_missing(os.environ)
 # Where the CPU is the measuring device, nothing else may run beside a measurement.
 MEASURING_THREADS = (workflow.cores or 1) if PLAN.device == "cpu" else 1
 
-adopt_jobs(PLAN.settings.keep_alive, share=not workflow.is_main_process)
+adopt_jobs(
+    Limits(PLAN.settings.keep_alive, PLAN.settings.run_timeout),
+    share=not workflow.is_main_process,
+)
 
 
 PROFILING = ("profile", "profile_again")

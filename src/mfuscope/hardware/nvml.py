@@ -52,20 +52,36 @@ def visible_gpus() -> tuple[list[Gpu], str]:
     Indices there count as nvidia-smi does (``CUDA_DEVICE_ORDER=PCI_BUS_ID``).
 
     Returns:
-        The GPUs, and where there is none the reason, if there is more to say.
+        The GPUs, and where there is none or one does not answer the reason, if there is more to
+        say.
     """
+    every, reason = _every_gpu()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None or (reason and not every):
+        return [gpu for gpu in every if gpu is not None], reason
+    shown = _shown(visible, every)
+    return shown, reason or ("" if shown else f"CUDA_VISIBLE_DEVICES is {visible!r}")
+
+
+def _every_gpu() -> tuple[list[Gpu | None], str]:
+    """The GPUs by index, None for one that does not answer, and why not."""
     if reason := _initialise():
         return [], reason
-    every = []
-    for index in range(int(pynvml.nvmlDeviceGetCount())):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
-        every.append(Gpu(str(uuid), str(name), _compute_capability(handle)))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return every, ""
-    shown = _shown(visible, every)
-    return shown, "" if shown else f"CUDA_VISIBLE_DEVICES is {visible!r}"
+    try:
+        count = int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError as error:
+        return [], _words(error)
+    every: list[Gpu | None] = []
+    for index in range(count):
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
+        except pynvml.NVMLError as error:
+            every.append(None)
+            reason = f"GPU {index}: {_words(error)}"
+        else:
+            every.append(Gpu(str(uuid), str(name), _compute_capability(handle)))
+    return every, reason
 
 
 def _compute_capability(handle: Any) -> tuple[int, int] | None:
@@ -76,7 +92,7 @@ def _compute_capability(handle: Any) -> tuple[int, int] | None:
     return int(major), int(minor)
 
 
-def _shown(visible: str, every: list[Gpu]) -> list[Gpu]:
+def _shown(visible: str, every: list[Gpu | None]) -> list[Gpu]:
     # Entries are indices or UUIDs, which may be cut short; one that is not there hides itself and
     # all that follow.
     shown: list[Gpu] = []
@@ -84,19 +100,22 @@ def _shown(visible: str, every: list[Gpu]) -> list[Gpu]:
         if entry.startswith("MIG-"):
             shown.append(Gpu(entry, "MIG"))
             continue
-        if entry.isdecimal():
-            found = every[int(entry) : int(entry) + 1]
-        else:
-            found = [gpu for gpu in every if gpu.uuid.startswith(entry)]
-        if len(found) != 1:
+        found = every[int(entry) : int(entry) + 1] if entry.isdecimal() else every
+        matching = [g for g in found if g and (entry.isdecimal() or g.uuid.startswith(entry))]
+        if len(matching) != 1:
             break
-        shown += found
+        shown += matching
     return shown
 
 
 def driver_version() -> str | None:
-    """The driver's version, None without NVML."""
-    return None if _initialise() else str(pynvml.nvmlSystemGetDriverVersion())
+    """The driver's version, None where NVML does not tell."""
+    if _initialise():
+        return None
+    try:
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return None
 
 
 def max_sm_clock_mhz(uuid: str) -> tuple[float | None, str]:

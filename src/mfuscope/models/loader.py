@@ -1,5 +1,6 @@
 """Building a model on its device: from a checkpoint's safetensors, or with dummy weights."""
 
+import copy
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from torch import nn
 
 from mfuscope.dtypes import torch_dtype
 from mfuscope.errors import UserError
+from mfuscope.hardware.memory import check_fits, shortage_told
 from mfuscope.models.files import check_weights, read_json
 from mfuscope.models.hub import fetch_weights
 from mfuscope.models.published import map_published_config
@@ -64,28 +66,35 @@ def load_model(spec: ModelSpec, dtype: str, attention: str, device: torch.device
         attention: ``sdpa``, ``eager`` or ``flash``.
 
     Raises:
-        UserError: the checkpoint does not fit the architecture, or its files cannot be read.
+        UserError: the checkpoint does not fit the architecture, its files cannot be read, or the
+            model does not fit into the device's memory.
     """
     folder = spec.path
+    model_class, config = model_class_and_config(spec, folder)
+    implementation = _attention_implementation(spec.family, attention)
+    building = (f"build {spec.name!r} from its files", "correct or restore the files")
+    with _nonsense_told(*building):
+        size = _planned_bytes(model_class, config, torch_dtype(dtype))
+    if not hasattr(config, "quantization_config"):  # packed weights take less than that
+        check_fits(spec.name, size, dtype, device)
     if spec.source == "hub" and spec.weights == "checkpoint":
         folder = fetch_weights(spec.name, folder)
         check_weights(folder)
-    model_class, config = model_class_and_config(spec, folder)
-    implementation = _attention_implementation(spec.family, attention)
-    with _nonsense_told(f"build {spec.name!r} from its files", "correct or restore the files"):
+    with _nonsense_told(*building), shortage_told(f"loading {spec.name!r}", size, device):
         if spec.weights == "dummy":
-            model = _build_dummy(model_class, config, torch_dtype(dtype), implementation, device)
+            model = _build_empty(model_class, config, torch_dtype(dtype), implementation, device)
+            fill_with_dummy_weights(model, DUMMY_SEED)
+            model.tie_weights()
         else:
             model = _load_checkpoint(
                 model_class, config, folder, torch_dtype(dtype), implementation, device
             )
     model.eval().requires_grad_(False)
-    parameters = list(model.parameters())
     return LoadedModel(
         model=model,
         folder=folder,
-        parameters=sum(p.numel() for p in parameters),
-        weight_bytes=sum(p.numel() * p.element_size() for p in parameters),
+        parameters=sum(p.numel() for p in model.parameters()),
+        weight_bytes=_weight_bytes(model),
     )
 
 
@@ -129,16 +138,26 @@ def _attention_implementation(family: Family, attention: str) -> Any:
     return implementation
 
 
-def _build_dummy(
+def _build_empty(
     model_class: Any, config: Any, dtype: torch.dtype, attention: Any, device: torch.device
 ) -> Any:
+    """A model whose weights have no values yet."""
     from transformers.initialization import no_init_weights
 
     with torch.device(device), no_init_weights():
-        model = model_class._from_config(config, dtype=dtype, attn_implementation=attention)
-    fill_with_dummy_weights(model, DUMMY_SEED)
+        return model_class._from_config(config, dtype=dtype, attn_implementation=attention)
+
+
+def _planned_bytes(model_class: Any, config: Any, dtype: torch.dtype) -> int:
+    """What a model's weights will take, found in no time: on meta they have no values."""
+    meta, own = torch.device("meta"), copy.deepcopy(config)  # building writes to the config
+    model = _build_empty(model_class, own, dtype, "eager", meta)
     model.tie_weights()
-    return model
+    return _weight_bytes(model)
+
+
+def _weight_bytes(model: nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in model.parameters())
 
 
 @torch.no_grad()

@@ -2,10 +2,7 @@
 
 import hashlib
 import os
-import select
-import shutil
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -18,21 +15,22 @@ import msgspec
 
 from mfuscope.errors import WorkerError
 from mfuscope.hardware.threads import measuring_threads
+from mfuscope.worker.ending import end_idle, kill, process_behind, wait_for_end
 from mfuscope.worker.leases import Lease, MeasuringDevice, candidates, lease
 from mfuscope.worker.messages import (
     GREETING,
+    Answer,
     Calibrate,
-    End,
     MeasureRun,
+    Opened,
     Reply,
     receive,
     send,
 )
-from mfuscope.worker.places import Owner, connect, job_owner
+from mfuscope.worker.places import Limits, Owner, connect, job_limits, job_owner
 
 _PAUSE_S = 0.01  # between two looks for a worker that is starting
-_CREDENTIALS = struct.Struct("3i")  # process, user and group
-_END_S = 10.0  # for a worker that ends to let its device go
+_GREETING_S = 60.0  # an idle worker greets at once
 # What Snakemake and others set for jobs; a worker inherits none of it.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -47,9 +45,9 @@ _THREAD_VARIABLES = (
 class Link:
     """A leased device and the worker on it."""
 
-    def __init__(self, owner: Owner, keep_alive: float, held: Lease, model: dict[str, Any]) -> None:
+    def __init__(self, owner: Owner, limits: Limits, held: Lease, model: dict[str, Any]) -> None:
         self._owner = owner
-        self._keep_alive = keep_alive
+        self._limits = limits
         self._lease = held
         self.model = model | {"device": held.device.torch_name}
         self.folder = _folder(owner, model, held.device)
@@ -58,33 +56,66 @@ class Link:
         """The record that a request asks for, as JSON.
 
         Raises:
-            WorkerError: the worker says why not, or died; its own words stand in the job's log.
+            WorkerError: the worker says why not, died, or took too long; its own words stand in
+                the job's log.
         """
-        with self._connection() as connection:
-            try:
-                send(connection, request, self._lease.file, sys.stderr.fileno())
-                reply, _ = receive(connection, Reply)
-            except ConnectionError:
-                reply = None
-            if reply is None:
-                raise WorkerError(
-                    "the model worker ended in the middle of this run: it was killed, crashed, or "
-                    "the system ran out of memory (the kernel's log tells)"
-                )
-            if reply.error:
-                raise WorkerError(reply.error)
-            return bytes(reply.record)
+        reply = self._answer(request)
+        if reply.short_of_memory and (ended := self._make_room()):
+            print(reply.error, file=sys.stderr)
+            print(f"idle workers of other variants ended: {ended}; once again ...", file=sys.stderr)
+            reply = self._answer(request)
+        if reply.error:
+            raise WorkerError(reply.error)
+        return bytes(reply.record)
+
+    def _answer(self, request: MeasureRun | Calibrate) -> Reply:
+        answer: Opened | Reply | None = None
+        with (
+            self._connection() as connection,
+            suppress(ConnectionError, ProcessLookupError),
+            process_behind(connection) as worker,
+        ):
+            send(connection, request, self._lease.file, sys.stderr.fileno())
+            answer, _ = receive(connection, Answer)
+            if isinstance(answer, Opened):  # building a model may take its time
+                connection.settimeout(self._limits.run_timeout)
+                try:
+                    answer, _ = receive(connection, Answer)
+                except TimeoutError:
+                    kill(worker)
+                    raise WorkerError(_too_long(self._limits.run_timeout)) from None
+            if isinstance(answer, Reply) and answer.short_of_memory and answer.last:
+                wait_for_end(worker)  # what it holds is needed
+        if not isinstance(answer, Reply):
+            raise WorkerError(
+                "the model worker ended in the middle of this run: it was killed, crashed, or the "
+                "system ran out of memory (the kernel's log tells)"
+            )
+        return answer
+
+    def _make_room(self) -> int:
+        """End this workflow's other workers on the device; returns how many there were.
+
+        All of them are idle: the device is leased to us.
+        """
+        on_device = self._owner.folder.glob(f"{_digest(self._lease.device.id)}-*")
+        return end_idle(folder for folder in on_device if folder != self.folder)
 
     def _connection(self) -> socket.socket:
         process = None
         while True:
             connection = connect(self.folder)
             if connection is not None:
+                connection.settimeout(_GREETING_S)
                 try:
                     if connection.recv(1) == GREETING:
+                        connection.settimeout(None)
                         return connection
                 except ConnectionError:
                     pass  # it was about to end: the next one is ours
+                except TimeoutError:
+                    with process_behind(connection) as worker:
+                        kill(worker)
                 connection.close()
             if process is None:
                 process = self._start()
@@ -98,7 +129,7 @@ class Link:
         return subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "mfuscope.worker.server"),
-                *(str(self.folder), str(self._owner), str(self._keep_alive)),
+                *(str(self.folder), str(self._owner), str(self._limits.keep_alive)),
             ],
             env=os.environ | threads | self._lease.device.environment,
             stdin=subprocess.DEVNULL,
@@ -109,33 +140,24 @@ class Link:
 @contextmanager
 def leased_worker(model: dict[str, Any]) -> Iterator[Link]:
     """Lease a device for a model (`planning.Plan.model_settings`), one with its worker if free."""
-    owner, keep_alive = job_owner()
+    owner = job_owner()
     devices = candidates(model["device"])
     with lease(devices, prefer=lambda device: _folder(owner, model, device).exists()) as held:
-        yield Link(owner, keep_alive, held, model)
-
-
-def end_workers() -> None:
-    """End this workflow's workers and wait until they have let their devices go."""
-    owner, _ = job_owner()
-    if not owner.folder.is_dir():
-        return
-    for folder in owner.folder.iterdir():
-        connection = connect(folder)
-        if connection is None:
-            continue
-        with connection, suppress(ConnectionError, ProcessLookupError):
-            credentials = connection.getsockopt(
-                socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
-            )
-            worker = os.pidfd_open(_CREDENTIALS.unpack(credentials)[0])
-            send(connection, End())
-            # One that is at work reads no message; it ends with this process.
-            select.select([worker], [], [], _END_S)
-            os.close(worker)
-    shutil.rmtree(owner.folder, ignore_errors=True)
+        yield Link(owner, job_limits(), held, model)
 
 
 def _folder(owner: Owner, model: dict[str, Any], device: MeasuringDevice) -> Path:
-    content = msgspec.json.encode([model, device.id], order="sorted")
-    return owner.folder / hashlib.sha256(content).hexdigest()[:16]
+    """Where the worker of a model on a device listens."""
+    return owner.folder / f"{_digest(device.id)}-{_digest(model)}"
+
+
+def _too_long(limit: float) -> str:
+    return (
+        f"the run took longer than `worker.run_timeout` ({limit:g} s), and its model worker was "
+        "ended: it hung or was stopped, or this page takes so long here. Remedy: run the same "
+        "command again, with a higher `worker.run_timeout` where pages take so long."
+    )
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:12]

@@ -2,7 +2,8 @@
 
 A message is its length in eight bytes, then JSON. A request carries two file descriptors: the lease
 of the device, so that it is held for as long as either side is at work, and the job's log, which
-the worker writes to while it serves the job.
+the worker writes to while it serves the job. The answer is `Opened` once the model is ready, then
+`Reply`.
 """
 
 import os
@@ -69,14 +70,28 @@ class End(msgspec.Struct, frozen=True, tag="end"):
 Request = MeasureRun | Calibrate | End
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """A record as JSON, or what went wrong in one line (more stands in the job's log)."""
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """The model is built or loaded: what comes now is the run itself."""
+
+
+class Reply(msgspec.Struct, frozen=True, tag="reply"):
+    """A record as JSON, or what went wrong in one line (more stands in the job's log).
+
+    Attributes:
+        short_of_memory: what went wrong is that the device's memory was too small or taken.
+        last: the worker ends with this answer.
+    """
 
     record: msgspec.Raw = msgspec.Raw(b"null")
     error: str = ""
+    short_of_memory: bool = False
+    last: bool = False
 
 
-def send(connection: socket.socket, message: Request | Reply, *files: int) -> None:
+Answer = Opened | Reply
+
+
+def send(connection: socket.socket, message: Request | Answer, *files: int) -> None:
     """Send a message and file descriptors."""
     content = msgspec.json.encode(message)
     header = _LENGTH.pack(len(content))

@@ -2,9 +2,9 @@
 
 Everything is in one private folder per user, with paths short enough for socket addresses::
 
-    /tmp/mfuscope-UID/locks/DEVICE      one lock per device
-    /tmp/mfuscope-UID/OWNER/WORKER/     a worker's socket
-    /tmp/mfuscope-UID/OWNER/job-PID/    a job's trace on its way to the results
+    /tmp/mfuscope-UID/locks/DEVICE          one lock per device
+    /tmp/mfuscope-UID/OWNER/DEVICE-MODEL/   a worker's socket
+    /tmp/mfuscope-UID/OWNER/job-PID/        a job's trace on its way to the results
 """
 
 import os
@@ -23,6 +23,7 @@ _BASE = Path("/tmp")  # noqa: S108 - what lies there is checked
 _LOCKS = "locks"
 _OWNER_VARIABLE = "MFUSCOPE_WORKFLOW"
 _KEEP_ALIVE_VARIABLE = "MFUSCOPE_KEEP_ALIVE"
+_RUN_TIMEOUT_VARIABLE = "MFUSCOPE_RUN_TIMEOUT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,25 @@ class Owner:
         return runtime_folder() / str(self)
 
 
-def adopt_jobs(keep_alive: float, *, share: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long workers may live and take, in seconds.
+
+    Attributes:
+        keep_alive: after which an idle worker ends; 0 gives every run a fresh process.
+        run_timeout: after which a run is given up and its worker ended.
+    """
+
+    keep_alive: float
+    run_timeout: float
+
+
+def adopt_jobs(limits: Limits, *, share: bool) -> None:
     """Make this process the owner of the workers that its jobs will start.
 
     Jobs inherit the environment. It is no setting of a measurement, so it is no parameter of jobs.
 
     Args:
-        keep_alive: seconds after which an idle worker ends; 0 gives every run a fresh process.
         share: leave them to the owner above this process, if there is one: an allocation of a
             cluster runs each job of its batch in a process like this.
     """
@@ -98,19 +111,27 @@ def adopt_jobs(keep_alive: float, *, share: bool) -> None:
         inherited = os.environ.get(_OWNER_VARIABLE)
         owner = next((o for o in Owner.above(owner.pid) if str(o) == inherited), owner)
     os.environ[_OWNER_VARIABLE] = str(owner)
-    os.environ[_KEEP_ALIVE_VARIABLE] = str(keep_alive)
+    os.environ[_KEEP_ALIVE_VARIABLE] = str(limits.keep_alive)
+    os.environ[_RUN_TIMEOUT_VARIABLE] = str(limits.run_timeout)
 
 
-def job_owner() -> tuple[Owner, float]:
-    """The workflow that this job belongs to, and for how long it keeps idle workers."""
-    return Owner.parse(os.environ[_OWNER_VARIABLE]), float(os.environ[_KEEP_ALIVE_VARIABLE])
+def job_owner() -> Owner:
+    """The workflow that this job belongs to."""
+    return Owner.parse(os.environ[_OWNER_VARIABLE])
+
+
+def job_limits() -> Limits:
+    """The limits of that workflow."""
+    return Limits(
+        keep_alive=float(os.environ[_KEEP_ALIVE_VARIABLE]),
+        run_timeout=float(os.environ[_RUN_TIMEOUT_VARIABLE]),
+    )
 
 
 @contextmanager
 def job_folder() -> Iterator[Path]:
     """A folder of this job's own, for as long as it needs one; not the worker's, which may end."""
-    owner, _ = job_owner()
-    folder = owner.folder / f"job-{os.getpid()}"
+    folder = job_owner().folder / f"job-{os.getpid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         yield folder

@@ -13,20 +13,21 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from mfuscope.errors import UserError
+from mfuscope.errors import RanOutOfMemoryError, ShortOfMemoryError, UserError
 from mfuscope.worker.messages import (
     GREETING,
     Calibrate,
     End,
     MeasureRun,
     ModelRequest,
+    Opened,
     Reply,
     Request,
     receive,
@@ -48,9 +49,10 @@ class Worker:
     def __init__(self) -> None:
         self._session: Session | None = None
 
-    def record(self, request: MeasureRun | Calibrate) -> object:
-        """Do what a request asks for."""
+    def record(self, request: MeasureRun | Calibrate, opened: Callable[[], None]) -> object:
+        """Do what a request asks for; `opened` is called once the model is ready."""
         session = self._open(request)
+        opened()
         if isinstance(request, Calibrate):
             from mfuscope.calibration import calibrate
 
@@ -140,16 +142,25 @@ def _serve_one(connection: socket.socket, worker: Worker, watch: DeathWatch, *, 
     connection.settimeout(None)
     watch.watch_connection(connection)
     goes_on = not last
+
+    def opened() -> None:
+        with suppress(ConnectionError):  # the watch knows what to do
+            send(connection, Opened())
+
     with _output_to(log):
         try:
-            reply = Reply(record=msgspec.Raw(msgspec.json.encode(worker.record(request))))
+            record = worker.record(request, opened)
+            reply = Reply(record=msgspec.Raw(msgspec.json.encode(record)))
         except UserError as error:
-            reply = Reply(error=str(error))
+            short = isinstance(error, ShortOfMemoryError)
+            reply = Reply(error=str(error), short_of_memory=short)
+            goes_on = goes_on and not isinstance(error, RanOutOfMemoryError)
         except Exception as error:  # noqa: BLE001 - told to the job; the worker ends
             traceback.print_exc()
             reply = Reply(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
             goes_on = False
     watch.forget(connection)
+    reply = msgspec.structs.replace(reply, last=not goes_on)
     if goes_on:
         os.close(lease)  # else the device stays taken until this process has left it
     with suppress(ConnectionError):
