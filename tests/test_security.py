@@ -15,8 +15,9 @@ from checkouts import FIRST, ROOT, SAMPLES, SETTINGS, Checkout, make_checkout
 from checkpoints import MODELS, write_llava, write_published
 from PIL import Image, ImageOps
 
-from mfuscope.errors import UserError, WorkerError
-from mfuscope.images import image_id
+from mfuscope.errors import UserError, UserErrors, WorkerError
+from mfuscope.images import image_id, image_size
+from mfuscope.listing import planned_images
 from mfuscope.printable import lines, one_line
 
 # --- what is shown -------------------------------------------------------------------------------
@@ -240,3 +241,21 @@ def test_results_tell_nobody_where_they_were_made(hostile: tuple[Checkout, str, 
             assert b"mfuscope/stages.py(" in content, "there are stacks"
         text = content.decode()
         assert [word for word in private if word in text] == [], path
+
+
+def test_a_pipe_is_no_page(tmp_path: Path) -> None:
+    """Opening it would wait for whoever writes to it."""
+    os.mkfifo(tmp_path / "page.png")
+    with pytest.raises(UserError, match="it is no regular file"):
+        image_size(tmp_path / "page.png")
+
+
+def test_names_that_are_no_text_are_told(tmp_path: Path) -> None:
+    """Results are text, and could not name them."""
+    for name in (b"\xff\x1b.png", b"fine.png"):
+        Image.new("RGB", (9, 9)).save(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    with pytest.raises(UserErrors, match="is no valid UTF-8") as caught:
+        planned_images(tmp_path)
+    (error,) = caught.value.errors
+    assert r"\udcff\x1b.png" in error.problem
+    assert error.remedy == "rename the file or folder"
