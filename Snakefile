@@ -27,9 +27,19 @@ rule all:
     input:
         "results/report.html",
         "results/report.md",
+        "results/report.json",
         "results/stakeholder.md",
         "results/operators.md",
-        # The reports need these too, but would not miss one that somebody removed.
+        "results/figures/roofline.svg",
+        "results/figures/decode_steps.svg",
+        "results/figures/time.svg",
+        # The reports need these too, but would not miss one that was removed.
+        "results/inputs.csv",
+        "results/ceiling.json",
+        "results/hardware.json",
+        "results/metrics.csv",
+        "results/summary.csv",
+        all_calibrations,
         per_run("results/{variant}/runs/{image}/{repeat}.json"),
         per_run("results/{variant}/operators/{image}/{repeat}.csv"),
 

@@ -3,6 +3,7 @@
 The records are those of one real run of the nano model, repeated under other names.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -73,7 +74,10 @@ def _fill(folder: Path, template: Path) -> None:
             for repeat in range(REPEATS):
                 if kind == "runs":
                     own = {"image": page.name, "repeat": repeat}
-                    own["page"] = run["page"] | {"path": f"pages/{page.name}"}
+                    own["page"] = run["page"] | {
+                        "path": f"pages/{page.name}",
+                        "sha256": hashlib.sha256(page.read_bytes()).hexdigest(),
+                    }
                     content = json.dumps(run | own).encode()
                 (target / f"{repeat}.{suffix}").write_bytes(content)
 

@@ -168,6 +168,7 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
         device=gpu(),
         versions=versions(),
         commit="0123456789ab",
+        trace_bytes=9_000_000,
     )
     return replace(made, **changes)
 
@@ -185,6 +186,7 @@ def activity(**changes: Any) -> records.Activity:
                 wall_ms=90.0, steps=3, kernels=300, device_busy_ms=31.0
             ),
         },
+        table_bytes={"operators": 30_000, "kernels": 20_000},
     )
     return replace(made, **changes)
 

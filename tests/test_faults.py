@@ -13,6 +13,7 @@ import pytest
 from checkouts import SAMPLES, SETTINGS, Checkout, make_checkout
 from processes import TESTS, Faults, wait_for
 
+from mfuscope.artefacts import PARTIAL
 from mfuscope.worker.places import Owner
 
 PAGES = [path.name for path in sorted(SAMPLES.glob("*.png"))[:7]]
@@ -54,7 +55,7 @@ class Broken:
         assert self.left is None or not self.left.exists()
         found = self.checkout.digests()
         assert {path: found.get(path) for path in self.kept} == self.kept
-        assert not list(self.checkout.results.rglob(".*")), "nothing half-written"
+        assert not list(self.checkout.results.rglob(f".*{PARTIAL}")), "nothing half-written"
         self.faults.heal()
         return said
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mounts import read_only, small_disk
 
 import mfuscope
 
@@ -29,7 +30,7 @@ def job(folder: Path, body: str, before: str = "") -> Ended:
     script = f"""
 import os, sys
 from pathlib import Path
-from mfuscope.errors import UserError
+from mfuscope.errors import ToldError, UserError
 from mfuscope.jobs import job_log
 {before}
 with job_log({str(log)!r}):
@@ -47,7 +48,8 @@ Path({str(after)!r}).touch()
         check=False,
         env=clean | {"PYTHONPATH": str(SOURCE)},
     )
-    return Ended(done.returncode, done.stdout, log.read_text(), after.exists())
+    written = log.read_text() if log.exists() else ""
+    return Ended(done.returncode, done.stdout, written, after.exists())
 
 
 def test_an_error_of_the_user_is_one_line(tmp_path: Path) -> None:
@@ -105,3 +107,29 @@ def test_the_last_line_stands_alone_after_a_progress_bar(tmp_path: Path) -> None
     assert ended.log.splitlines()[-1] == "mfuscope: a problem. Remedy: mend it."
     assert "50%|###" in ended.log
     assert " native" in ended.log
+
+
+def test_an_error_of_several_lines_is_ours_in_every_line(tmp_path: Path) -> None:
+    ended = job(tmp_path, "raise ToldError('these differ:\\n  a\\n  b')")
+    told = ["mfuscope: these differ:", "mfuscope:   a", "mfuscope:   b"]
+    assert ended.log.splitlines() == told
+
+
+def test_where_the_log_has_no_room_the_terminal_has(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "logs", "4k"):
+        (tmp_path / "logs" / "filler").write_bytes(bytes(4096))
+        ended = job(tmp_path, "raise UserError('a problem', 'mend it')")
+        other = job(tmp_path, "raise ValueError('a value')")
+    assert (ended.code, other.code) == (1, 1)
+    assert ended.terminal == "mfuscope: a problem. Remedy: mend it.\n"
+    assert other.terminal == "mfuscope: ValueError: a value\n"
+
+
+def test_a_log_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    with read_only(tmp_path / "logs"):
+        ended = job(tmp_path, "pass")
+    assert ended.code == 1
+    assert ended.terminal.startswith("mfuscope: the log ")
+    assert ended.terminal.endswith("cannot be written (Read-only file system)\n")
+    assert not ended.went_on

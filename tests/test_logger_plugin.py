@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from snakemake.exceptions import LockException
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.tests import MockOutputSettings, TestLogHandlerBase
 
@@ -256,6 +257,24 @@ def test_error_text_takes_our_own_error_out_of_its_wrapping(message: str) -> Non
 def test_error_text_keeps_other_errors_whole() -> None:
     message = "MissingInputException in rule profile:\nMissing input files:\n    a.png"
     assert text.error_text(message) == f"mfuscope: {message}"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (str(LockException()), "another call is making these results. Remedy: wait until"),
+        ("Write-protected output files for rule a:\n    output: results/a", "are write-protected"),
+        (
+            "WorkflowError:\nError recording metadata ([Errno 28] No space left on device)",
+            "is full",
+        ),
+    ],
+)
+def test_error_text_tells_what_snakemakes_errors_mean(error: str, told: str) -> None:
+    said = text.error_text(error)
+    assert said.startswith("mfuscope: ")
+    assert told in said
+    assert "\n" not in said
 
 
 def test_stop_signal() -> None:

@@ -18,11 +18,12 @@ import torch
 import yaml
 from builders import a_pass, cpu, gpu, model, versions
 from checkpoints import MODELS, ROOT, small_config, write_published
+from mounts import small_disk
 from torch import nn
 from transformers import UnlimitedOcrConfig
 
-from mfuscope import planning, profiling, sessions, stages
-from mfuscope.errors import UserErrors
+from mfuscope import images, planning, profiling, sessions, stages
+from mfuscope.errors import UserError, UserErrors
 from mfuscope.hardware import ceiling, devices, nvml
 from mfuscope.models.inputs import PageInputs
 from mfuscope.models.loader import load_model
@@ -152,7 +153,12 @@ def test_a_trace_without_kernels_is_made_again(
     made.device = CUDA
     found = iter(kernels)
     saved: list[str] = []
-    profile = SimpleNamespace(add_metadata_json=lambda *_: None, export_chrome_trace=saved.append)
+
+    def save(path: str) -> None:
+        saved.append(path)
+        Path(path).write_text('{"traceEvents": [{}]}')
+
+    profile = SimpleNamespace(add_metadata_json=lambda *_: None, export_chrome_trace=save)
     monkeypatch.setattr(profiling, "recording", lambda *_: contextlib.nullcontext(profile))
     monkeypatch.setattr(profiling, "holds_kernels", lambda path: next(found))
     monkeypatch.setattr(profiling, "_pass", lambda *_: (a_pass(3), [len(saved)]))
@@ -165,6 +171,15 @@ def test_a_trace_without_kernels_is_made_again(
     assert len(saved) == traces
     assert tokens == [traces - 1], "the pass whose trace was kept"
     assert ("kernels" in lacks) == absent
+
+
+def test_a_trace_that_found_no_room_is_told(tmp_path: Path) -> None:
+    disk = tmp_path / "disk" / "job"
+    session = FakeSession([[1, 2], [1, 2]])
+    with small_disk(disk, "4k"):
+        (disk / "filler").write_bytes(bytes(4096))
+        with pytest.raises(UserError, match=r"could not write its trace to .*, where 0 MB are"):
+            one_run(session, disk)
 
 
 class FakeNvml:
@@ -633,6 +648,34 @@ def test_what_changes_a_measurement_is_in_its_settings(changed: dict[str, Any]) 
         {"profiler": {"keep_traces": "none"}},
     ):
         assert run_settings(**same) == run_settings()
+
+
+def test_a_page_is_hashed_once_and_only_if_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(PAGE.read_bytes())
+    hashed: list[Path] = []
+
+    def page_sha256(path: Path) -> str:
+        hashed.append(path)
+        return images.page_sha256(path)
+
+    monkeypatch.setattr(planning, "page_sha256", page_sha256)
+    plan = planning.make_plan(wanted(images=str(tmp_path), device="cpu"), MODELS)
+    plan.runs(Path("results"))
+    plan.run_settings("baseline")
+    assert hashed == []
+    assert plan.digest("b.png") == images.file_sha256(PAGE)
+    assert hashed == [tmp_path / "b.png"]
+    assert [row["sha256"] for row in plan.pages()] == [images.file_sha256(PAGE)] * 2
+    plan.pages()
+    assert sorted(hashed) == [tmp_path / "a.png", tmp_path / "b.png"]
+    (tmp_path / "b.png").unlink()
+    again = planning.make_plan(wanted(images=str(tmp_path), device="cpu"), MODELS)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(UserError, match=r"cannot read .*a\.png"):
+        again.digest("a.png")
 
 
 def test_an_unknown_model_of_the_budget_is_named() -> None:

@@ -11,7 +11,6 @@ from builders import (
     calibration,
     ceiling,
     conditions,
-    cpu,
     cpu_activity,
     generic_calibration,
     hardware,
@@ -22,6 +21,7 @@ from builders import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mfuscope.errors import UserError
 from mfuscope.flops import architecture
 from mfuscope.metrics import device_activity, metrics_table, run_metrics
 from mfuscope.statistics import SUMMARISED, describe, describe_pages, summarise
@@ -143,18 +143,12 @@ def test_one_token_has_no_decode_rate() -> None:
 
 def test_nonsense_is_refused_by_name() -> None:
     fast = run(timed=a_pass(prefill_ms=0.001))
-    with pytest.raises(ValueError, match=r"run baseline/page\.png/0: mfu_prefill is .* outside"):
+    with pytest.raises(UserError, match=r"run baseline/page\.png/0: mfu_prefill is .* outside"):
         run_metrics(fast, activity(), calibration(), hardware(), ceiling())
-    with pytest.raises(ValueError, match="was measured on 'A processor'"):
-        run_metrics(run(device=cpu()), activity(), calibration(), hardware(), ceiling())
-    with pytest.raises(ValueError, match="the ceilings are those of 'A processor'"):
-        run_metrics(run(), activity(), calibration(), hardware(), ceiling(device=cpu()))
-    for stale in (calibration(prompt_tokens=999), calibration(resolution="640")):
-        with pytest.raises(ValueError, match="delete the calibration"):
-            run_metrics(run(), activity(), stale, hardware(), ceiling())
-    other = calibration(model=model(fingerprint="ffff"))
-    with pytest.raises(ValueError, match="different models"):
-        run_metrics(run(), activity(), other, hardware(), ceiling())
+    other = model(fingerprint="ffff")
+    for stale in ({"prompt_tokens": 999}, {"resolution": "640"}, {"model": other}):
+        with pytest.raises(UserError, match=r"`rm results/baseline/calibration/1024\.json`"):
+            run_metrics(run(), activity(), calibration(**stale), hardware(), ceiling())
 
 
 def test_the_directional_mfu_is_of_the_directional_flops() -> None:
@@ -170,7 +164,7 @@ def test_where_an_mfu_becomes_nonsense(mfu: float, refused: bool) -> None:
     peak = hardware().peaks["bf16"].tflops * 1e12
     flops = sum(part["counted"] for part in calibration().prefill_flops.values())
     fast = run(timed=a_pass(prefill_ms=flops / (mfu * peak) * 1e3))
-    told = pytest.raises(ValueError, match="mfu_prefill is") if refused else nullcontext()
+    told = pytest.raises(UserError, match="mfu_prefill is") if refused else nullcontext()
     with told:
         run_metrics(fast, activity(), calibration(), hardware(), ceiling())
 

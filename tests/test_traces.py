@@ -20,10 +20,11 @@ from builders import operator_frame
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mfuscope.errors import UserError
 from mfuscope.kernels import kernel_table
 from mfuscope.operators import UNATTRIBUTED
 from mfuscope.records import StageActivity
-from mfuscope.trace_file import TraceError, holds_kernels, pack_trace
+from mfuscope.trace_file import TraceError, check_written, holds_kernels, pack_trace
 from mfuscope.traces import STAGES, activity, launches, read_trace
 from mfuscope.tracing import trace_label
 
@@ -347,6 +348,27 @@ def test_labels_leave_traces_valid(name: str, expected: str, tmp_path: Path) -> 
     label = json.loads((tmp_path / "t.json").read_bytes())["mfuscope"]
     assert label["repeat"] == "0"
     assert label["model"] == expected
+
+
+@pytest.mark.parametrize(
+    "fields", ["", ',"traceName": "/tmp/trace.json" ', ', "a": 1.5e3, "b": null']
+)
+def test_a_trace_without_its_end_is_told(fields: str, tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    events = ", ".join(
+        '{"name": "aten::mm", "args": {"Ev Idx": 1, "Input Dims": [[64]]}}' for _ in "ab"
+    )
+    whole = f'{{"schemaVersion": 1, "traceEvents": [{events}]\n{fields}}}\n'
+    path.write_text(whole)
+    json.loads(whole)
+    check_written(path)
+    for end in range(len(whole.rstrip())):
+        path.write_text(whole[:end])
+        with pytest.raises(UserError, match="could not write its trace"):
+            check_written(path)
+    path.unlink()
+    with pytest.raises(UserError, match="could not write its trace"):
+        check_written(path)
 
 
 def test_plain_json_reads_like_gzip(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ one before left behind.
 import gzip
 import itertools
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 from browser import CHECKS, VIEWS, launched, opened, problems, require_chromium
 from checkouts import FIRST, ROOT, SAMPLES, SECOND, SETTINGS, THIRD, Checkout, make_checkout
 from contract import validate_response
+from damages import DAMAGES
 from PIL import Image
 from validate import validate_results
 
@@ -142,8 +144,10 @@ class TestIncremental:
 
     def test_editing_one_page_measures_its_repeats(self, checkout: Checkout) -> None:
         before = checkout.digests()
-        with Image.open(checkout.pages / FIRST) as page:
-            page.transpose(Image.Transpose.ROTATE_180).save(checkout.pages / FIRST)
+        path = checkout.pages / FIRST
+        with Image.open(path) as page:
+            page.transpose(Image.Transpose.ROTATE_180).save(path)
+        os.utime(path, (1e9, 1e9))  # as `cp -p` and git do: older than every result
         plan = checkout.planned()
         assert plan["profile"] == plan["read_operators"] == 3
         assert "calibrate" not in plan
@@ -260,6 +264,18 @@ def test_traces_may_be_kept_for_first_repeats_alone(tmp_path: Path) -> None:
     kept = checkout.digests("*/traces/*/*")
     assert list(kept) == [f"baseline/traces/{FIRST}/0.json.gz"]
     assert len(checkout.digests("*/operators/*/*")) == 2
+    assert checkout.planned() == {}
+    # Tables that are cut short are read from the trace again, where there is one.
+    runs = checkout.digests()
+    for repeat in range(2):
+        DAMAGES["halved"](checkout.results / "baseline" / "operators" / FIRST / f"{repeat}.csv")
+    said = checkout.run()
+    assert "operators/image_eu_map.png/0.csv is cut short and will be made again" in said
+    assert "operators/image_eu_map.png/1.csv is cut short and its run will be measured" in said
+    assert "1 run to measure" in said
+    after = checkout.digests()
+    assert [path for path in runs if after[path] != runs[path]] == [f"baseline/runs/{FIRST}/1.json"]
+    validate_results(checkout.results)
     assert checkout.planned() == {}
     for others in ("none", "all"):  # for runs to come; those that are there stay as they are
         again = profiler | {"keep_traces": others}

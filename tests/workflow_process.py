@@ -15,6 +15,7 @@ from typing import Any
 
 from checkpoints import MODELS
 
+from mfuscope.images import file_sha256
 from mfuscope.jobs import job_log
 from mfuscope.worker import client
 from mfuscope.worker.ending import end_workers
@@ -51,6 +52,7 @@ def run_job(job: dict[str, Any]) -> None:
         else:
             measure_run(
                 Path(job["page"]),
+                page_sha256=file_sha256(Path(job["page"])),
                 run=Path(job["run"]),
                 trace=Path(job["trace"]),
                 settings=SETTINGS | {"model": job["model"]} | job.get("settings", {}),

@@ -173,6 +173,18 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def page_sha256(path: Path) -> str:
+    """Hex SHA-256 of a page's file.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def read_categories(images: Path) -> dict[str, str]:
     """Categories by file name from a ``samples.csv`` (columns file, category) beside the pages.
 
@@ -203,14 +215,14 @@ def category_of(image: ImageFile, categories: dict[str, str]) -> str:
 
 
 def inspect_pages(pages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Decode and hash every page: the rows of inputs.csv.
+    """Decode every page: the rows of inputs.csv.
 
     Args:
         pages: the rows so far, with ``path`` and ``height``.
 
     Returns:
-        The rows with ``sha256`` after ``path``, and after ``height`` ``frames``: the number of
-        pictures in the file, of which `read_page` takes the first.
+        The rows with ``frames`` after ``height``: the number of pictures in the file, of which
+        `read_page` takes the first.
 
     Raises:
         UserError: a page cannot be decoded: it has changed since it was vetted.
@@ -223,12 +235,9 @@ def inspect_pages(pages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _described(page: Mapping[str, Any]) -> dict[str, Any]:
-    path = Path(page["path"])
     row = {}
     for column, value in page.items():
         row[column] = value
-        if column == "path":
-            row["sha256"] = file_sha256(path)
-        elif column == "height":
-            row["frames"] = frame_count(path)
+        if column == "height":
+            row["frames"] = frame_count(Path(page["path"]))
     return row

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from mfuscope.errors import UserError
 from mfuscope.records import Activity, Calibration, Ceiling, Conditions, Hardware, Run
 from mfuscope.work import Work, directional_work, headline_work
 
@@ -75,12 +76,11 @@ def run_metrics(
     """One row of metrics.csv.
 
     Raises:
-        ValueError: the run was made on another device than `hardware` or `ceiling` describe, in a
-            precision without a peak, with another model or prompt than `calibration` counted, or an
-            MFU lies outside [0, 1.5].
+        UserError: the run was made in a precision without a peak, or with another model or prompt
+            than `calibration` counted, or an MFU lies outside [0, 1.5].
     """
     name = f"run {run.variant}/{run.image}/{run.repeat}"
-    _check_same(run, calibration, hardware, ceiling, name)
+    _check_same(run, calibration, hardware, name)
     dtype, timed = run.model.dtype, run.timed
     peak = hardware.peaks[dtype]
     work, rough = headline_work(calibration, run), directional_work(calibration)
@@ -94,11 +94,14 @@ def run_metrics(
         if value is not None and not 0 <= value <= MFU_LIMIT:
             remedy = "check the peak and the calibration"
             if peak.source == "measured":
-                remedy = "delete results/ceiling.json, so that the device is measured again"
-            raise ValueError(
+                remedy = (
+                    "something else may have slowed the measurement of the device: while the "
+                    "machine is idle, `rm results/ceiling.json` and run the same command again"
+                )
+            raise UserError(
                 f"{name}: mfu_{stage} is {value:.3f}, outside of 0 to {MFU_LIMIT} (peak "
-                f"{peak.tflops:.4g} TFLOP/s, {peak.source}; resolution {run.page.resolution}): "
-                f"{remedy}"
+                f"{peak.tflops:.4g} TFLOP/s, {peak.source}; resolution {run.page.resolution})",
+                remedy,
             )
     measured = ceiling.gemm_tflops.get(dtype)
     of_ceiling = utilisation(work, *wall, measured * 1e12) if measured else dict.fromkeys(mfu)
@@ -168,28 +171,25 @@ def run_metrics(
     }
 
 
-def _check_same(
-    run: Run, calibration: Calibration, hardware: Hardware, ceiling: Ceiling, name: str
-) -> None:
-    for what, device in (("peaks", hardware.device), ("ceilings", ceiling.device)):
-        ours, theirs = (run.device.name, run.device.sm_count), (device.name, device.sm_count)
-        if ours != theirs:
-            raise ValueError(
-                f"{name} was measured on {run.device.name!r}, the {what} are those of "
-                f"{device.name!r}: delete the results of one of them"
-            )
-    if run.model.fingerprint != calibration.model.fingerprint:
-        raise ValueError(f"{name} and its calibration are of different models")
-    measured = (run.page.resolution, run.prompt_tokens, run.model.dtype)
-    counted = (calibration.resolution, calibration.prompt_tokens, calibration.model.dtype)
+def _check_same(run: Run, calibration: Calibration, hardware: Hardware, name: str) -> None:
+    measured = (run.page.resolution, run.prompt_tokens, run.model.dtype, run.model.fingerprint)
+    counted = (
+        calibration.resolution,
+        calibration.prompt_tokens,
+        calibration.model.dtype,
+        calibration.model.fingerprint,
+    )
     if measured != counted:
-        raise ValueError(
-            f"{name} has resolution, prompt tokens and dtype {measured}, its calibration "
-            f"{counted}: delete the calibration"
+        path = f"results/{run.variant}/calibration/{run.page.resolution}.json"
+        raise UserError(
+            f"{name} has resolution, prompt tokens, dtype and model {measured}, its calibration "
+            f"{counted}",
+            f"`rm {path}` and run the same command again",
         )
     if run.model.dtype not in hardware.peaks:
-        raise ValueError(
-            f"{name}: no peak is known for {run.model.dtype} on {hardware.device.name!r}"
+        raise UserError(
+            f"{name}: no peak is known for {run.model.dtype} on {hardware.device.name!r}",
+            "`rm results/ceiling.json` and run the same command again",
         )
 
 

@@ -5,7 +5,7 @@ Runs before every plan, so it stays light: no torch, JSON files and image header
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 from mfuscope.combinations import check_combination, check_flops
 from mfuscope.errors import Findings, UserError, UserErrors
 from mfuscope.hardware.devices import device_in_words, plan_device
-from mfuscope.images import ImageFile, category_of, read_categories
+from mfuscope.images import ImageFile, category_of, page_sha256, read_categories
+from mfuscope.layout import RunFiles
 from mfuscope.lengths import check_planned_length
 from mfuscope.listing import planned_images
 from mfuscope.models.spec import ModelSpec, bundled_names, resolve_model
@@ -45,6 +46,7 @@ class Plan:
     images: Mapping[str, ImageFile]
     bundled_models: Path
     skipped: Sequence[SkippedPage] = ()
+    _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def _headers(self) -> tuple[dict[str, tuple[int, int]], dict[str, UserError]]:
@@ -68,7 +70,7 @@ class Plan:
         bad = dict(self._headers[1])
         if bad or skip:  # then all at once
             rest = {key: image for key, image in self.images.items() if key not in bad}
-            bad |= undecodable(rest, known)
+            bad |= undecodable(rest, known, self.digest)
         if not bad:
             return self
         if not skip or len(bad) == len(self.images):
@@ -93,8 +95,18 @@ class Plan:
         Raises:
             UserErrors: every page that cannot be decoded.
         """
-        if bad := undecodable(self.images, known):
+        if bad := undecodable(self.images, known, self.digest):
             raise UserErrors(list(bad.values()))
+
+    def digest(self, image: str) -> str:
+        """SHA-256 of a page as it was when first asked for: a job pays for its own page alone.
+
+        Raises:
+            UserError: the page cannot be read.
+        """
+        if image not in self._digests:
+            self._digests[image] = page_sha256(self.images[image].path)
+        return self._digests[image]
 
     def resolution(self, variant: str, image: str) -> str:
         """Canonical resolution of a page in a variant."""
@@ -121,14 +133,28 @@ class Plan:
                     )
         findings.tell()
 
+    def runs(self, results: Path) -> list[RunFiles]:
+        """What is made of every run, in the order of the tables."""
+        keep = self.settings.keep_traces
+        return [
+            RunFiles.of(
+                *(results, variant, image, repeat),
+                keeps_trace=keep == "all" or (keep == "first" and repeat == 0),
+            )
+            for variant in self.variants
+            for image in self.images
+            for repeat in range(self.settings.repeats)
+        ]
+
     def pages(self) -> list[dict[str, Any]]:
-        """What inputs.csv says of every page before it is decoded and hashed."""
+        """What inputs.csv says of every page before it is decoded."""
         categories = read_categories(self.settings.images)
         first = next(iter(self.variants))
         return [
             {
                 "image": key,
                 "path": str(image.path),
+                "sha256": self.digest(key),
                 "width": self.sizes[key][0],
                 "height": self.sizes[key][1],
                 "category": category_of(image, categories),

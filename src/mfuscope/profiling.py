@@ -21,7 +21,7 @@ from mfuscope.models.inputs import PageInputs
 from mfuscope.sessions import Session
 from mfuscope.settings import ProfilerSettings
 from mfuscope.stages import StageTimer
-from mfuscope.trace_file import holds_kernels
+from mfuscope.trace_file import check_written, holds_kernels
 from mfuscope.tracing import WallClock, recording, trace_label
 
 _TRACES = 2  # CUPTI has been seen to record nothing in the first trace of a process
@@ -136,6 +136,7 @@ def _traced_pass(
         if set_meanwhile := clock.was_set():
             continue
         profile.export_chrome_trace(str(path))
+        check_written(path)
         if session.device.type != "cuda" or holds_kernels(path):
             return traced, tokens, {}
     if set_meanwhile:

@@ -125,6 +125,7 @@ class Run:
     device: Device
     versions: Versions
     commit: str | None = None
+    trace_bytes: int = 0  # known once the trace is packed
     absent: dict[str, str] = field(default_factory=dict)
 
 
@@ -145,6 +146,7 @@ class Activity:
     weights: str
     trace_events: int
     stages: dict[str, StageActivity]
+    table_bytes: dict[str, int] = field(default_factory=dict)  # known once the tables are written
     absent: dict[str, str] = field(default_factory=dict)
 
 

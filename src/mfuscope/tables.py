@@ -5,17 +5,17 @@ from typing import Any
 
 import pandas as pd
 
-from mfuscope.artefacts import write_text
+from mfuscope.artefacts import write_noted
 
 # Columns of names: a variant called 01 must not come back as the number 1.
 _NAMES = dict.fromkeys(
-    ("variant", "image", "path", "category", "resolution", "operator", "kernel"), str
+    ("variant", "image", "path", "sha256", "category", "resolution", "operator", "kernel"), str
 )
 
 
 def write_table(path: Path, table: pd.DataFrame | list[dict[str, Any]]) -> None:
     """Write a table (or its rows) as CSV; absent values are empty cells."""
-    write_text(path, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
+    write_noted(path, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -5,6 +5,7 @@ Only the fields that :mod:`mfuscope.traces` needs are decoded; that is what make
 
 import mmap
 import re
+import shutil
 import zlib
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -12,12 +13,18 @@ from typing import BinaryIO, Final
 import msgspec
 from isal import igzip
 
+from mfuscope.artefacts import whole_file
+from mfuscope.errors import UserError
+
 #: More text than this is refused rather than risked: twenty times the longest run seen.
 MAX_TEXT_BYTES: Final = 4 << 30
 
 
 # Five times as fast as zlib at its fastest, and smaller. Higher levels take longer for nothing.
 _GZIP_LEVEL: Final = 2
+# The last event and their list are closed, and after it come the object's last fields.
+_END: Final = re.compile(rb'\}\s*\]\s*(,\s*"\w+":\s*("[^"]*"|[\w.+-]+)\s*)*\}\s*\Z')
+_TAIL_BYTES: Final = 8 << 10  # has room for those
 _KERNEL: Final = b'"cat": "kernel"'
 
 # Archives of results tell nobody where they were made. torch writes the host's name near the
@@ -28,16 +35,18 @@ _EDGE: Final = 1 << 16  # bytes
 _PART: Final = 1 << 20
 
 
-class TraceError(ValueError):
+class TraceError(UserError):
     """The file is no usable trace of a run; the message names it and says why."""
 
     def __init__(self, path: Path, problem: str) -> None:
-        self.path = path
-        self.problem = problem
-        super().__init__(path, problem)
+        super().__init__(
+            f"trace {path}: {problem}",
+            f"`rm {path}` and run the same command again, which measures its run again",
+        )
+        self._made_of = path, problem
 
-    def __str__(self) -> str:
-        return f"trace {self.path}: {self.problem}"
+    def __reduce__(self) -> tuple[type["TraceError"], tuple[Path, str]]:
+        return TraceError, self._made_of
 
 
 # gc=False: without it, the collector would visit half a million acyclic objects again and again.
@@ -67,16 +76,44 @@ class _Document(msgspec.Struct, frozen=True, gc=False):
     events: list[Event] = msgspec.field(name="traceEvents")
 
 
+def check_written(plain: Path) -> None:
+    """Check that the profiler left a whole trace: on a full disk it leaves none, or part of one.
+
+    Raises:
+        UserError: the trace is not there, or its end is missing.
+    """
+    if _END.search(_tail(plain)) is None:
+        free = shutil.disk_usage(plain.parent).free
+        raise UserError(
+            f"the profiler could not write its trace to {plain.parent}, where {free >> 20} MB are "
+            "free",
+            f"free space in {plain.parents[2]}, then run the same command again",
+        )
+
+
+def _tail(path: Path) -> bytes:
+    """The last bytes of a file, none where there is no file."""
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return file.read()
+
+
 def pack_trace(plain: Path, packed: Path) -> None:
-    """Compress a trace as the profiler left it, and remove that; whole or not at all."""
-    packed.parent.mkdir(parents=True, exist_ok=True)
-    partial = packed.with_name(f".{packed.name}.partial")
+    """Compress a trace as the profiler left it, and remove that; whole or not at all.
+
+    Raises:
+        UserError: the disk is full.
+    """
     try:
-        with plain.open("rb") as source, igzip.open(partial, "wb", _GZIP_LEVEL) as target:
+        with (
+            plain.open("rb") as source,
+            whole_file(packed) as file,
+            igzip.open(file, "wb", _GZIP_LEVEL) as target,
+        ):
             _copy(source, target, plain.stat().st_size)
-        partial.replace(packed)
     finally:
-        partial.unlink(missing_ok=True)
         plain.unlink(missing_ok=True)
 
 

@@ -6,12 +6,12 @@ again.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mfuscope.artefacts import read_json, write_json
 from mfuscope.errors import UserError
-from mfuscope.images import ImageFile, check_decodes, file_sha256, image_size, unreadable
+from mfuscope.images import ImageFile, check_decodes, image_size
 from mfuscope.records import SkippedPage
 
 
@@ -28,19 +28,20 @@ def header_sizes(
     return sizes, bad
 
 
-def undecodable(images: Mapping[str, ImageFile], known: Mapping[str, str]) -> dict[str, UserError]:
+def undecodable(
+    images: Mapping[str, ImageFile], known: Mapping[str, str], digest: Callable[[str], str]
+) -> dict[str, UserError]:
     """Decode every page that is not known by its content; what is wrong with the bad ones.
 
     Args:
         known: SHA-256 by path of pages that were decoded before (`known_pages`).
+        digest: SHA-256 of a page as it is (`planning.Plan.digest`).
     """
     bad = {}
     for key, image in images.items():
         try:
-            if known.get(str(image.path)) != file_sha256(image.path):
+            if known.get(str(image.path)) != digest(key):
                 check_decodes(image.path)
-        except OSError as error:
-            bad[key] = unreadable(image.path, error)
         except UserError as error:
             bad[key] = error
     return bad

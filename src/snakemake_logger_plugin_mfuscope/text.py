@@ -9,6 +9,16 @@ from statistics import fmean
 PREFIX = "mfuscope: "
 RERUN = "Run the same command again to redo only what is missing."
 
+# What Snakemake's errors mean here.
+_MEANINGS = {
+    "Directory cannot be locked": "another call is making these results. Remedy: wait until it has "
+    "ended, then run the same command again (where none is at work, after `snakemake --unlock`).",
+    "Write-protected output files": "results that must be made again are write-protected. Remedy: "
+    "give yourself write permission for them (chmod -R u+w results), or mount their disk for "
+    "writing.",
+    "No space left on device": "the disk is full. Remedy: free space for results, logs and "
+    ".snakemake, then run the same command again.",
+}
 _OWN_LINE = re.compile(r"^\s*(?:\w+: )?(?=mfuscope: )")
 _SUBMITTED = re.compile(
     r"Job \S+ has been submitted with SLURM jobid (\S+) \(log: .*/(?:rule_([^/]+)|group_([^_/]+))"
@@ -129,6 +139,9 @@ def error_text(message: str) -> str:
             rest = lines[index + 1 :]
             end = next((i for i, text in enumerate(rest) if text.startswith(_TRACEBACK)), None)
             return "\n".join([line[match.end() :], *rest[:end]]).rstrip()
+    for sign, meaning in _MEANINGS.items():
+        if sign in message:
+            return PREFIX + meaning
     return PREFIX + "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 rule tabulate_metrics:
     input:
+        inputs="results/inputs.csv",
         runs=per_run("results/{variant}/runs/{image}/{repeat}.json"),
         activities=per_run("results/{variant}/activity/{image}/{repeat}.json"),
         calibrations=all_calibrations,
@@ -18,7 +19,7 @@ rule tabulate_metrics:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        code=code_digest("metrics", "work", "records", "flops", "dtypes"),
+        code=code_digest("metrics", "mixing", "work", "records", "flops", "dtypes"),
     script:
         "../scripts/tabulate_metrics.py"
 

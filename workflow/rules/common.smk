@@ -10,10 +10,12 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import update_config
 
+from mfuscope.artefacts import check_space, check_writable
 from mfuscope.command import command_line
 from mfuscope.errors import ToldError
 from mfuscope.image_headers import limit_pixels
 from mfuscope.partial import RunKey, listed_missing
+from mfuscope.mending import mend
 from mfuscope.planning import code_digest, make_plan
 from mfuscope.hardware.devices import check_device_here
 from mfuscope.settings import hand_over, load_schema, resolve_settings, take_over
@@ -23,6 +25,7 @@ from mfuscope.worker.ending import end_workers
 from mfuscope.worker.places import Limits, adopt_jobs, remove_abandoned
 
 ROOT = Path(workflow.basedir)
+RESULTS = Path("results")
 # Relative where that is possible: another place of the checkout is no other input.
 SOURCES = Path("" if ROOT == Path.cwd() else ROOT) / "src" / "mfuscope"
 
@@ -65,13 +68,28 @@ def settings():
     )
 
 
+def say(line):
+    """Tell the user something, in order with the progress lines."""
+    logger.info(f"mfuscope: {line}")
+
+
+def mend_results(alone):
+    """See to what lies there, unless another call is at work on it; a dry run only looks."""
+    dry = workflow.output_settings.dryrun
+    if not dry:
+        check_space(Path())
+    if alone:
+        for line in mend(RESULTS, PLAN.runs(RESULTS), look_only=dry):
+            say(line)
+
+
 try:
     PLAN = make_plan(settings(), bundled_models=ROOT / "config" / "models")
     limit_pixels(PLAN.settings.max_image_megapixels)
     if workflow.is_main_process:
-        PLAN = PLAN.vetted(known_pages(Path("results/inputs.csv")))
+        PLAN = PLAN.vetted(known_pages(RESULTS / "inputs.csv"))
         PLAN.check_lengths()
-        remove_stale_locks(Path(".snakemake"))
+        mend_results(alone=remove_stale_locks(Path(".snakemake")))
         note_skipped(SKIPPED, PLAN.skipped)
         os.environ[SETTINGS] = hand_over(PLAN.settings, PLAN.device)
     else:
@@ -108,11 +126,6 @@ wildcard_constraints:
     resolution=r"[0-9a-z+x-]+",
 
 
-def say(line):
-    """Tell the user something, in order with the progress lines."""
-    logger.info(f"mfuscope: {line}")
-
-
 def prepare_call():
     """Say what is left out, decode every new page before any job measures one, say what on what.
 
@@ -121,18 +134,21 @@ def prepare_call():
     """
     for page in PLAN.skipped:
         say(f"left out: {page.reason.removeprefix('images: ')}")
-    if not workflow.local_exec:
-        remove_outdated()
-    if not any(job.rule.name in PROFILING for job in workflow.dag.needrun_jobs()):
-        return
+    jobs = list(workflow.dag.needrun_jobs())
+    measures = any(job.rule.name in PROFILING for job in jobs)
     try:
-        if workflow.local_exec:
+        check_writable(Path(file) for job in jobs for file in (*job.output, *job.log))
+        if measures and workflow.local_exec:
             check_device_here(PLAN.device)
-        PLAN.check_decodable(known_pages(Path("results/inputs.csv")))
+        if measures:
+            PLAN.check_decodable(known_pages(RESULTS / "inputs.csv"))
     except ToldError as error:
         raise told(error) from None
-    remove_abandoned()
-    say(PLAN.headline())
+    if not workflow.local_exec:
+        remove_outdated()
+    if measures:
+        remove_abandoned()
+        say(PLAN.headline())
 
 
 def remove_outdated():

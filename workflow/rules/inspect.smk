@@ -1,6 +1,6 @@
 rule inspect_images:
     input:
-        images=all_pages,
+        images=ancient(all_pages),  # their contents count, among the params
     output:
         table="results/inputs.csv",
     log:

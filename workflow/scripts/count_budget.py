@@ -5,7 +5,7 @@ from mfuscope.jobs import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import write_text
+    from mfuscope.artefacts import write_noted
     from mfuscope.flops.budget import budget
     from mfuscope.models.spec import resolve_model
     from mfuscope.report.budget import render_budget
@@ -16,4 +16,4 @@ with job_log(snakemake.log[0]):
     specs = [resolve_model(name, "dummy", bundled) for name in settings["models"]]
     rows = budget(specs, settings["resolutions"], settings["prompt"])
     write_table(Path(snakemake.output.table), rows)
-    write_text(Path(snakemake.output.markdown), render_budget(rows))
+    write_noted(Path(snakemake.output.markdown), render_budget(rows))

@@ -1,4 +1,4 @@
-"""Decode and hash every page: results/inputs.csv."""
+"""Decode every page: results/inputs.csv."""
 
 from mfuscope.jobs import job_log
 

@@ -9,6 +9,7 @@ with job_log(snakemake.log[0]):
 
     measure_run(
         Path(snakemake.input.image),
+        page_sha256=snakemake.params.page,
         run=Path(snakemake.output.run),
         trace=Path(snakemake.output.trace),
         settings=snakemake.params.settings,

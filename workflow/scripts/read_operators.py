@@ -7,6 +7,7 @@ results/VARIANT/activity/IMAGE/REPEAT.json.
 from mfuscope.jobs import job_log
 
 with job_log(snakemake.log[0]):
+    from dataclasses import replace
     from pathlib import Path
 
     from mfuscope.artefacts import read_json, write_columns, write_json
@@ -17,10 +18,13 @@ with job_log(snakemake.log[0]):
 
     run = read_json(Path(snakemake.input.run), Run)
     trace = read_trace(Path(snakemake.input.trace))
-    for table, path in (
-        (operator_table(trace), snakemake.output.table),
-        (kernel_table(trace), snakemake.output.kernels),
+    table_bytes = {}
+    for kind, table, path in (
+        ("operators", operator_table(trace), snakemake.output.table),
+        ("kernels", kernel_table(trace), snakemake.output.kernels),
     ):
         weights = [run.model.weights] * len(table["stage"])
-        write_columns(Path(path), table | {"weights": weights})
-    write_json(Path(snakemake.output.activity), activity(trace, run.model.weights))
+        table_bytes[kind] = write_columns(Path(path), table | {"weights": weights})
+    found = activity(trace, run.model.weights)
+    # Last: it tells how long the tables are.
+    write_json(Path(snakemake.output.activity), replace(found, table_bytes=table_bytes))

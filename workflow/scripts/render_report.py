@@ -5,7 +5,7 @@ from mfuscope.jobs import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import read_json, write_json, write_text
+    from mfuscope.artefacts import read_json, write_json, write_noted
     from mfuscope.checkout import commit
     from mfuscope.records import Calibration, Ceiling, Hardware, MissingRun, Run, SkippedPage
     from mfuscope.report.gather import gather
@@ -39,9 +39,9 @@ with job_log(snakemake.log[0]):
     )
     texts = render(data)
     write_json(Path(snakemake.output.head), head(data))
-    write_text(Path(snakemake.output.html), texts.html)
-    write_text(Path(snakemake.output.markdown), texts.markdown)
-    write_text(Path(snakemake.output.stakeholder), texts.stakeholder)
-    write_text(Path(snakemake.output.operators), texts.operators)
+    write_noted(Path(snakemake.output.html), texts.html)
+    write_noted(Path(snakemake.output.markdown), texts.markdown)
+    write_noted(Path(snakemake.output.stakeholder), texts.stakeholder)
+    write_noted(Path(snakemake.output.operators), texts.operators)
     for name, svg in texts.figures.items():
-        write_text(Path(snakemake.output[name]), svg)
+        write_noted(Path(snakemake.output[name]), svg)

@@ -6,16 +6,30 @@ with job_log(snakemake.log[0]):
     from pathlib import Path
 
     from mfuscope.artefacts import read_json
+    from mfuscope.hardware.devices import describe_versions
     from mfuscope.metrics import metrics_table
+    from mfuscope.mixing import Origin, check_alike
     from mfuscope.records import Activity, Calibration, Ceiling, Hardware, Run
-    from mfuscope.tables import write_table
+    from mfuscope.tables import read_table, write_table
 
-    calibrations = [read_json(Path(path), Calibration) for path in snakemake.input.calibrations]
+    paths = snakemake.input
+    hardware = read_json(Path(paths.hardware), Hardware)
+    ceiling = read_json(Path(paths.ceiling), Ceiling)
+    inputs = read_table(Path(paths.inputs))
+    check_alike(
+        (read_json(Path(path), Origin) for path in paths.runs),
+        dict(zip(inputs["image"], inputs["sha256"], strict=True)),
+        {"ceiling.json": ceiling.device, "hardware.json": hardware.device},
+        installed=describe_versions,
+        results=Path(snakemake.output.metrics).parent,
+        listing=Path(snakemake.log[0]).with_name("measure_again.txt"),
+    )
+    calibrations = [read_json(Path(path), Calibration) for path in paths.calibrations]
     table = metrics_table(
-        (read_json(Path(path), Run) for path in snakemake.input.runs),
-        (read_json(Path(path), Activity) for path in snakemake.input.activities),
+        (read_json(Path(path), Run) for path in paths.runs),
+        (read_json(Path(path), Activity) for path in paths.activities),
         {(c.variant, c.resolution): c for c in calibrations},
-        read_json(Path(snakemake.input.hardware), Hardware),
-        read_json(Path(snakemake.input.ceiling), Ceiling),
+        hardware,
+        ceiling,
     )
     write_table(Path(snakemake.output.metrics), table)

@@ -1,10 +1,15 @@
 """What the measuring jobs do: ask the worker, and file its answer. No torch here."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mfuscope.artefacts import write_encoded
+import msgspec
+
+from mfuscope.artefacts import write_encoded, write_json
+from mfuscope.errors import UserError
+from mfuscope.records import Run
 from mfuscope.trace_file import pack_trace
 from mfuscope.worker.client import leased_worker
 from mfuscope.worker.messages import Calibrate, MeasureRun
@@ -14,6 +19,7 @@ from mfuscope.worker.places import job_folder
 def measure_run(
     page: Path,
     *,
+    page_sha256: str,
     run: Path,
     trace: Path,
     settings: Mapping[str, Any],
@@ -22,10 +28,14 @@ def measure_run(
     image: str,
     repeat: int,
 ) -> None:
-    """Have a page measured; write the run's record and its gzipped trace.
+    """Have a page measured; write its gzipped trace, and last the run's record.
 
     Args:
+        page_sha256: digest of the page that was planned for.
         settings: see `planning.Plan.run_settings`.
+
+    Raises:
+        UserError: the page is another one by now.
     """
     with job_folder() as folder:
         plain = folder / "trace.json"
@@ -42,8 +52,14 @@ def measure_run(
                     repeat=repeat,
                 )
             )
+        measured = msgspec.json.decode(record, type=Run)
+        if measured.page.sha256 != page_sha256:
+            raise UserError(
+                f"images: {str(page)!r} changed while the workflow ran",
+                "run the same command again",
+            )
         pack_trace(plain, trace)  # the device is free by now
-    write_encoded(run, record)
+    write_json(run, replace(measured, trace_bytes=trace.stat().st_size))
 
 
 def calibrate(

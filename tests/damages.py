@@ -1,0 +1,28 @@
+"""Ways in which files are cut short, for tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+
+def halve(path: Path) -> None:
+    """As a copy that broke off."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def empty(path: Path) -> None:
+    """As a file whose name was on the disk before its content."""
+    path.write_bytes(b"")
+
+
+def fill_with_zeros(path: Path) -> None:
+    """As a file whose size was on the disk before its content."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2].ljust(len(content), b"\0"))
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "halved": halve,
+    "empty": empty,
+    "zeros": fill_with_zeros,
+}

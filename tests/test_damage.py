@@ -1,0 +1,132 @@
+"""Results that lie there and cannot be trusted, through whole calls of the workflow.
+
+The tests follow one another on one folder of results: what one spoils, the next call makes good.
+"""
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from checkouts import FIRST, SECOND, SETTINGS, THIRD, Checkout, make_checkout
+from damages import DAMAGES
+from validate import validate_results
+
+TARGETS = ("all", "flops")
+FLOPS = {"models": ["deepseek-ocr-nano"], "resolutions": ["tiny"]}
+# One damaged file of every kind -> what has to be measured again for it.
+OF_RUNS = {
+    f"baseline/runs/{FIRST}/0.json": [f"baseline/runs/{FIRST}/0.json"],
+    f"baseline/traces/{FIRST}/1.json.gz": [f"baseline/runs/{FIRST}/1.json"],
+    f"baseline/operators/{SECOND}/0.csv": [],
+    f"baseline/kernels/{SECOND}/1.csv": [],
+    f"baseline/activity/{THIRD}/0.json": [],
+}
+OTHERS = (
+    *("baseline/calibration/512.json", "ceiling.json", "hardware.json"),
+    *("inputs.csv", "metrics.csv", "summary.csv", "flops.csv", "flops.md"),
+    *("report.html", "report.md", "report.json", "stakeholder.md", "operators.md"),
+    *("figures/roofline.svg", "figures/decode_steps.svg", "figures/time.svg"),
+)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    made = make_checkout(tmp_path_factory.mktemp("damage") / "checkout")
+    made.configure(**SETTINGS, repeats=2, flops=FLOPS)
+    for page in (FIRST, SECOND, THIRD):
+        made.add_page(page)
+    made.run(*TARGETS)
+    return made
+
+
+def files(checkout: Checkout) -> set[str]:
+    return set(checkout.digests("**/*.*"))
+
+
+def test_every_kind_of_result_is_damaged(checkout: Checkout) -> None:
+    """The tests below leave none out."""
+
+    def kind(path: str) -> str:
+        return re.sub(r"(baseline/\w+)/.*", r"\1", path)
+
+    notes = {path for path in files(checkout) if Path(path).name.startswith(".")}
+    assert {kind(path) for path in (*OF_RUNS, *OTHERS)} == {
+        kind(path) for path in files(checkout) - notes
+    }
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_what_was_cut_short_is_made_again(checkout: Checkout, name: str) -> None:
+    before, runs = files(checkout), checkout.digests()
+    for path in (*OF_RUNS, *OTHERS):
+        DAMAGES[name](checkout.results / path)
+    if name == "empty":
+        damaged = checkout.digests("**/*.*")
+        assert "/0.json is cut short and will be measured again" in checkout.run("-n")
+        assert checkout.digests("**/*.*") == damaged, "a dry run only tells"
+
+    said = checkout.run(*TARGETS)
+    told = [line for line in said.splitlines() if " is cut short and " in line]
+    assert told[0] == (
+        f"mfuscope: results/baseline/runs/{FIRST}/0.json is cut short and will be measured again"
+    )
+    assert "mfuscope: ... and so are 11 more" in said
+    assert {line.split()[1].removeprefix("results/") for line in told} < {*OF_RUNS, *OTHERS}
+    assert "2 runs to measure" in said
+
+    after = checkout.digests()
+    measured = {path for path in after if after[path] != runs[path]}
+    assert measured == {path for again in OF_RUNS.values() for path in again}
+    assert files(checkout) == before
+    validate_results(checkout.results)
+    assert len(checkout.table("metrics.csv")) == 6
+    assert checkout.planned(*TARGETS) == {}
+
+
+def test_a_clock_that_jumped_hides_no_new_measurement(checkout: Checkout) -> None:
+    # Measured again, and broken off before anything was derived from it ...
+    page = checkout.pages / FIRST
+    page.write_bytes((checkout.pages / THIRD).read_bytes())
+    os.utime(page, (1, 1))
+    assert checkout.planned()["profile"] == 2
+    checkout.run("--until", "profile")
+    # ... which all looks newer than that.
+    later = time.time() + 1e6
+    for path in checkout.results.rglob("*"):
+        if path.is_file() and path.parent.parent.name not in ("runs", "traces"):
+            os.utime(path, (later, later))
+    said = checkout.run()
+    assert "results are dated in the future" in said
+    assert "no run to measure" in said
+    runs = {
+        (row["image"], row["repeat"]): row["measured_at"] for row in checkout.table("metrics.csv")
+    }
+    for path in checkout.results.glob(f"baseline/runs/{FIRST}/*.json"):
+        assert f'"{runs[FIRST, path.stem]}"' in path.read_text()
+    assert checkout.planned() == {}
+
+
+def test_runs_of_another_torch_are_named_and_measured_again(checkout: Checkout) -> None:
+    record = checkout.results / "baseline" / "runs" / SECOND / "1.json"
+    text, count = re.subn(r'"torch": "[^"]+"', '"torch": "1.0.0"', record.read_text(), count=1)
+    assert count
+    record.write_text(text)
+    status, said = checkout.call()
+    assert status != 0
+    assert f"mfuscope: 1 run with torch 1.0.0: baseline/{SECOND}/1\n" in said
+    assert re.search(r"mfuscope: 5 runs with torch 2\.\S+: .* and 2 more\n", said)
+    assert "Traceback" not in said
+    command = re.search(r"`(rm [^`]+)` and run the same command again", said)
+    assert command is not None
+    before = checkout.digests()
+    subprocess.run(command[1], shell=True, cwd=checkout.root, check=True)
+    assert "1 run to measure" in checkout.run()
+    after = checkout.digests()
+    assert {path for path in after if after[path] != before[path]} == {
+        f"baseline/runs/{SECOND}/1.json"
+    }
+    validate_results(checkout.results)
+    assert checkout.planned() == {}

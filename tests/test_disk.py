@@ -1,0 +1,119 @@
+"""The workflow on disks that fill up or refuse to be written to, and beside another workflow."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from checkouts import FIRST, SECOND, SETTINGS, THIRD, Checkout, make_checkout
+from mounts import make_room, read_only, small_disk
+from processes import WORKER, Faults, wait_for
+from validate import validate_results
+
+from mfuscope.artefacts import PARTIAL
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    made = make_checkout(tmp_path / "checkout")
+    made.configure(**SETTINGS, repeats=1)
+    for page in (FIRST, SECOND, THIRD):
+        made.add_page(page)
+    return made
+
+
+def told(said: str, sign: str) -> list[str]:
+    """The lines of ours that hold a sign."""
+    return [line for line in said.splitlines() if line.startswith("mfuscope: ") and sign in line]
+
+
+def check_sound(checkout: Checkout) -> None:
+    """Nothing half-written lies in the results, and all that lies there is valid."""
+    assert not list(checkout.results.rglob(f".*{PARTIAL}"))
+    assert all(path.stat().st_size for path in checkout.results.rglob("*") if path.is_file())
+    validate_results(checkout.results)
+
+
+def test_a_full_disk_fails_the_runs_that_it_has_no_room_for(checkout: Checkout) -> None:
+    full = "the disk is full (No space left on device). Remedy: free space there"
+    with small_disk(checkout.results, "540k"):  # two traces and what is read from them, not three
+        status, said = checkout.call()
+        assert status != 0
+        lines = told(said, "could not be written")
+        assert lines
+        assert all("results/baseline/traces/" in line and full in line for line in lines)
+        assert said.count("run failed: ") == len(lines)
+        assert "Traceback" not in said
+        check_sound(checkout)
+        runs = checkout.digests()
+        assert len(runs) == 3 - len(lines)
+
+        # Room for what is measured, but not for the report on it.
+        used = sum(path.stat().st_blocks // 2 for path in checkout.results.rglob("*"))
+        traces = [path.stat().st_size for path in checkout.results.glob("baseline/traces/*/*")]
+        make_room(checkout.results, f"{used + len(lines) * (max(traces) // 1024 + 60) + 60}k")
+        status, said = checkout.call()
+        assert status != 0
+        (line,) = told(said, "could not be written")
+        assert full in line
+        assert "/traces/" not in line
+        check_sound(checkout)
+        assert len(checkout.digests()) == 3
+        assert runs.items() < checkout.digests().items()
+
+        measured = checkout.digests()
+        make_room(checkout.results, "50m")
+        checkout.run()
+        check_sound(checkout)
+        assert checkout.digests() == measured
+        assert len(checkout.table("metrics.csv")) == 3
+
+
+def test_a_read_only_results_folder_is_told_before_anything_is_measured(
+    checkout: Checkout,
+) -> None:
+    checkout.results.mkdir()
+    with read_only(checkout.results):
+        status, said = checkout.call()
+    assert status != 0
+    (line,) = told(said, "Remedy: ")
+    assert line.startswith("mfuscope: the folder 'results' cannot be written to. Remedy: ")
+    assert "probing" not in said
+    assert "Traceback" not in said
+
+
+def test_results_that_are_there_and_read_only_are_told_too(checkout: Checkout) -> None:
+    checkout.run("results/inputs.csv")
+    checkout.add_page("mixed_de_text_music.png")
+    with read_only(checkout.results):
+        status, said = checkout.call()
+    assert status != 0
+    (line,) = told(said, "Remedy: ")
+    assert line.startswith("mfuscope: results that must be made again are write-protected.")
+    assert len(checkout.table("inputs.csv")) == 3
+
+
+def test_a_second_workflow_ends_and_leaves_the_first_alone(
+    checkout: Checkout, faults: Faults
+) -> None:
+    first = checkout.start(**faults.environment)
+    wait_for(lambda: faults.processes(WORKER), "a worker")
+    (worker,) = faults.processes(WORKER)
+    os.kill(worker, signal.SIGSTOP)  # for as long as the second takes
+    try:
+        before = checkout.digests("**/*.*")
+        status, said = checkout.call()
+        assert checkout.digests("**/*.*") == before
+        beside = checkout.call("-n")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert status != 0
+    (line,) = told(said, "Remedy: ")
+    assert line.startswith("mfuscope: another call is making these results. Remedy: wait until")
+    assert len(said.splitlines()) == 2, "that, and which profile is used"
+    assert beside[0] == 0, "looking is allowed"
+    told_by_first, _ = first.communicate(timeout=600)
+    assert first.returncode == 0, told_by_first
+    check_sound(checkout)
+    assert len(checkout.digests()) == 3
+    assert checkout.planned() == {}
