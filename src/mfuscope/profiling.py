@@ -141,8 +141,8 @@ def _traced_pass(
             return traced, tokens, {}
     if set_meanwhile:
         raise UserError(
-            f"the system's clock was set while a trace was recorded, {_TRACES} times in a row: no "
-            "time in it is right",
+            f"the system's clock was set while the last of {_TRACES} traces was recorded: no time "
+            "in it is right",
             "run the same command again once the clock is steady",
         )
     return traced, tokens, {"kernels": f"CUPTI recorded none in {_TRACES} traces of this run"}

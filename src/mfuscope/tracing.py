@@ -16,7 +16,9 @@ from mfuscope.settings import ProfilerSettings
 # of a trace; torch itself sets it to 0 where CUDA graphs would not bear it.
 os.environ["TEARDOWN_CUPTI"] = "1"
 
-_DRIFT = 1e-3  # of a trace's length, that the time of day may gain or lose meanwhile
+# What the time of day may gain or lose meanwhile:
+_DRIFT = 1e-3  # of a trace's length, as clocks that are being disciplined do
+_JITTER = 1e-4  # seconds, between two reads of a busy machine's clocks
 
 
 @contextmanager
@@ -70,7 +72,8 @@ class WallClock:
 
     def was_set(self) -> bool:
         """Whether it is off by more than clocks drift."""
-        return abs(_lead() - self._lead) > _DRIFT * (time.monotonic() - self._started)
+        allowed = _DRIFT * (time.monotonic() - self._started) + _JITTER
+        return abs(_lead() - self._lead) > allowed
 
 
 def _lead() -> float:
