@@ -1,12 +1,21 @@
 # Two commands: `make run` measures and reports, `make test` tests. Each sets itself up.
 PYTHON ?= python3
-TORCH ?= 2.13.0
 VENV := .venv
 AUDIT := .venv-audit
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# A .venv that came from a wheelhouse is never added to from a registry (docs/offline.md).
+OFFLINE ?= $(wildcard $(VENV)/.offline)
+ifeq ($(origin TORCH),undefined) # given, but empty: the host's own torch
+TORCH := $(if $(OFFLINE),$(shell cat $(VENV)/.torch),2.13.0)
+endif
+WHEELHOUSE ?= wheelhouse
+EXTRA ?= requirements-slurm.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+  $(if $(OFFLINE),--no-index --find-links $(WHEELHOUSE))
+CHECK_WHEELHOUSE = PYTHONPATH=src $(PYTHON) tools/wheelhouse.py check $(WHEELHOUSE) --requirements requirements.txt
 
-.PHONY: run flops test test-gpu test-slurm bench contracts lint audit install install-slurm clean help FORCE
+.PHONY: run flops test test-gpu test-slurm test-wheelhouse bench contracts lint audit install install-slurm \
+  wheelhouse install-offline clean help FORCE
 
 run: $(VENV)/.installed ## measure every page and write results/report.html
 	$(BIN)/snakemake
@@ -26,6 +35,9 @@ test-slurm: $(VENV)/.installed-dev $(VENV)/.installed-slurm ## run the workflow 
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; \
 	fi
 	$(BIN)/python -m pytest -m slurm -rP tests/test_slurm.py
+
+test-wheelhouse: $(VENV)/.installed-dev ## collect a wheelhouse, then install and run without a network
+	$(BIN)/python -m pytest -m slow tests/test_wheelhouse.py
 
 bench: $(VENV)/.installed ## measure mfuscope itself: overhead, trace reading, scale
 	$(BIN)/python benchmarks/bench.py
@@ -50,27 +62,42 @@ install: $(VENV)/.installed ## make .venv with everything that a run needs
 
 install-slurm: $(VENV)/.installed-slurm ## the same, and what submits to Slurm
 
+wheelhouse: ## collect every wheel that a run needs: PY=3.12 PLATFORM=manylinux_2_28_x86_64 TORCH= EXTRA=
+	@PYTHONPATH=src $(PYTHON) tools/wheelhouse.py collect $(WHEELHOUSE) --torch "$(TORCH)" \
+	  --python "$(PY)" --platform "$(PLATFORM)" --requirements requirements.txt $(EXTRA)
+
+install-offline: ## make .venv from wheelhouse/ alone
+	@$(CHECK_WHEELHOUSE) --torch "$(OFFLINE_TORCH)"
+	@$(MAKE) --no-print-directory install OFFLINE=1 TORCH="$(OFFLINE_TORCH)"
+
+# As given; else the version in the wheelhouse, where there is one.
+HELD_TORCH = $(notdir $(firstword $(wildcard $(WHEELHOUSE)/torch-*.whl)))
+OFFLINE_TORCH = $(if $(filter file,$(origin TORCH)),$(word 2,$(subst -, ,$(HELD_TORCH))),$(TORCH))
+
 clean: ## remove .venv; results stay
 	rm -rf $(VENV) $(AUDIT)
 
 help: ## list the targets
-	@sed -n -E 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n -E 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 # What was asked for is kept beside what was installed: another PYTHON makes .venv anew, another
 # TORCH replaces torch.
 $(VENV)/.python: FORCE
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "mfuscope needs Python 3.11 or newer, this is " + sys.version.split()[0] + ". Remedy: make PYTHON=python3.12 ...")'
-	@version="$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')"; \
+	@version="$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')$(if $(TORCH),, with the packages of the host)"; \
 	if [ ! -x $(BIN)/python ] || [ "$$version" != "$$(cat $@ 2>/dev/null)" ]; then \
-	  echo "making $(VENV) with $$($(PYTHON) -V)"; $(PYTHON) -m venv --clear $(VENV) && echo "$$version" > $@; \
+	  echo "making $(VENV) with $$($(PYTHON) -V)"; $(PYTHON) -m venv --clear $(if $(TORCH),,--system-site-packages) $(VENV) && echo "$$version" > $@; \
 	fi
+	@$(if $(OFFLINE),touch $(VENV)/.offline)
 
 $(VENV)/.torch: $(VENV)/.python FORCE
 	@[ "$$(cat $@ 2>/dev/null)" = "$(TORCH)" ] || echo "$(TORCH)" > $@
 
 $(VENV)/.installed: $(VENV)/.python $(VENV)/.torch requirements.txt pyproject.toml
-	@echo "installing torch $(TORCH) and the pinned requirements into $(VENV) (once)"
-	@$(PIP) torch==$(TORCH)
+	@$(if $(OFFLINE),$(CHECK_WHEELHOUSE) --torch "$(TORCH)")
+	@$(if $(TORCH),,$(BIN)/python -c 'import sys; from importlib.util import find_spec; sys.exit(None if find_spec("torch") else "TORCH= takes the torch of $(PYTHON), which has none. Remedy: make TORCH= PYTHON=/the/python/that/has/torch ...")')
+	@echo "installing $(if $(TORCH),torch $(TORCH) and )the pinned requirements into $(VENV) (once)"
+	@$(if $(TORCH),$(PIP) torch==$(TORCH))
 	@$(PIP) -r requirements.txt
 	@$(PIP) --no-deps -e .
 	@touch $@
