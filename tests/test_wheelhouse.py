@@ -65,8 +65,8 @@ def error_of(root: Path, *arguments: str, **environment: str) -> str:
 @pytest.fixture
 def installing(tmp_path: Path) -> Path:
     """What of a checkout `make install-offline` looks at before it makes anything."""
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path / name)
+    for path in (ROOT / "Makefile", ROOT / "pyproject.toml", *ROOT.glob("requirements*.txt")):
+        shutil.copy(path, tmp_path)
     for name in ("tools", "src"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
@@ -148,6 +148,7 @@ def _has_torch(**environment: str) -> bool:
     [
         ("PY=2.7", "PY=2.7 is no version of Python"),
         ("PLATFORM=linux_x86_64", "PLATFORM=linux_x86_64 does not name a glibc and a machine"),
+        ("EXTRA=requirements-gone.txt", "there is no requirements-gone.txt"),
         ("WHEELHOUSE=src", "src holds other things than wheels"),
     ],
 )
@@ -315,7 +316,9 @@ def test_wheels_for_another_python_are_left_to_it(collector: Path) -> None:
     assert f" MB  in {len(wheels)} wheels" in said
     assert {wheel.made_for for wheel in wheels} == {OTHER_PYTHON, None}
     assert max(wheel.glibc for wheel in wheels) <= 28
-    assert {"setuptools", "snakemake"} <= {wheel.project for wheel in wheels}
+    assert {"setuptools", "snakemake", "snakemake-executor-plugin-slurm"} <= {
+        wheel.project for wheel in wheels
+    }
     assert "torch" not in {wheel.project for wheel in wheels}
     refused = error_of(collector, "install-offline", "WHEELHOUSE=other")
     assert f"other/ is for Python {OTHER_PYTHON}, this is {PYTHON}" in refused

@@ -137,7 +137,10 @@ def _wheels(folder: Path) -> list[Wheel]:
 
 
 def _pins(requirements: Path) -> dict[str, str]:
-    return pins(requirements.read_text(encoding="utf-8").splitlines())
+    try:
+        return pins(requirements.read_text(encoding="utf-8").splitlines())
+    except FileNotFoundError:
+        raise UserError(f"there is no {requirements}", "name files that exist as EXTRA") from None
 
 
 def _only_wheels(folder: Path) -> bool:
