@@ -29,13 +29,15 @@ COPY . ./
 RUN pip install --no-deps -e .
 
 # A number that no user of a host has; `--user` may name any other. So the home has to be anybody's,
-# and a user without a name is given one, as torch asks for it.
+# and a user without a name is given one, as torch asks for it. git otherwise tells nothing of a
+# checkout that is another user's.
 RUN useradd --uid 10001 --no-create-home --home-dir /home/mfuscope mfuscope \
     && install -d -m 1777 /home/mfuscope /hub \
-    && install -d -o mfuscope -g mfuscope results logs .snakemake
+    && install -d -o mfuscope -g mfuscope results logs .snakemake \
+    && git config --system --add safe.directory /work
 ENV HOME=/home/mfuscope \
     USER=mfuscope \
     HF_HOME=/hub
 USER 10001:10001
 
-ENTRYPOINT ["tini", "--", "snakemake"]
+ENTRYPOINT ["tini", "-s", "--", "snakemake"]

@@ -5,8 +5,9 @@ AUDIT := .venv-audit
 BIN := $(VENV)/bin
 # A .venv that came from a wheelhouse is never added to from a registry (docs/offline.md).
 OFFLINE ?= $(wildcard $(VENV)/.offline)
+PINNED_TORCH := 2.13.0
 ifeq ($(origin TORCH),undefined) # given, but empty: the host's own torch
-TORCH := $(if $(OFFLINE),$(shell cat $(VENV)/.torch),2.13.0)
+TORCH := $(if $(OFFLINE),$(shell cat $(VENV)/.torch),$(PINNED_TORCH))
 endif
 WHEELHOUSE ?= wheelhouse
 EXTRA ?= requirements-slurm.txt
@@ -95,7 +96,7 @@ $(VENV)/.torch: $(VENV)/.python FORCE
 
 $(VENV)/.installed: $(VENV)/.python $(VENV)/.torch requirements.txt pyproject.toml
 	@$(if $(OFFLINE),$(CHECK_WHEELHOUSE) --torch "$(TORCH)")
-	@$(if $(TORCH),,$(BIN)/python -c 'import sys; from importlib.util import find_spec; sys.exit(None if find_spec("torch") else "TORCH= takes the torch of $(PYTHON), which has none. Remedy: make TORCH= PYTHON=/the/python/that/has/torch ...")')
+	@$(if $(TORCH),,$(BIN)/python -c 'import sys; from importlib.util import find_spec; sys.exit(None if find_spec("torch") else "TORCH= takes the torch of $(PYTHON), which has none outside of virtual environments. Remedy: make TORCH= PYTHON=/the/python/that/has/torch ...")')
 	@echo "installing $(if $(TORCH),torch $(TORCH) and )the pinned requirements into $(VENV) (once)"
 	@$(if $(TORCH),$(PIP) torch==$(TORCH))
 	@$(PIP) -r requirements.txt

@@ -5,7 +5,6 @@ Nothing here takes a time of its own, so that every figure is known beforehand.
 
 import contextlib
 import importlib.util
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ from unittest import mock
 import pynvml
 import pytest
 import torch
-import yaml
 from builders import a_pass, cpu, gpu, model, versions
 from checkpoints import MODELS, ROOT, small_config, write_published
 from mounts import small_disk
@@ -743,24 +741,3 @@ def test_every_spelling_of_a_folder_is_the_same_pages(
     elsewhere = here.parent / "elsewhere"
     assert planned(str(elsewhere)) == [elsewhere / "c.png"]
     assert planned("../elsewhere") == [elsewhere / "c.png"]
-
-
-# --- pins ----------------------------------------------------------------------------------------
-
-
-def pins(lines: list[str]) -> dict[str, str]:
-    """Version by normalised name."""
-    split = [line.strip().partition("==") for line in lines if not line.startswith("#")]
-    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, _, version in split if name}
-
-
-def test_the_conda_environment_has_the_pins_of_the_virtual_one() -> None:
-    environment = yaml.safe_load((ROOT / "workflow" / "envs" / "mfuscope.yaml").read_text())
-    (pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    found = re.search(r"^TORCH \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert found is not None
-    known = pins((ROOT / "requirements.txt").read_text().splitlines()) | {"torch": found[1]}
-    conda = pins(pip)
-    assert conda
-    assert all(conda.values()), "every one is pinned"
-    assert conda == {name: known.get(name) for name in conda}

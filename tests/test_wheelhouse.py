@@ -130,8 +130,8 @@ def test_without_torch_in_either_place_it_says_which_python_to_take(installing: 
         pytest.skip("this host's own Python has torch")
     said = error_of(installing, "install-offline", **environment)
     assert said == (
-        f"TORCH= takes the torch of {sys.executable}, which has none. "
-        "Remedy: make TORCH= PYTHON=/the/python/that/has/torch ..."
+        f"TORCH= takes the torch of {sys.executable}, which has none outside of virtual "
+        "environments. Remedy: make TORCH= PYTHON=/the/python/that/has/torch ..."
     )
 
 
