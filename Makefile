@@ -25,7 +25,7 @@ flops: $(VENV)/.installed ## count FLOPs without a GPU: results/flops.md
 	$(BIN)/snakemake flops
 
 test: $(VENV)/.installed-dev ## run the tests that need no GPU
-	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm" -n 2 --dist loadscope
+	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm" -n 2 --dist loadscope --no-loadscope-reorder
 
 test-gpu: $(VENV)/.installed-dev ## run the tests that need a CUDA GPU
 	$(BIN)/python -m pytest -m gpu

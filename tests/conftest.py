@@ -10,6 +10,15 @@ from processes import Faults, wait_for
 if TYPE_CHECKING:  # tests without a model need not pay for torch
     from stand_in import Workflow
 
+#: The modules that take longest, so that processes that share the tests do not end on one of them.
+LONGEST = ("workflow", "damage", "worker", "faults", "worker_faults", "disk", "security", "devices")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest modules first; within a module nothing changes."""
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(LONGEST)))
+
 
 @pytest.fixture
 def faults(tmp_path: Path) -> Iterator[Faults]:
