@@ -6,6 +6,7 @@ The tests follow one another on one folder of results: what one spoils, the next
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -130,3 +131,33 @@ def test_runs_of_another_torch_are_named_and_measured_again(checkout: Checkout) 
     }
     validate_results(checkout.results)
     assert checkout.planned() == {}
+
+
+def test_results_without_snakemakes_memory_are_not_taken_for_up_to_date(checkout: Checkout) -> None:
+    runs = checkout.digests()
+    shutil.rmtree(checkout.root / ".snakemake")
+    page = checkout.pages / SECOND
+    page.write_bytes((checkout.pages / THIRD).read_bytes())
+    os.utime(page, (1, 1))
+    status, said = checkout.call()
+    assert status != 0
+    assert "Traceback" not in said
+    assert re.search(rf"mfuscope: 2 runs with page content \w+: baseline/{SECOND}/0, .*/1\n", said)
+    command = re.search(r"`(rm [^`]+)` and run the same command again", said)
+    assert command is not None
+    assert checkout.digests() == runs
+    subprocess.run(command[1], shell=True, cwd=checkout.root, check=True)
+    said = checkout.run()
+    assert "Snakemake does not know what they were made from; they will be made again" in said
+    assert "2 runs to measure" in said
+    after = checkout.digests()
+    assert {path for path in after if after[path] != runs[path]} == {
+        f"baseline/runs/{SECOND}/{repeat}.json" for repeat in range(2)
+    }
+    validate_results(checkout.results)
+    assert checkout.planned() == {}
+    # The others are still not remembered.
+    checkout.configure(**SETTINGS | {"max_new_tokens": 4}, repeats=2, flops=FLOPS)
+    status, said = checkout.call("-n")
+    assert status != 0
+    assert f"mfuscope: 4 runs with max_new_tokens {SETTINGS['max_new_tokens']}: " in said

@@ -17,12 +17,15 @@ _CLOCKS_DIFFER_S: Final = 60.0  # file servers have clocks of their own
 _LONG_AGO_NS: Final = 1_000_000_000  # not 0, which would count as no date
 
 
-def mend(results: Path, runs: Sequence[RunFiles], *, look_only: bool) -> Iterator[str]:
-    """Remove results that were cut short, and set back dates that lie in the future.
+def mend(
+    results: Path, runs: Sequence[RunFiles], forgotten: Sequence[Path] = (), *, look_only: bool
+) -> Iterator[str]:
+    """Remove results that were cut short or forgotten; set back dates that lie in the future.
 
     Args:
         results: the folder of results.
         runs: those that the settings ask for.
+        forgotten: results to make again whatever they hold (`forgotten.forgotten_tables`).
         look_only: change nothing.
 
     Yields:
@@ -36,6 +39,11 @@ def mend(results: Path, runs: Sequence[RunFiles], *, look_only: bool) -> Iterato
         yield from map(str, damaged[:_TOLD])
         if len(damaged) > _TOLD:
             yield f"... and so are {len(damaged) - _TOLD} more"
+        if forgotten:
+            yield (
+                f"of {len(forgotten)} tables and texts Snakemake does not know what they were made "
+                "from; they will be made again"
+            )
         early = _dated_in_future(chain(*runs, records(results), texts(results)))
         if early:
             yield (
@@ -45,6 +53,8 @@ def mend(results: Path, runs: Sequence[RunFiles], *, look_only: bool) -> Iterato
         if not look_only:
             for damage in damaged:
                 damage.remove()
+            for path in forgotten:
+                path.unlink(missing_ok=True)
             for path in early:
                 _date_long_ago(path)
     except OSError as error:

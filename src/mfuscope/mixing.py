@@ -137,11 +137,11 @@ def check_alike(
 
 def _told(mixture: Mixture, results: Path, listing: Path) -> Iterator[str]:
     for group in mixture.groups:
-        yield f"{_count(group.runs)} with {_words(group.facts)}: {_names(group.runs)}"
-    command = _removal([str(results / run.record) for run in mixture.redo], listing)
+        yield f"{run_count(group.runs)} with {in_words(group.facts)}: {run_names(group.runs)}"
+    command = removal_command([str(results / run.record) for run in mixture.redo], listing)
     yield (
         "these runs were not measured alike, and must not be averaged. Remedy: to measure "
-        f"{_count(mixture.redo)} again, `{command}` and run the same command again."
+        f"{run_count(mixture.redo)} again, `{command}` and run the same command again."
     )
 
 
@@ -205,7 +205,7 @@ def _software(versions: Versions) -> Facts:
 
 
 def _settings(run: Origin) -> Facts:
-    return dict(_flat(run.settings)) | {
+    return dict(flat_settings(run.settings)) | {
         "model files": run.model.fingerprint,
         "weights": run.model.weights,
         "precision": run.model.dtype,
@@ -213,15 +213,16 @@ def _settings(run: Origin) -> Facts:
     }
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Names and values as texts, sorted; of mappings within, the names joined by a dot."""
     for key, value in sorted(settings.items()):
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat_settings(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", str(value)
 
 
-def _removal(paths: Sequence[str], listing: Path) -> str:
+def removal_command(paths: Sequence[str], listing: Path) -> str:
     """A command that removes records; ids are safe in shells. Many are listed in a file."""
     if len(paths) <= _LISTED:
         return f"rm {' '.join(paths)}"
@@ -229,14 +230,17 @@ def _removal(paths: Sequence[str], listing: Path) -> str:
     return f"xargs rm < {listing}"
 
 
-def _words(facts: Facts) -> str:
+def in_words(facts: Facts) -> str:
+    """Facts in a line."""
     return ", ".join(f"{name} {fact[:40]}" for name, fact in facts.items())
 
 
-def _names(runs: Sequence[Origin]) -> str:
+def run_names(runs: Sequence[Origin]) -> str:
+    """The first runs by name, and how many more there are."""
     more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
     return ", ".join(run.name for run in runs[:_NAMED]) + more
 
 
-def _count(runs: Sequence[Origin]) -> str:
+def run_count(runs: Sequence[Origin]) -> str:
+    """How many runs there are, in words."""
     return f"{len(runs)} run{'s' * (len(runs) != 1)}"

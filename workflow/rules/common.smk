@@ -8,11 +8,13 @@ from pathlib import Path
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.settings.enums import PersistenceBackend
 from snakemake.utils import update_config
 
 from mfuscope.artefacts import check_space, check_writable
 from mfuscope.command import command_line
 from mfuscope.errors import ToldError
+from mfuscope.forgotten import Memory, check_runs, forgotten_tables
 from mfuscope.image_headers import limit_pixels
 from mfuscope.partial import RunKey, listed_missing
 from mfuscope.mending import mend
@@ -79,7 +81,15 @@ def mend_results(alone):
     if not dry:
         check_space(Path())
     if alone:
-        for line in mend(RESULTS, PLAN.runs(RESULTS), look_only=dry):
+        memory = Memory(Path(".snakemake/metadata"))
+        in_files = (
+            workflow.workflow_settings.persistence_backend is PersistenceBackend.FILE
+        )
+        forgotten = []
+        if in_files:
+            check_runs(PLAN, RESULTS, memory, Path("logs/measure_again.txt"))
+            forgotten = forgotten_tables(RESULTS, memory)
+        for line in mend(RESULTS, PLAN.runs(RESULTS), forgotten, look_only=dry):
             say(line)
 
 

@@ -1,0 +1,115 @@
+"""Results that Snakemake has no record of: its folder was lost, or they were copied without it.
+
+What settings and pages change is made again because it remembers what every result was made with.
+Where it remembers nothing it goes by dates alone, and takes what is there for up to date.
+"""
+
+import os
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from mfuscope.artefacts import read_json
+from mfuscope.errors import ToldError
+from mfuscope.layout import records, texts
+from mfuscope.mixing import (
+    Facts,
+    Origin,
+    flat_settings,
+    in_words,
+    removal_command,
+    run_count,
+    run_names,
+)
+from mfuscope.planning import Plan
+from mfuscope.records import PROTOCOL
+from mfuscope.settings import ModelSettings
+
+_MODEL: Final = [field.name for field in fields(ModelSettings)]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What Snakemake remembers of results.
+
+    Attributes:
+        folder: where it keeps a file for each, as ``.snakemake/metadata``.
+    """
+
+    folder: Path
+
+    def holds(self, result: Path) -> bool:
+        """Whether it knows how a result was made."""
+        if not self.folder.is_dir():
+            return False
+        # Named by the result's path in Base64; where that is too long for a name, in folders.
+        name = urlsafe_b64encode(str(result).encode()).decode()
+        length = os.pathconf(self.folder, "PC_NAME_MAX") - 1
+        parts = [name[start : start + length] for start in range(0, len(name), length)]
+        return self.folder.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1]).exists()
+
+
+def forgotten_tables(results: Path, memory: Memory) -> list[Path]:
+    """What is made of runs, or can be measured again in seconds, and is not remembered."""
+    made = [path for path in (*records(results), *texts(results)) if path.exists()]
+    return [path for path in made if not memory.holds(path)]
+
+
+def check_runs(plan: Plan, results: Path, memory: Memory, listing: Path) -> None:
+    """Check that what is not remembered was measured as it would be now.
+
+    Args:
+        listing: lists the records of runs to measure again, where they are many.
+
+    Raises:
+        ToldError: it was not; says in a few lines what differs, and what to do.
+    """
+    unlike: dict[str, list[Origin]] = {}
+    for files in plan.runs(results):
+        if not files.record.exists() or memory.holds(files.record):
+            continue
+        try:
+            run = read_json(files.record, Origin)
+        except ValueError:
+            continue  # cut short: `mending` sees to that
+        if facts := _differing(run, plan):
+            unlike.setdefault(in_words(facts), []).append(run)
+    if unlike:
+        raise ToldError("\n".join(_told(unlike, results, listing)))
+
+
+def _told(unlike: Mapping[str, list[Origin]], results: Path, listing: Path) -> Iterator[str]:
+    for facts, runs in unlike.items():
+        yield f"{run_count(runs)} with {facts}: {run_names(runs)}"
+    every = [run for runs in unlike.values() for run in runs]
+    command = removal_command([str(results / run.record) for run in every], listing)
+    yield (
+        "that is not what is asked for now, and Snakemake remembers nothing of these results: it "
+        "would take them for up to date. Remedy: bring .snakemake along with the results; or, to "
+        f"measure {run_count(every)} again, `{command}` and run the same command again."
+    )
+
+
+def _differing(run: Origin, plan: Plan) -> Facts:
+    """How a run was measured, as far as it would be measured otherwise now."""
+    now = _asked_for(run, plan)
+    then = dict(flat_settings(run.settings)) | {
+        "device": run.device.kind,
+        "model files": run.model.fingerprint,
+        "measurement protocol": str(run.protocol),
+        "page content": run.page.sha256,
+    }
+    return {name: fact for name, fact in then.items() if fact != now.get(name)}
+
+
+def _asked_for(run: Origin, plan: Plan) -> Facts:
+    settings: dict[str, Any] = plan.run_settings(run.variant)
+    model = settings.pop("model")
+    return dict(flat_settings(settings | {name: model[name] for name in _MODEL})) | {
+        "device": plan.device.partition(":")[0],
+        "model files": model["fingerprint"],
+        "measurement protocol": str(PROTOCOL),
+        "page content": plan.digest(run.image),
+    }

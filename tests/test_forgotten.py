@@ -1,0 +1,146 @@
+"""Results that Snakemake remembers nothing of, held against what would be measured now."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import builders
+import pytest
+from checkpoints import MODELS
+from PIL import Image
+from snakemake.persistence.file import FilePersistence
+
+from mfuscope import records
+from mfuscope.artefacts import write_json, write_noted
+from mfuscope.errors import ToldError
+from mfuscope.forgotten import Memory, check_runs, forgotten_tables
+from mfuscope.planning import Plan, make_plan
+from mfuscope.records import PROTOCOL
+from mfuscope.settings import ModelSettings, load_schema, resolve_settings
+
+SCHEMA = load_schema(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
+RUN = Path("results/baseline/runs/page.png/0.json")
+
+
+@pytest.fixture
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Memory:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (60, 40)).save("page.png")
+    FilePersistence(path=tmp_path / ".snakemake")
+    return Memory(Path(".snakemake/metadata"))
+
+
+def plan(**settings: Any) -> Plan:
+    file: dict[str, Any] = {"images": "page.png", "device": "cpu", "repeats": 1} | settings
+    return make_plan(resolve_settings(file, {}, {}, SCHEMA), MODELS)
+
+
+def as_planned(made: Plan) -> records.Run:
+    """The record that a run of the plan leaves, as far as it says how it was measured."""
+    settings = made.run_settings("baseline")
+    model = settings.pop("model")
+    run = builders.run()
+    return replace(
+        run,
+        protocol=PROTOCOL,
+        device=builders.cpu(),
+        page=replace(run.page, sha256=made.digest("page.png")),
+        model=replace(run.model, fingerprint=model["fingerprint"]),
+        settings=settings | {name: model[name] for name in ModelSettings.__annotations__},
+    )
+
+
+def remember(path: Path) -> None:
+    """Have Snakemake's own code file that it knows a result."""
+    own = FilePersistence(path=Path(".snakemake"))
+    own._io_write(own._metadata_path, {}, str(path))
+
+
+def told(made: Plan, memory: Memory) -> list[str]:
+    with pytest.raises(ToldError) as caught:
+        check_runs(made, Path("results"), memory, Path("again.txt"))
+    return str(caught.value).splitlines()
+
+
+def test_results_that_fit_are_left_alone(memory: Memory) -> None:
+    write_json(RUN, as_planned(plan()))
+    check_runs(plan(), Path("results"), memory, Path("again.txt"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "differs"),
+    [
+        ({"max_new_tokens": 7}, "max_new_tokens 64"),
+        ({"warmup": 3}, "warmup 1"),
+        ({"prompt": "Something else."}, "prompt "),
+        ({"profiler": {"record_shapes": True}}, "profiler.record_shapes False"),
+        ({"resolution": "base"}, "resolution "),
+        ({"model": "deepseek-ocr"}, "model deepseek-ocr-nano, model files "),
+    ],
+)
+def test_other_settings_are_named(
+    settings: Mapping[str, Any], differs: str, memory: Memory
+) -> None:
+    write_json(RUN, as_planned(plan()))
+    first, last = told(plan(**settings), memory)
+    assert first.startswith(f"1 run with {differs}")
+    assert first.endswith(": baseline/page.png/0")
+    assert f"`rm {RUN}` and run the same command again" in last
+
+
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({"protocol": PROTOCOL - 1}, f"measurement protocol {PROTOCOL - 1}"),
+        ({"device": builders.gpu()}, "device cuda"),
+        ({"page": builders.page()}, f"page content {builders.SHA256[:40]}"),
+    ],
+)
+def test_other_conditions_are_named(
+    changes: Mapping[str, Any], differs: str, memory: Memory
+) -> None:
+    write_json(RUN, replace(as_planned(plan()), **changes))
+    assert told(plan(), memory)[0] == f"1 run with {differs}: baseline/page.png/0"
+
+
+def test_what_is_remembered_is_for_snakemake_to_judge(memory: Memory) -> None:
+    write_json(RUN, as_planned(plan()))
+    remember(RUN)
+    check_runs(plan(max_new_tokens=7), Path("results"), memory, Path("again.txt"))
+
+
+def test_what_is_cut_short_is_somebody_elses_business(memory: Memory) -> None:
+    write_json(RUN, as_planned(plan()))
+    RUN.write_bytes(RUN.read_bytes()[:100])
+    check_runs(plan(max_new_tokens=7), Path("results"), memory, Path("again.txt"))
+
+
+def test_many_runs_are_listed_in_a_file(memory: Memory) -> None:
+    run = as_planned(plan())
+    paths = [RUN.with_name(f"{repeat}.json") for repeat in range(9)]
+    for repeat, path in enumerate(paths):
+        write_json(path, replace(run, repeat=repeat))
+    first, last = told(plan(repeats=9, max_new_tokens=7), memory)
+    assert first.startswith("9 runs with max_new_tokens 64: baseline/page.png/0, ")
+    assert "`xargs rm < again.txt`" in last
+    assert Path("again.txt").read_text().split() == list(map(str, paths))
+
+
+@pytest.mark.parametrize("length", [1, 180, 200, 400])
+def test_memory_is_found_where_snakemake_keeps_it(length: int, memory: Memory) -> None:
+    path = Path("results") / "v" / "runs" / ("x" * length) / "0.json"
+    assert not memory.holds(path)
+    remember(path)
+    assert memory.holds(path)
+    assert not Memory(Path("nowhere")).holds(path)
+
+
+def test_tables_that_nobody_remembers_are_found(memory: Memory) -> None:
+    results = Path("results")
+    assert forgotten_tables(results, memory) == []
+    write_json(results / "hardware.json", asdict(builders.hardware()))
+    write_noted(results / "metrics.csv", "a,b\n")
+    write_noted(results / "report.md", "# Report\n")
+    remember(results / "metrics.csv")
+    assert forgotten_tables(results, memory) == [results / "hardware.json", results / "report.md"]
