@@ -11,11 +11,12 @@ TORCH := $(if $(OFFLINE),$(shell cat $(VENV)/.torch),$(PINNED_TORCH))
 endif
 WHEELHOUSE ?= wheelhouse
 EXTRA ?= requirements-slurm.txt
+TWO := -n 2 --dist loadscope --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
   $(if $(OFFLINE),--no-index --find-links $(WHEELHOUSE))
 CHECK_WHEELHOUSE = PYTHONPATH=src $(PYTHON) tools/wheelhouse.py check $(WHEELHOUSE) --requirements requirements.txt
 
-.PHONY: run flops test test-gpu test-slurm test-wheelhouse bench contracts lint audit install install-slurm \
+.PHONY: run flops test test-faults test-gpu test-slurm test-wheelhouse bench contracts lint audit install install-slurm \
   wheelhouse install-offline clean help FORCE
 
 run: $(VENV)/.installed ## measure every page and write results/report.html
@@ -25,7 +26,10 @@ flops: $(VENV)/.installed ## count FLOPs without a GPU: results/flops.md
 	$(BIN)/snakemake flops
 
 test: $(VENV)/.installed-dev ## run the tests that need no GPU
-	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm" -n 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not (gpu or slow or slurm or faults)" $(TWO)
+
+test-faults: $(VENV)/.installed-dev ## run the tests that kill, fill and damage what the workflow needs
+	$(BIN)/python -m pytest -m faults $(TWO)
 
 test-gpu: $(VENV)/.installed-dev ## run the tests that need a CUDA GPU
 	$(BIN)/python -m pytest -m gpu

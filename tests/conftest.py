@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # tests without a model need not pay for torch
     from stand_in import Workflow
 
 #: The modules that take longest, so that processes that share the tests do not end on one of them.
-LONGEST = ("workflow", "damage", "worker", "faults", "worker_faults", "disk", "security", "devices")
+LONGEST = ("workflow", "worker", "security", "devices", "damage", "faults", "worker_faults", "disk")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,8 @@ from checkouts import FIRST, SECOND, SETTINGS, THIRD, Checkout, make_checkout
 from damages import DAMAGES
 from validate import validate_results
 
+pytestmark = pytest.mark.faults
+
 TARGETS = ("all", "flops")
 FLOPS = {"models": ["deepseek-ocr-nano"], "resolutions": ["tiny"]}
 # One damaged file of every kind -> what has to be measured again for it.

@@ -12,6 +12,8 @@ from validate import validate_results
 
 from mfuscope.artefacts import PARTIAL
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:

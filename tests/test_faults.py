@@ -16,6 +16,8 @@ from processes import TESTS, Faults, wait_for
 from mfuscope.artefacts import PARTIAL
 from mfuscope.worker.places import Owner
 
+pytestmark = pytest.mark.faults
+
 PAGES = [path.name for path in sorted(SAMPLES.glob("*.png"))[:7]]
 
 

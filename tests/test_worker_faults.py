@@ -15,6 +15,8 @@ from validate import validate
 from mfuscope.records import Run
 from mfuscope.traces import read_trace
 
+pytestmark = pytest.mark.faults
+
 # --- time ----------------------------------------------------------------------------------------
 
 
