@@ -1,4 +1,4 @@
-"""A Slurm cluster of one node on this machine, with two GPUs that are none, while a test needs it.
+"""A Slurm cluster of one node on this machine, while a test needs it.
 
 Every daemon runs in the foreground with files of its own in one folder: a Slurm that the machine
 may already have is not touched.
@@ -10,15 +10,22 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 DAEMONS = ("slurmctld", "slurmd")
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
-# Devices that exist everywhere and that nobody minds being opened.
+# Devices that exist everywhere and that nobody minds being opened, in place of two GPUs.
 STAND_INS = ("/dev/zero", "/dev/full")
+# The profile that users get, on a cluster without an accounting database, with less patience.
+SUBMITTING = [
+    *("--workflow-profile", "profiles/slurm"),
+    *("--slurm-no-account", "--slurm-status-command", "squeue"),
+    *("--seconds-between-status-checks", "1", "--slurm-init-seconds-before-status-checks", "1"),
+    *("--latency-wait", "10"),
+]
 
 CONF = """\
 ClusterName=test
@@ -50,10 +57,10 @@ MinJobAge=3600
 ReturnToService=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=64000 Gres=gpu:standin:2 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=64000 Gres=gpu:any:{number} State=UNKNOWN
 PartitionName=gpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
-GRES = "".join(f"NodeName={{host}} Name=gpu Type=standin File={file}\n" for file in STAND_INS)
+GRES = "NodeName={host} Name=gpu Type=any File={file}\n"
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,11 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster(folder: Path, gpus: Sequence[str] = STAND_INS) -> Iterator[Cluster]:
     """Start a cluster, and end it.
+
+    Args:
+        gpus: the device files of the node's GPUs.
 
     Raises:
         FileNotFoundError: a daemon is not installed.
@@ -96,8 +106,10 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     key.chmod(0o400)
     names = {"host": socket.gethostname().partition(".")[0], "folder": str(folder)}
     ports = {"controller": str(_free_port()), "node": str(_free_port())}
-    (folder / "slurm.conf").write_text(CONF.format(**names, **ports))
-    (folder / "gres.conf").write_text(GRES.format(**names))
+    (folder / "slurm.conf").write_text(CONF.format(**names, **ports, number=len(gpus)))
+    # Nothing above needs control groups. Version 2's plugin would ask for a systemd all the same.
+    (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
+    (folder / "gres.conf").write_text("".join(GRES.format(**names, file=file) for file in gpus))
     made = Cluster(folder)
     munged = ["--foreground", f"--socket={folder}/munge.socket", f"--key-file={key}", "--force"]
     munged += [f"--{name}-file={folder}/munged.{name}" for name in ("pid", "log", "seed")]

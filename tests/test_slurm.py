@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from checkouts import FIRST, ROOT, SECOND, SETTINGS, THIRD, Checkout, make_checkout
-from cluster import Cluster, cluster
+from cluster import SUBMITTING, Cluster, cluster
 from ledger import Deed, deeds
 from PIL import Image
 from processes import wait_for
@@ -24,14 +24,11 @@ from validate import validate_results
 
 pytestmark = pytest.mark.slurm
 
-# What the CPU needs in place of GPUs, and less patience than a real cluster asks for.
+# What the CPU needs in place of GPUs.
 FLAGS = [
-    *("--workflow-profile", "profiles/slurm", "--config", "device=cpu"),
+    *(*SUBMITTING, "--config", "device=cpu"),
     *("--set-threads", "profile=1", "calibrate=1", "probe_device=1"),
     *("--default-resources", "runtime=10", "mem_mb=2000"),
-    *("--slurm-no-account", "--slurm-status-command", "squeue"),
-    *("--seconds-between-status-checks", "1", "--slurm-init-seconds-before-status-checks", "1"),
-    *("--latency-wait", "10"),
 ]
 BATCHES_OF_3 = ("--group-components", "measure=3", "calibrate=3")
 
