@@ -43,6 +43,12 @@ def test_mutated_images_are_pages_or_told() -> None:
         assert outcomes.count(outcome) > CASES // 10
 
 
+@pytest.mark.parametrize("number", [2622, 2753])
+def test_a_length_beyond_the_memory_is_told(number: int) -> None:
+    """A PNG of less than 100 bytes has PIL ask for gigabytes, which a limit on memory refuses."""
+    assert fuzz("images", number, number + 1) == ["refused when decoded"]
+
+
 def test_mutated_settings_are_settings_or_told() -> None:
     outcomes = fuzz("settings", 0, CASES)
     assert len(outcomes) == CASES

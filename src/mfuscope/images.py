@@ -161,6 +161,9 @@ def unreadable(path: Path, error: BaseException) -> UserError:
     elif isinstance(error, UnidentifiedImageError):
         empty = path.is_file() and not path.stat().st_size
         reason = "it is empty" if empty else "its content is no image of a known kind"
+    elif isinstance(error, MemoryError):
+        reason = "it takes more memory than there is: it is damaged, or too large"
+        remedy = "replace it by an intact image, scale it down, or set `on_bad_image: skip`"
     elif isinstance(error, OSError) and error.strerror:
         reason = error.strerror
         remedy = "give yourself access to it, move it away, or set `on_bad_image: skip`"
