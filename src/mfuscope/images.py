@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from mfuscope.errors import Findings, UserError
+from mfuscope.image_ends import check_end
 from mfuscope.image_headers import DAMAGE, TooManyPixelsError, frame_count, upright_size
 from mfuscope.preprocess import read_page
 
@@ -131,12 +132,15 @@ def decode_page(path: Path) -> Image.Image:
     """The page as `read_page` gives it.
 
     Raises:
-        UserError: the file cannot be decoded to its end, or its pixels have no defined range.
+        UserError: the file cannot be decoded to its end, or lacks it, or its pixels have no
+            defined range.
     """
     try:
-        return read_page(path)
+        page = read_page(path)
+        check_end(path)
     except DAMAGE as error:
         raise unreadable(path, error) from error
+    return page
 
 
 def check_decodes(path: Path) -> None:
