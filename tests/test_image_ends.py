@@ -77,6 +77,26 @@ def test_what_decodes_without_its_end_is_told(kind: str, tmp_path: Path) -> None
         check_decodes(path)
 
 
+@pytest.mark.parametrize("kind", ["BMP", "TIFF", "JPEG"])
+def test_what_cannot_be_noticed(kind: str, tmp_path: Path) -> None:
+    """Black pixels are zeros, and a JPEG's end is there behind a hole."""
+    path = tmp_path / "page.png"
+    content = saved(noise(), kind)
+    path.write_bytes(zeroed(content, len(content) - 100))
+    check_decodes(path)
+
+
+@pytest.mark.parametrize("at", [60, -14, -3])
+def test_flipped_bits_of_a_png_are_told(at: int, tmp_path: Path) -> None:
+    """In the pixels, in their checksum and in that of the end."""
+    path = tmp_path / "page.png"
+    content = bytearray(saved(noise(), "PNG", compress_level=0))
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"page\.png' \("):
+        check_decodes(path)
+
+
 def test_zeros_within_the_pixels_of_a_png_are_told(tmp_path: Path) -> None:
     path = tmp_path / "page.png"
     content = saved(white(), "PNG")
