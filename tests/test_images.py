@@ -108,24 +108,35 @@ def test_folders_are_searched_recursively(tmp_path: Path) -> None:
     save(tmp_path / ".hidden.png")
     save(tmp_path / ".cache" / "x.png")
     (tmp_path / "sub" / "loop").symlink_to(tmp_path)
-    found = [image.relative for image in list_images(tmp_path)]
+    found = [image.relative for image in list_images(tmp_path).pages]
     assert found == ["a.jpg", "b.PNG", "e.bmp", "f.jpeg", "sub/d.tif", "sub/deep/c.webp"]
+
+
+@pytest.mark.parametrize("link", ["a", "z", "sub/link"])
+def test_a_link_to_a_folder_changes_no_id(tmp_path: Path, link: str) -> None:
+    """Nor does the order in which the file system lists names."""
+    save(tmp_path / "sub" / "deep" / "x.png")
+    save(tmp_path / "m" / "b.png")
+    before = [page.id for page in list_images(tmp_path).pages]
+    (tmp_path / link).symlink_to(tmp_path / "m")
+    (tmp_path / "0").symlink_to(tmp_path / "sub")
+    assert [page.id for page in list_images(tmp_path).pages] == before
 
 
 LOOK = """
 import sys
 from pathlib import Path
-from mfuscope.errors import ToldError
+from mfuscope.errors import UserError
 from mfuscope.images import check_decodes, image_size, list_images, page_sha256
-try:
-    for image in list_images(Path(sys.argv[1])):
-        for look in (image_size, check_decodes, page_sha256):
-            try:
-                look(image.path)
-            except ToldError as error:
-                print(error)
-except ToldError as error:
-    print(error)
+listing = list_images(Path(sys.argv[1]))
+for unusable in listing.unusable:
+    print(unusable.error)
+for page in listing.pages:
+    for look in (image_size, check_decodes, page_sha256):
+        try:
+            look(page.path)
+        except UserError as error:
+            print(error)
 """
 
 
@@ -153,7 +164,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 def test_a_link_to_itself_is_told(tmp_path: Path) -> None:
     loop = tmp_path / "loop.png"
     loop.symlink_to(loop)
-    assert [image.path for image in list_images(tmp_path)] == [loop]
+    assert [page.path for page in list_images(tmp_path).pages] == [loop]
     for look in (image_size, check_decodes, page_sha256):
         with pytest.raises(UserError, match=r"loop\.png' \(Too many levels of symbolic links\)"):
             look(loop)
@@ -189,14 +200,14 @@ def test_pages_that_the_memory_does_not_hold_are_told(damaged: bool, tmp_path: P
 
 def test_ids_do_not_depend_on_other_pages(tmp_path: Path) -> None:
     save(tmp_path / "a b.png")
-    before = list_images(tmp_path)[0].id
+    before = list_images(tmp_path).pages[0].id
     save(tmp_path / "a-b.png")
-    assert before in [image.id for image in list_images(tmp_path)]
+    assert before in [image.id for image in list_images(tmp_path).pages]
 
 
 def test_one_file_is_a_listing(tmp_path: Path) -> None:
     path = save(tmp_path / "page.png")
-    assert [image.path for image in list_images(path)] == [path]
+    assert [image.path for image in list_images(path).pages] == [path]
 
 
 @pytest.mark.parametrize(
@@ -361,7 +372,8 @@ def test_categories_come_from_the_manifest_or_the_folder(tmp_path: Path) -> None
     save(tmp_path / "c.png")
     (tmp_path / "samples.csv").write_text("file,category\na.png,image_rich\n")
     categories = read_categories(tmp_path)
-    found = {image.relative: category_of(image, categories) for image in list_images(tmp_path)}
+    pages = list_images(tmp_path).pages
+    found = {image.relative: category_of(image, categories) for image in pages}
     assert found == {"a.png": "image_rich", "c.png": "", "text_heavy/b.png": "text_heavy"}
 
 
