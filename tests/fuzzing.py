@@ -66,7 +66,7 @@ def image_case(seed: int, folder: Path) -> str:
         assert views.base.shape == (1, 3, geometry.base_size, geometry.base_size)
         assert (0 if views.tiles is None else len(views.tiles)) == geometry.tiles
         assert all(np.abs(one).max() <= 1 for one in (views.base, views.tiles) if one is not None)
-    return "read"
+    return "refused when decoded" if refusals else "read"
 
 
 def settings_case(seed: int, folder: Path) -> str:

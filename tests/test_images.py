@@ -1,10 +1,11 @@
 """Listing, naming and looking at pages."""
 
-import errno
 import os
 import re
 import string
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutated_images import mutated
+from permissions import run_without_exemption
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from mfuscope.errors import UserError
@@ -22,6 +25,7 @@ from mfuscope.images import (
     image_size,
     inspect_pages,
     list_images,
+    page_sha256,
     read_categories,
 )
 from mfuscope.preprocess import read_page
@@ -119,23 +123,79 @@ def test_a_link_to_a_folder_changes_no_id(tmp_path: Path, link: str) -> None:
     assert [page.id for page in list_images(tmp_path).pages] == before
 
 
-def test_folders_that_cannot_be_read_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+LOOK = """
+import sys
+from pathlib import Path
+from mfuscope.errors import UserError
+from mfuscope.images import check_decodes, image_size, list_images, page_sha256
+listing = list_images(Path(sys.argv[1]))
+for unusable in listing.unusable:
+    print(unusable.error)
+for page in listing.pages:
+    for look in (image_size, check_decodes, page_sha256):
+        try:
+            look(page.path)
+        except UserError as error:
+            print(error)
+"""
+
+
+def test_folders_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
-    save(tmp_path / "locked" / "b.png")
-    scandir = os.scandir
+    locked = save(tmp_path / "locked" / "b.png").parent
+    locked.chmod(0)
+    try:
+        (line,) = run_without_exemption(LOOK, str(tmp_path)).splitlines()
+    finally:
+        locked.chmod(0o700)  # else the folder stays for ever
+    assert re.search(r"cannot read the folder '.*locked' \(Permission denied\)\. Remedy: ", line)
 
-    def refuse(folder: str) -> Any:  # permissions do not stop root, which may run this
-        if str(folder).endswith("locked"):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-        return scandir(folder)
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    listing = list_images(tmp_path)
-    assert [page.relative for page in listing.pages] == ["a.png"]
-    (locked,) = listing.unusable
-    assert re.search(r"folder '.*locked' \(Permission denied\)", str(locked.error))
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    save(tmp_path / "locked.png").chmod(0)
+    told = run_without_exemption(LOOK, str(tmp_path)).splitlines()
+    assert len(told) == 3  # by each of the ways to look at it
+    for line in told:
+        assert re.search(r"cannot read '.*locked\.png' \(Permission denied\)\. Remedy: ", line)
+        assert "give yourself access to it" in line
+
+
+def test_a_link_to_itself_is_told(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.png"
+    loop.symlink_to(loop)
+    assert [page.path for page in list_images(tmp_path).pages] == [loop]
+    for look in (image_size, check_decodes, page_sha256):
+        with pytest.raises(UserError, match=r"loop\.png' \(Too many levels of symbolic links\)"):
+            look(loop)
+
+
+STARVE = """
+import resource
+import sys
+from pathlib import Path
+from mfuscope.errors import UserError
+from mfuscope.images import check_decodes
+resource.setrlimit(resource.RLIMIT_DATA, (500 << 20,) * 2)
+try:
+    check_decodes(Path(sys.argv[1]))
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_pages_that_the_memory_does_not_hold_are_told(damaged: bool, tmp_path: Path) -> None:
+    """One that lies about a length, and one that is as large as it says."""
+    path = tmp_path / "page.png"
+    if damaged:
+        path.write_bytes(mutated(2622)[1])
+    else:
+        Image.new("1", (11_000, 11_000)).save(path)
+    command = [sys.executable, "-c", STARVE, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    (line,) = done.stdout.splitlines()
+    assert re.search(r"page\.png' \(it takes more memory than there is: .* Remedy: ", line)
 
 
 def test_ids_do_not_depend_on_other_pages(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from transformers.models.deepseek_ocr2.image_processing_pil_deepseek_ocr2 import
     DeepseekOcr2ImageProcessorPil,
 )
 
-from mfuscope.geometry import Tiling, page_geometry
+from mfuscope.geometry import MODES, Tiling, image_tokens, page_geometry
+from mfuscope.images import decode_page, image_size
 from mfuscope.preprocess import make_views, read_page
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
@@ -60,12 +61,70 @@ def test_large_views_are_padded(mode: str, size: int) -> None:
     assert abs(float(views.base[0, 0, 0, 0])) <= one_step() / 2
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "I;16"])
-def test_every_kind_of_pixel_becomes_rgb(mode: str, tmp_path: Path) -> None:
-    path = tmp_path / ("page.tif" if mode == "CMYK" else "page.png")
-    Image.new("L", (30, 20), 255).convert("I" if mode == "I;16" else mode).convert(mode).save(path)
+def patches() -> tuple[Image.Image, list[tuple[int, int, int]]]:
+    """Six patches of 16 x 16 pixels, whose borders are those of a JPEG's blocks; their colours."""
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (200, 120, 40)]
+    image = Image.new("RGB", (96, 16))
+    for index, colour in enumerate(colours):
+        image.paste(colour, (16 * index, 0, 16 * index + 16, 16))
+    return image, colours
+
+
+def grey(colour: tuple[int, int, int]) -> tuple[int, int, int]:
+    """ITU-R 601's luma, as PIL and JPEG have it."""
+    red, green, blue = colour
+    return (round(0.299 * red + 0.587 * green + 0.114 * blue),) * 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "tolerance"),
+    [
+        *(("1", "page.png", 0), ("L", "page.png", 1), ("P", "page.png", 0)),
+        *(("RGBA", "page.png", 0), ("I;16", "page.png", 1)),
+        *(("CMYK", "page.tif", 0), ("CMYK", "page.jpg", 3), ("L", "page.jpg", 3)),
+    ],
+)
+def test_every_kind_of_pixel_becomes_rgb(
+    mode: str, name: str, tolerance: int, tmp_path: Path
+) -> None:
+    image, colours = patches()
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    elif mode == "1":
+        image = image.convert("1", dither=Image.Dither.NONE)
+    elif mode == "P":
+        image = image.quantize(16)
+    else:
+        image = image.convert(mode)
+    path = tmp_path / name
+    image.save(path, quality=95)  # to formats without it, nothing
+    with Image.open(path) as saved:
+        assert saved.mode == mode
+        if name == "page.jpg" and mode == "CMYK":  # Adobe's: its values are stored inverted
+            assert "adobe" in saved.info
     page = read_page(path)
-    assert (page.mode, page.size) == ("RGB", (30, 20))
+    assert (page.mode, page.size) == ("RGB", (96, 16))
+    expected = colours
+    if mode in ("L", "I;16", "1"):
+        expected = [grey(colour) for colour in colours]
+    if mode == "1":
+        expected = [(255,) * 3 if value >= 128 else (0,) * 3 for value, *_ in expected]
+    pixels = np.asarray(page).astype(int).reshape(16, 6, 16, 3)
+    assert np.abs(pixels - np.array(expected)[None, :, None]).max() <= tolerance
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["page.png", "page.jpg", "page.tif", "page.webp", "page.bmp"])
+def test_a_page_may_be_one_pixel(mode: str, name: str, tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1), "white").save(tmp_path / name)
+    page = decode_page(tmp_path / name)
+    assert page.size == image_size(tmp_path / name) == (1, 1)
+    geometry = page_geometry(*page.size, mode, Tiling())
+    assert (geometry.tiles, image_tokens(geometry) > 0) == (0, True)
+    views = make_views(page, geometry)
+    assert views.tiles is None
+    assert views.base.shape == (1, 3, geometry.base_size, geometry.base_size)
+    np.testing.assert_array_equal(views.base, np.ones_like(views.base))  # white, all of it
 
 
 RAMP = np.arange(0, 0x10000, 16, dtype=np.uint16).reshape(64, 64)

@@ -2,8 +2,11 @@
 
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -236,3 +239,66 @@ def test_skipped_pages_are_noted_for_jobs_elsewhere(folder: Path, tmp_path: Path
     assert plan.without(noted_skipped(note)) == vetted
     note_skipped(note, [])  # the next call skips nothing
     assert noted_skipped(note) == []
+
+
+@pytest.fixture
+def noisy(tmp_path: Path) -> Path:
+    """Pages that libraries have something to say about: PIL a warning, libtiff an error."""
+    folder = tmp_path / "noisy"
+    folder.mkdir()
+    palette = Image.frombytes("L", (16, 16), bytes(range(256))).convert("RGB").quantize(16)
+    palette.save(folder / "alpha.png", transparency=bytes(range(16)))
+    # The same noise each time: what libtiff says of it depends on where its codes are broken.
+    noise = Image.frombytes("RGB", (64, 64), Random(0).randbytes(64 * 64 * 3))
+    for compression in ("tiff_lzw", "tiff_adobe_deflate"):
+        path = folder / f"{compression}.tif"
+        noise.save(path, compression=compression)
+        content = path.read_bytes()
+        path.write_bytes(content[:1000] + bytes(5000) + content[6000:])
+    return folder
+
+
+def said_by(code: str, *arguments: str) -> str:
+    """What a process of its own writes to its standard error stream."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stderr
+
+
+VET = """
+import sys
+from pathlib import Path
+from mfuscope.images import list_images
+from mfuscope.vetting import header_sizes, undecodable
+images = {image.id: image for image in list_images(Path(sys.argv[1])).pages}
+assert len(header_sizes(images)[0]) == 3
+assert sorted(undecodable(images, {}, str)) == ["tiff_adobe_deflate.tif", "tiff_lzw.tif"]
+print("ours", file=sys.stderr)
+"""
+
+INSPECT = """
+import sys
+from pathlib import Path
+from mfuscope.errors import UserError
+from mfuscope.images import inspect_pages, list_images
+from mfuscope.jobs import job_log
+with job_log(sys.argv[2]):
+    for image in list_images(Path(sys.argv[1])).pages:
+        try:
+            inspect_pages([{"path": str(image.path), "height": 1}])
+        except UserError as error:
+            print(error)
+"""
+
+
+def test_libraries_are_not_heard_on_the_terminal(noisy: Path) -> None:
+    assert said_by(VET, str(noisy)) == "ours\n"
+
+
+def test_libraries_are_heard_in_a_jobs_log(noisy: Path, tmp_path: Path) -> None:
+    log = tmp_path / "job.log"
+    assert said_by(INSPECT, str(noisy), str(log)) == ""
+    text = log.read_text()
+    for said in ("Palette images with Transparency", "LZWDecode: ", "ZIPDecode: "):
+        assert said in text
+    assert text.count("images: cannot read") == 2

@@ -7,7 +7,9 @@ another.
 
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import ExifTags, Image, ImageFile
 
@@ -15,8 +17,8 @@ from PIL import ExifTags, Image, ImageFile
 # .png would start Ghostscript. Phone cameras' multi-picture files (MPO) come through "JPEG".
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 
-# All that PIL is known to raise for a damaged file; some of it comes straight from its parsers.
-DAMAGE = (
+# All that PIL is known to raise for damaged metadata; some of it comes straight from its parsers.
+_SPOILT = (
     OSError,  # PIL's UnidentifiedImageError is one, and `TooManyPixelsError`
     EOFError,
     LookupError,
@@ -26,6 +28,10 @@ DAMAGE = (
     struct.error,
     Image.DecompressionBombError,
 )
+
+# The same for a damaged file: one that lies about a length may have PIL ask for gigabytes. Metadata
+# are another matter: were memory merely short, a page would pass for upright without a word.
+DAMAGE = (*_SPOILT, MemoryError)
 
 # The limit reaches jobs and workers through the environment: it changes no measurement.
 _LIMIT_VARIABLE = "MFUSCOPE_MAX_IMAGE_MEGAPIXELS"
@@ -81,7 +87,7 @@ def orientation(image: ImageFile.ImageFile) -> int:
     try:
         # Not PngImageFile.getexif: it decodes the whole picture wherever there is no EXIF data.
         code = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
-    except DAMAGE:
+    except _SPOILT:
         return _UPRIGHT
     return code if isinstance(code, int) and 1 <= code <= 8 else _UPRIGHT
 
@@ -116,14 +122,23 @@ def frame_count(path: Path) -> int:
         return int(getattr(image, "n_frames", 1))
 
 
+def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Kind and length of each chunk of a PNG up to IEND; the file stands at its content then."""
+    file.seek(8)
+    while len(header := file.read(8)) == 8:
+        length, kind = int.from_bytes(header[:4]), header[4:]
+        end = file.tell() + length + 4
+        yield kind, length
+        if kind == b"IEND":
+            return
+        file.seek(end)
+
+
 def _png_has_late_metadata(path: Path) -> bool:
     """Whether a chunk behind a PNG's pixels may tell an orientation; reads chunk headers only."""
     behind = False
     with path.open("rb") as file:
-        file.seek(8)
-        while len(header := file.read(8)) == 8 and header[4:] != b"IEND":
-            end = file.tell() + int.from_bytes(header[:4]) + 4
-            kind = header[4:]
+        for kind, _ in png_chunks(file):
             if kind == b"IDAT":
                 behind = True
             elif behind and kind == b"eXIf":
@@ -132,5 +147,4 @@ def _png_has_late_metadata(path: Path) -> bool:
                 keyword, _, _ = file.read(_KEYWORD_BYTES).partition(b"\0")
                 if keyword in _PNG_KEYWORDS:
                     return True
-            file.seek(end, os.SEEK_SET)
     return False

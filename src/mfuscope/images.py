@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from mfuscope.errors import UserError
+from mfuscope.image_ends import check_end
 from mfuscope.image_headers import DAMAGE, TooManyPixelsError, frame_count, upright_size
 from mfuscope.preprocess import read_page
 
@@ -157,12 +158,15 @@ def decode_page(path: Path) -> Image.Image:
     """The page as `read_page` gives it.
 
     Raises:
-        UserError: the file cannot be decoded to its end, or its pixels have no defined range.
+        UserError: the file cannot be decoded to its end, or lacks it, or its pixels have no
+            defined range.
     """
     try:
-        return read_page(path)
+        page = read_page(path)
+        check_end(path)
     except DAMAGE as error:
         raise unreadable(path, error) from error
+    return page
 
 
 def check_decodes(path: Path) -> None:
@@ -187,6 +191,9 @@ def unreadable(path: Path, error: BaseException) -> UserError:
     elif isinstance(error, UnidentifiedImageError):
         empty = path.is_file() and not path.stat().st_size
         reason = "it is empty" if empty else "its content is no image of a known kind"
+    elif isinstance(error, MemoryError):
+        reason = "it takes more memory than there is: it is damaged, or too large"
+        remedy = "replace it by an intact image, scale it down, or set `on_bad_image: skip`"
     elif isinstance(error, OSError) and error.strerror:
         reason = error.strerror
         remedy = "give yourself access to it, move it away, or set `on_bad_image: skip`"

@@ -13,6 +13,7 @@ from pathlib import Path
 from mfuscope.artefacts import read_json, write_json
 from mfuscope.errors import UserError
 from mfuscope.images import ImageFile, Unusable, check_decodes, image_size
+from mfuscope.quiet import quiet_libraries
 from mfuscope.records import SkippedPage
 
 
@@ -23,7 +24,8 @@ def header_sizes(
     sizes, bad = {}, {}
     for key, image in images.items():
         try:
-            sizes[key] = image_size(image.path)
+            with quiet_libraries():
+                sizes[key] = image_size(image.path)
         except UserError as error:
             bad[key] = error
     return sizes, bad
@@ -42,7 +44,8 @@ def undecodable(
     for key, image in images.items():
         try:
             if known.get(str(image.path)) != digest(key):
-                check_decodes(image.path)
+                with quiet_libraries():
+                    check_decodes(image.path)
         except UserError as error:
             bad[key] = error
     return bad
