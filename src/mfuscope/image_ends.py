@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from PIL import ExifTags, Image
 
 from mfuscope.image_headers import open_image, png_chunks
@@ -24,12 +23,6 @@ _BLOCK = 1 << 20
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _END_OF_IMAGE = 0xD9
 _WITHOUT_LENGTH = (0x01, 0xD8)
-
-# Of a lossless WebP: bits for one of many pixels all alike (6 at most in sound files that were
-# tried, 24 in damaged ones), and the most that the format has for a pixel, four codes of 15. More
-# than that, and the zeros stand for other pixels too, of which nothing is known.
-_COSTLY_BITS = 12
-_MOST_BITS = 60
 
 # Compressed data of these kinds ends with a mark or a checksum, or has no use for so many zeros.
 _TIFF_COMPRESSIONS = (
@@ -44,7 +37,8 @@ def check_end(path: Path) -> None:
     """Look for what an image's decoder does not miss: the end of the file's data.
 
     What cannot be noticed: zeros in pixels that are not compressed (BMP, TIFF), as they are black;
-    other damage within compressed pixels that decodes, but for a PNG's, which have checksums.
+    other damage within compressed pixels that decodes, but for a PNG's, which have checksums; a few
+    WebPs whose lost end was of one colour, or noise.
 
     Raises:
         OSError: the file is cut short, or zeros stand in for its end. Other damage may show itself
@@ -96,43 +90,30 @@ def _check_webp(file: BinaryIO) -> None:
     """See whether zeros at the pixels' end belong there: a white margin may be thousands of them.
 
     Their decoder fails without the last of them then; data that zeros were written over mostly has
-    some to spare. Else no sound file spends many bits on each of so many pixels all alike.
+    some to spare.
     """
     file.seek(12)
     while len(header := file.read(8)) == 8:
         kind, length = struct.unpack("<4sI", header)
         if kind in (b"VP8 ", b"VP8L"):
             pixels = file.read(length)
-            if pixels.endswith(bytes(_ZEROS)) and (
-                _decoded(kind, pixels[:-_ZEROS]) is not None
-                or (kind == b"VP8L" and _costly_end(_decoded(kind, pixels), pixels))
-            ):
+            if pixels.endswith(bytes(_ZEROS)) and _decodes(kind, pixels[:-_ZEROS]):
                 raise OSError("it is cut short: zeros stand in for its end")
             return
         file.seek(length + length % 2, io.SEEK_CUR)
 
 
-def _decoded(kind: bytes, pixels: bytes) -> Image.Image | None:
-    """A picture of the compressed pixels of a WebP; None where they are not enough."""
+def _decodes(kind: bytes, pixels: bytes) -> bool:
+    """Whether a WebP of these compressed pixels is a whole picture."""
     padded = pixels + bytes(len(pixels) % 2)
     chunk = struct.pack("<4sI", kind, len(pixels)) + padded
     content = struct.pack("<4sI4s", b"RIFF", 4 + len(chunk), b"WEBP") + chunk
     try:
         with Image.open(io.BytesIO(content), formats=("WEBP",)) as image:
-            return image.convert("RGB")
+            image.load()
     except OSError:
-        return None
-
-
-def _costly_end(image: Image.Image | None, pixels: bytes) -> bool:
-    """Whether the zeros at the end are too many for the pixels all alike at a picture's end."""
-    if image is None:
         return False
-    values = np.asarray(image).reshape(-1, 3)[::-1]
-    other = (values != values[0]).any(axis=1)
-    alike = int(other.argmax()) if other.any() else len(values)
-    bits = 8 * (len(pixels) - len(pixels.rstrip(b"\0")))
-    return _COSTLY_BITS * alike < bits <= _MOST_BITS * alike
+    return True
 
 
 def _check_tiff(file: BinaryIO, compression: str | None, tags: Any) -> None:
