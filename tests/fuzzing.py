@@ -7,6 +7,7 @@ Prints the number of a case before it begins, and its outcome after. A case that
 ended by the kernel, whatever it is doing; one that takes too much memory gets no more.
 """
 
+import importlib
 import os
 import resource
 import signal
@@ -146,6 +147,13 @@ CASES: dict[str, Callable[[int, Path], str]] = {
 }
 
 
+# What cases import, so that none of them has to do it within its time.
+IMPORTS = {
+    "images": ("mfuscope.images",),
+    "settings": ("checkpoints", "snakemake.cli", "mfuscope.planning"),
+}
+
+
 def peak_mb() -> float:
     """The most memory that this process has had in use.
 
@@ -160,6 +168,8 @@ def run(kind: str, first: int, last: int, seconds: int = SECONDS) -> None:
     warnings.simplefilter("ignore")
     from mfuscope.image_headers import limit_pixels
 
+    for name in IMPORTS.get(kind, ()):
+        importlib.import_module(name)
     limit_pixels(MEGAPIXELS)
     most = 4 * PEAK_MB << 20  # far more than it may take, and far less than a machine has
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))

@@ -177,10 +177,10 @@ def _checked(
     if fits(layer):
         return layer
     right = {key: value for key, value in layer.items() if fits({key: value})}
-    for key in layer.keys() & schema["properties"].keys() - right.keys():
-        if isinstance(layer[key], Mapping):
-            inner = {name: one for name, one in layer[key].items() if fits({key: {name: one}})}
-            right[key] = inner
+    for key, usual in defaults(schema).items():
+        if isinstance(usual, Mapping) and isinstance(layer.get(key), Mapping) and key not in right:
+            inner = layer[key].items()
+            right[key] = {name: one for name, one in inner if fits({key: {name: one}})}
     return right
 
 
