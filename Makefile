@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 CHECK_WHEELHOUSE = PYTHONPATH=src $(PYTHON) tools/wheelhouse.py check $(WHEELHOUSE) --requirements requirements.txt
 
 .PHONY: run flops test test-faults test-gpu test-slurm test-wheelhouse bench contracts lint audit install install-slurm \
-  wheelhouse install-offline clean help FORCE
+  wheelhouse install-offline supported-python clean help FORCE
 
 run: $(VENV)/.installed ## measure every page and write results/report.html
 	$(BIN)/snakemake
@@ -67,11 +67,11 @@ install: $(VENV)/.installed ## make .venv with everything that a run needs
 
 install-slurm: $(VENV)/.installed-slurm ## the same, and what submits to Slurm
 
-wheelhouse: ## collect every wheel that a run needs: PY=3.12 PLATFORM=manylinux_2_28_x86_64 TORCH= EXTRA=
+wheelhouse: supported-python ## collect every wheel that a run needs: PY=3.12 PLATFORM=manylinux_2_28_x86_64 TORCH= EXTRA=
 	@PYTHONPATH=src $(PYTHON) tools/wheelhouse.py collect $(WHEELHOUSE) --torch "$(TORCH)" \
 	  --python "$(PY)" --platform "$(PLATFORM)" --requirements requirements.txt $(EXTRA)
 
-install-offline: ## make .venv from wheelhouse/ alone
+install-offline: supported-python ## make .venv from wheelhouse/ alone
 	@$(CHECK_WHEELHOUSE) --torch "$(OFFLINE_TORCH)"
 	@$(MAKE) --no-print-directory install OFFLINE=1 TORCH="$(OFFLINE_TORCH)"
 
@@ -85,10 +85,13 @@ clean: ## remove .venv; results stay
 help: ## list the targets
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
+# Before anything else that PYTHON does: what an older one says of our code tells nobody what to do.
+supported-python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "mfuscope needs Python 3.11 or newer, this is " + sys.version.split()[0] + ". Remedy: make PYTHON=python3.12 ...")'
+
 # What was asked for is kept beside what was installed: another PYTHON makes .venv anew, another
 # TORCH replaces torch.
-$(VENV)/.python: FORCE
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "mfuscope needs Python 3.11 or newer, this is " + sys.version.split()[0] + ". Remedy: make PYTHON=python3.12 ...")'
+$(VENV)/.python: supported-python
 	@version="$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')$(if $(TORCH),, with the packages of the host)"; \
 	if [ ! -x $(BIN)/python ] || [ "$$version" != "$$(cat $@ 2>/dev/null)" ]; then \
 	  echo "making $(VENV) with $$($(PYTHON) -V)"; $(PYTHON) -m venv --clear $(if $(TORCH),,--system-site-packages) $(VENV) && echo "$$version" > $@; \

@@ -82,6 +82,34 @@ def hold(root: Path, *names: str) -> None:
         (folder / f"{name}.whl").touch()
 
 
+# A Python of RHEL 9: what asks for its version is told so, and tomllib came later.
+OLD_PYTHON = """#!{python}
+import sys
+sys.version_info, sys.version = (3, 9, 18, "final", 0), "3.9.18 (main)"
+sys.modules["tomllib"] = None
+sys.argv.pop(0)
+if sys.argv[0] == "-c":
+    exec(sys.argv[1])
+else:
+    import runpy
+    sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("target", ["wheelhouse", "install-offline", "install"])
+def test_a_python_that_is_too_old_is_told_before_it_runs_anything(
+    target: str, installing: Path
+) -> None:
+    old = installing / "python3"
+    old.write_text(OLD_PYTHON.format(python=sys.executable))
+    old.chmod(0o755)
+    assert error_of(installing, target, f"PYTHON={old}") == (
+        "mfuscope needs Python 3.11 or newer, this is 3.9.18. Remedy: make PYTHON=python3.12 ..."
+    )
+    assert not (installing / ".venv").exists()
+
+
 TORCH = f"torch-2.13.0+cpu-cp{TAG}-cp{TAG}-manylinux_2_28_{MACHINE}"
 
 
