@@ -18,6 +18,8 @@ from checkouts import FIRST, ROOT, SECOND, SETTINGS, Checkout
 from wheelhouse import listing
 from wheels import Target, host_glibc, pins, read_wheel, target_of
 
+from mfuscope.errors import UserError
+
 PYTHON = "{}.{}".format(*sys.version_info)
 OTHER_PYTHON = "3.11" if PYTHON == "3.12" else "3.12"
 TAG = PYTHON.replace(".", "")
@@ -176,6 +178,14 @@ def _has_torch(**environment: str) -> bool:
     [
         ("PY=2.7", "PY=2.7 is no version of Python"),
         ("PLATFORM=linux_x86_64", "PLATFORM=linux_x86_64 does not name a glibc and a machine"),
+        (
+            "PLATFORM=manylinux_2_28_amd64",
+            "PLATFORM=manylinux_2_28_amd64 names no machine that wheels are made for",
+        ),
+        (
+            "PLATFORM=manylinux2014_x86_64",
+            "torch needs glibc 2.28, and wheels for glibc 2.17 are asked for",
+        ),
         ("EXTRA=requirements-gone.txt", "there is no requirements-gone.txt"),
         ("WHEELHOUSE=src", "src holds other things than wheels"),
     ],
@@ -205,6 +215,32 @@ def test_a_glibc_runs_what_was_built_for_older_ones() -> None:
     assert str(target_of("3.12", "manylinux_2_17_aarch64")) == (
         "Python 3.12 on aarch64 with glibc 2.17 or newer"
     )
+
+
+@pytest.mark.parametrize(
+    ("tag", "machine", "glibc"),
+    [
+        ("manylinux2014_x86_64", "x86_64", 17),
+        ("manylinux2010_x86_64", "x86_64", 12),
+        ("manylinux_2_34_aarch64", "aarch64", 34),
+    ],
+)
+def test_a_platform_may_have_its_older_name(tag: str, machine: str, glibc: int) -> None:
+    assert target_of("3.12", tag) == Target((3, 12), machine, glibc)
+
+
+@pytest.mark.parametrize(
+    ("tag", "meant"),
+    [
+        ("manylinux_2_28_amd64", "manylinux_2_28_x86_64"),
+        ("manylinux_2_34_arm64", "manylinux_2_34_aarch64"),
+        ("manylinux2014_x64", "manylinux2014_x86_64"),
+    ],
+)
+def test_other_names_of_a_machine_are_told_the_right_one(tag: str, meant: str) -> None:
+    with pytest.raises(UserError) as caught:
+        target_of("3.12", tag)
+    assert caught.value.remedy.startswith(f"give it as PLATFORM={meant} (`uname -m`")
 
 
 @pytest.mark.parametrize(

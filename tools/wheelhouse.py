@@ -19,6 +19,8 @@ from mfuscope.errors import UserError
 
 # Registries have these as sources only. They are pure Python: a wheel made here runs anywhere.
 SOURCES_ONLY = ("connection-pool",)
+# What the registry's wheels of every torch that mfuscope runs with ask for.
+TORCHS_GLIBC = 28
 
 
 def collect(folder: Path, target: Target, requirements: list[Path], torch: str) -> list[Wheel]:
@@ -33,6 +35,12 @@ def collect(folder: Path, target: Target, requirements: list[Path], torch: str) 
     Raises:
         UserError: what is in the folder is no wheelhouse, or a wheel is not to be had.
     """
+    if torch and target.glibc < TORCHS_GLIBC:
+        raise UserError(
+            f"torch needs glibc 2.{TORCHS_GLIBC}, and wheels for glibc 2.{target.glibc} are asked for",
+            f"PLATFORM=manylinux_2_{TORCHS_GLIBC}_{target.machine} where the nodes have that "
+            "(`ldd --version`), else TORCH= and a torch of their own",
+        )
     if not _only_wheels(folder):
         raise UserError(f"{folder} holds other things than wheels", "name an empty WHEELHOUSE")
     part = folder.with_name(f"{folder.name}.part")
