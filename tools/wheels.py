@@ -114,6 +114,11 @@ class Wheel:
     platforms: tuple[str, ...]
 
     @property
+    def versions(self) -> tuple[str, str]:
+        """The version, and without the local part that tells builds apart (``+cpu``)."""
+        return self.version, self.version.partition("+")[0]
+
+    @property
     def is_pure(self) -> bool:
         """Whether it runs on every machine."""
         return self.platforms == ("any",)
