@@ -62,7 +62,7 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, snakefmt, snakemake --lint
 # Needs the network, and of it what a mirror of the package index may lack: PyPI's own record of known
 # vulnerabilities. What could not be looked up fails it (--strict), so that silence means looked up.
 audit: $(AUDIT)/.installed ## look up known vulnerabilities of every pinned requirement
-	@{ echo "torch==$(TORCH)"; cat requirements.txt requirements-dev.txt; } | $(AUDIT)/bin/pip-audit \
+	@{ echo "torch==$(TORCH)"; cat requirements.txt requirements-slurm.txt requirements-dev.txt; } | $(AUDIT)/bin/pip-audit \
 	  --strict --disable-pip --no-deps --progress-spinner off -r /dev/stdin
 
 install: $(VENV)/.installed ## make .venv with everything that a run needs
