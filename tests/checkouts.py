@@ -16,6 +16,11 @@ from PIL import Image, ImageOps
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "data" / "samples"
+# Before a command: has root obey the modes of files, as everybody else does.
+OBEYING: tuple[str, ...] = ()
+if os.geteuid() == 0:
+    _MAY_ALL = "-dac_override,-dac_read_search"
+    OBEYING = ("setpriv", f"--bounding-set={_MAY_ALL}", f"--inh-caps={_MAY_ALL}")
 PARTS = ("Snakefile", "config", "profiles", "src", "workflow")
 
 
@@ -24,6 +29,7 @@ class Checkout:
     """A copy of the repository with pages of its own."""
 
     root: Path
+    prefix: tuple[str, ...] = ()  # goes before snakemake
 
     @property
     def pages(self) -> Path:
@@ -47,7 +53,7 @@ class Checkout:
         """Start snakemake as a user would, in a process group of its own as a terminal does."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("DSOCR_", "MFU_"))}
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *arguments],
+            [*self.prefix, sys.executable, "-m", "snakemake", *arguments],
             cwd=self.root,
             env=clean | {"PYTHONPATH": str(self.root / "src")} | environment,
             stdin=subprocess.DEVNULL,
