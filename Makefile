@@ -99,7 +99,7 @@ $(VENV)/.python: supported-python
 	@$(if $(OFFLINE),touch $(VENV)/.offline)
 
 $(VENV)/.torch: $(VENV)/.python FORCE
-	@[ "$$(cat $@ 2>/dev/null)" = "$(TORCH)" ] || echo "$(TORCH)" > $@
+	@[ -e $@ ] && [ "$$(cat $@)" = "$(TORCH)" ] || echo "$(TORCH)" > $@
 
 $(VENV)/.installed: $(VENV)/.python $(VENV)/.torch requirements.txt pyproject.toml
 	@$(if $(OFFLINE),$(CHECK_WHEELHOUSE) --torch "$(TORCH)" >/dev/null)

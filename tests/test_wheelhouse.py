@@ -254,6 +254,21 @@ def test_a_hosts_own_torch_may_be_asked_for_where_the_wheelhouse_lost_its_own(
     assert said.startswith("TORCH= takes the torch of ")
 
 
+def test_that_the_host_has_torch_is_remembered(installing: Path) -> None:
+    """Or every later call would install again."""
+    packages = installing / "user" / "lib" / f"python{PYTHON}" / "site-packages"
+    (packages / "torch").mkdir(parents=True)
+    (packages / "torch" / "__init__.py").touch()
+    made = installing / ".venv"
+    (made / "bin").mkdir(parents=True)
+    (made / "bin" / "python").symlink_to(sys.executable)
+    (made / ".python").write_text(f"{PYTHON} with the packages of the host\n")
+    environment = {"PYTHONUSERBASE": str(installing / "user")}
+    status, said = make(installing, ".venv/.torch", "TORCH=", environment=environment)
+    assert (status, said) == (0, "")
+    assert (made / ".torch").read_text() == "\n"
+
+
 def _has_torch(**environment: str) -> bool:
     host = Path(sys.base_prefix) / "bin" / "python3"
     looked = subprocess.run(
@@ -496,5 +511,5 @@ def test_a_hosts_own_torch_is_used_where_it_is_asked_for(node: Checkout, tmp_pat
     assert "installing the pinned requirements" in said
     assert not list(packages.glob("torch*"))
     node.add_page(SECOND)
-    offline(node, "run", **user)
+    assert "installing" not in offline(node, "run", **user)
     assert f"baseline/runs/{SECOND}/0.json" in node.digests()
