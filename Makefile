@@ -15,9 +15,11 @@ TWO := -n 2 --dist loadscope --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
   $(if $(OFFLINE),--no-index --find-links $(WHEELHOUSE))
 CHECK_WHEELHOUSE = PYTHONPATH=src $(PYTHON) tools/wheelhouse.py check $(WHEELHOUSE) --requirements requirements.txt
+# What .venv would see of the host's packages, asked of the Python that `venv` takes them from.
+CHECK_HOST_TORCH = $(PYTHON) -c 'import subprocess, sys; looked = subprocess.run([sys._base_executable, "-c", "import sys; from importlib.util import find_spec; sys.exit(find_spec(\"torch\") is None)"]); sys.exit(looked.returncode and "TORCH= takes the torch of $(PYTHON), which has none outside of virtual environments. Remedy: make TORCH= PYTHON=/the/python/that/has/torch ...")'
 
 .PHONY: run flops test test-faults test-gpu test-slurm test-wheelhouse bench contracts lint audit install install-slurm \
-  wheelhouse install-offline clean help FORCE
+  wheelhouse install-offline supported-python clean help FORCE
 
 run: $(VENV)/.installed ## measure every page and write results/report.html
 	$(BIN)/snakemake
@@ -60,24 +62,20 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, snakefmt, snakemake --lint
 # Needs the network, and of it what a mirror of the package index may lack: PyPI's own record of known
 # vulnerabilities. What could not be looked up fails it (--strict), so that silence means looked up.
 audit: $(AUDIT)/.installed ## look up known vulnerabilities of every pinned requirement
-	@{ echo "torch==$(TORCH)"; cat requirements.txt requirements-dev.txt; } | $(AUDIT)/bin/pip-audit \
+	@{ echo "torch==$(TORCH)"; cat requirements.txt requirements-slurm.txt requirements-dev.txt; } | $(AUDIT)/bin/pip-audit \
 	  --strict --disable-pip --no-deps --progress-spinner off -r /dev/stdin
 
 install: $(VENV)/.installed ## make .venv with everything that a run needs
 
 install-slurm: $(VENV)/.installed-slurm ## the same, and what submits to Slurm
 
-wheelhouse: ## collect every wheel that a run needs: PY=3.12 PLATFORM=manylinux_2_28_x86_64 TORCH= EXTRA=
+wheelhouse: supported-python ## collect every wheel that a run needs: PY=3.12 PLATFORM=manylinux_2_28_x86_64 TORCH= EXTRA=
 	@PYTHONPATH=src $(PYTHON) tools/wheelhouse.py collect $(WHEELHOUSE) --torch "$(TORCH)" \
 	  --python "$(PY)" --platform "$(PLATFORM)" --requirements requirements.txt $(EXTRA)
 
-install-offline: ## make .venv from wheelhouse/ alone
-	@$(CHECK_WHEELHOUSE) --torch "$(OFFLINE_TORCH)"
-	@$(MAKE) --no-print-directory install OFFLINE=1 TORCH="$(OFFLINE_TORCH)"
-
-# As given; else the version in the wheelhouse, where there is one.
-HELD_TORCH = $(notdir $(firstword $(wildcard $(WHEELHOUSE)/torch-*.whl)))
-OFFLINE_TORCH = $(if $(filter file,$(origin TORCH)),$(word 2,$(subst -, ,$(HELD_TORCH))),$(TORCH))
+install-offline: supported-python ## make .venv from wheelhouse/ alone
+	@torch="$$($(CHECK_WHEELHOUSE) $(if $(filter file,$(origin TORCH)),,--torch "$(TORCH)"))" && \
+	  $(MAKE) --no-print-directory install OFFLINE=1 TORCH="$$torch"
 
 clean: ## remove .venv; results stay
 	rm -rf $(VENV) $(AUDIT)
@@ -85,22 +83,26 @@ clean: ## remove .venv; results stay
 help: ## list the targets
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-# What was asked for is kept beside what was installed: another PYTHON makes .venv anew, another
-# TORCH replaces torch.
-$(VENV)/.python: FORCE
+# Before anything else that PYTHON does: what an older one says of our code tells nobody what to do.
+supported-python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "mfuscope needs Python 3.11 or newer, this is " + sys.version.split()[0] + ". Remedy: make PYTHON=python3.12 ...")'
+
+# What was asked for is kept beside what was installed: another PYTHON makes .venv anew, another
+# TORCH replaces torch. Nothing is cleared before it is known that the new one can be had.
+$(VENV)/.python: supported-python
+	@$(if $(TORCH),,$(CHECK_HOST_TORCH))
 	@version="$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')$(if $(TORCH),, with the packages of the host)"; \
 	if [ ! -x $(BIN)/python ] || [ "$$version" != "$$(cat $@ 2>/dev/null)" ]; then \
+	  $(if $(OFFLINE),$(CHECK_WHEELHOUSE) --torch "$(TORCH)" >/dev/null || exit;) \
 	  echo "making $(VENV) with $$($(PYTHON) -V)"; $(PYTHON) -m venv --clear $(if $(TORCH),,--system-site-packages) $(VENV) && echo "$$version" > $@; \
 	fi
 	@$(if $(OFFLINE),touch $(VENV)/.offline)
 
 $(VENV)/.torch: $(VENV)/.python FORCE
-	@[ "$$(cat $@ 2>/dev/null)" = "$(TORCH)" ] || echo "$(TORCH)" > $@
+	@[ -e $@ ] && [ "$$(cat $@)" = "$(TORCH)" ] || echo "$(TORCH)" > $@
 
 $(VENV)/.installed: $(VENV)/.python $(VENV)/.torch requirements.txt pyproject.toml
-	@$(if $(OFFLINE),$(CHECK_WHEELHOUSE) --torch "$(TORCH)")
-	@$(if $(TORCH),,$(BIN)/python -c 'import sys; from importlib.util import find_spec; sys.exit(None if find_spec("torch") else "TORCH= takes the torch of $(PYTHON), which has none outside of virtual environments. Remedy: make TORCH= PYTHON=/the/python/that/has/torch ...")')
+	@$(if $(OFFLINE),$(CHECK_WHEELHOUSE) --torch "$(TORCH)" >/dev/null)
 	@echo "installing $(if $(TORCH),torch $(TORCH) and )the pinned requirements into $(VENV) (once)"
 	@$(if $(TORCH),$(PIP) torch==$(TORCH))
 	@$(PIP) -r requirements.txt

@@ -24,6 +24,7 @@ class Checkout:
     """A copy of the repository with pages of its own."""
 
     root: Path
+    prefix: tuple[str, ...] = ()  # goes before snakemake
 
     @property
     def pages(self) -> Path:
@@ -47,7 +48,7 @@ class Checkout:
         """Start snakemake as a user would, in a process group of its own as a terminal does."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("DSOCR_", "MFU_"))}
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *arguments],
+            [*self.prefix, sys.executable, "-m", "snakemake", *arguments],
             cwd=self.root,
             env=clean | {"PYTHONPATH": str(self.root / "src")} | environment,
             stdin=subprocess.DEVNULL,

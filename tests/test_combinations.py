@@ -1,5 +1,6 @@
 """Settings that are right one by one and do not go together: told at planning, with the figures."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,31 @@ def test_short_precisions_are_right_on_the_cpu(dtype: str) -> None:
             logits[one] = loaded.model(**inputs.tensors).logits[0, -1].float()
     spread = float(logits["fp32"].std())
     assert float((logits["fp32"] - logits[dtype]).abs().max()) < 0.1 * spread
+
+
+# --- attention -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_flash_attention_needs_its_package(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+
+    def found(name: str, package: str | None = None) -> object:
+        if name == "flash_attn":
+            return object() if installed else None
+        return find_spec(name, package)
+
+    with_gpu(monkeypatch, (8, 9))
+    monkeypatch.setattr(importlib.util, "find_spec", found)
+    asked = {"device": "cuda", "dtype": "bf16", "attention": "flash"}
+    if installed:
+        plan(**asked)
+        return
+    with pytest.raises(UserErrors, match="needs the package flash-attn, which is not") as caught:
+        plan(**asked)
+    assert told(caught)[1].startswith("install flash-attn, or set `attention: sdpa`")
 
 
 # --- resolutions ---------------------------------------------------------------------------------

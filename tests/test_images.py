@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutated_images import mutated
-from permissions import run_without_exemption
+from permissions import run_obeying
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from mfuscope.errors import UserError
@@ -145,7 +145,7 @@ def test_folders_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     locked = save(tmp_path / "locked" / "b.png").parent
     locked.chmod(0)
     try:
-        (line,) = run_without_exemption(LOOK, str(tmp_path)).splitlines()
+        (line,) = run_obeying(LOOK, str(tmp_path)).splitlines()
     finally:
         locked.chmod(0o700)  # else the folder stays for ever
     assert re.search(r"cannot read the folder '.*locked' \(Permission denied\)\. Remedy: ", line)
@@ -154,7 +154,7 @@ def test_folders_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     save(tmp_path / "locked.png").chmod(0)
-    told = run_without_exemption(LOOK, str(tmp_path)).splitlines()
+    told = run_obeying(LOOK, str(tmp_path)).splitlines()
     assert len(told) == 3  # by each of the ways to look at it
     for line in told:
         assert re.search(r"cannot read '.*locked\.png' \(Permission denied\)\. Remedy: ", line)

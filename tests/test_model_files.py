@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from checkpoints import MODELS, write_llava, write_published
+from permissions import run_obeying
 from safetensors.torch import load_file, save_file
 
 from mfuscope.errors import UserError
@@ -190,6 +191,50 @@ def test_damaged_files_are_told_at_planning(case: str, published: Path) -> None:
     with pytest.raises(UserError, match=message) as caught:
         resolve_model(str(published), "auto", MODELS)
     assert_told(caught)
+
+
+# What may not be read, and its mode.
+LOCKED = {
+    "whole": (".", 0o000),
+    "not to be listed": (".", 0o311),
+    "not to be entered": (".", 0o644),
+    **{
+        name: (name, 0o000)
+        for name in ("config.json", "tokenizer.json", "chat_template.jinja", WEIGHTS, INDEX)
+    },
+}
+RESOLVE = """
+import sys
+from pathlib import Path
+from mfuscope.errors import UserError
+from mfuscope.models.spec import resolve_model
+for folder in sys.argv[2:]:
+    try:
+        resolve_model(folder, "auto", Path(sys.argv[1]))
+    except UserError as error:
+        print(error)
+    else:
+        print("nothing is wrong")
+"""
+
+
+def test_what_may_not_be_read_is_told_at_planning(originals: Path, tmp_path: Path) -> None:
+    """In a process of its own, which obeys the modes of files whoever runs this."""
+    for case, (name, mode) in LOCKED.items():
+        folder = Path(shutil.copytree(originals / "published", tmp_path / case))
+        (folder / "chat_template.jinja").touch()
+        (folder / name).chmod(mode)
+    folders = [str(tmp_path / case) for case in LOCKED]
+    try:
+        said = run_obeying(RESOLVE, str(MODELS), *folders).splitlines()
+    finally:
+        for case, (name, _) in LOCKED.items():
+            (tmp_path / case / name).chmod(0o755)
+    for (case, (name, _)), line in zip(LOCKED.items(), said, strict=True):
+        assert line.startswith(f"model: cannot read '{tmp_path / case}"), case
+        assert name == "." or name in line
+        assert "Permission denied" in line
+        assert "Remedy: give yourself read permission for the folder and its files (chmod" in line
 
 
 LANGUAGE = ("config.json", "language_config")

@@ -51,6 +51,15 @@ def test_the_conda_environment_has_the_pins_of_the_virtual_one() -> None:
     assert conda == {name: pinned().get(name) for name in conda}
 
 
+def test_vulnerabilities_are_looked_up_of_every_requirement_that_is_installed() -> None:
+    (recipe,) = re.findall(r"^audit:.*\n((?:\t.*\n)+)", text("Makefile"), re.MULTILINE)
+    audited = set(re.findall(r"requirements[\w-]*\.txt", recipe))
+    # Its own are in an environment that runs nothing of ours.
+    there = {path.name for path in ROOT.glob("requirements*.txt")} - {"requirements-audit.txt"}
+    assert audited == there
+    assert "torch==$(TORCH)" in recipe
+
+
 def test_the_image_has_the_torch_of_the_virtual_environment() -> None:
     assert arguments()["TORCH"] == pinned()["torch"]
 

@@ -15,13 +15,18 @@ from pathlib import Path
 
 import pytest
 from checkouts import FIRST, ROOT, SECOND, SETTINGS, Checkout
+from collected import NAME, read_collected, write_collected
 from wheelhouse import listing
 from wheels import Target, host_glibc, pins, read_wheel, target_of
+
+from mfuscope.errors import UserError
 
 PYTHON = "{}.{}".format(*sys.version_info)
 OTHER_PYTHON = "3.11" if PYTHON == "3.12" else "3.12"
 TAG = PYTHON.replace(".", "")
 MACHINE = platform.machine()
+TORCH = f"torch-2.13.0+cpu-cp{TAG}-cp{TAG}-manylinux_2_28_{MACHINE}"
+SETUPTOOLS = "setuptools-84.0.0-py3-none-any"
 #: What a caller, another make among them, may have set.
 OWN = ("MAKE", "MFLAGS", "TORCH", "OFFLINE", "PIP_", "PYTHON", "PY", "PLATFORM", "DSOCR_", "MFU_")
 
@@ -72,17 +77,50 @@ def installing(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def hold(root: Path, *names: str) -> None:
-    """A wheelhouse of every pinned wheel by name, empty, and of some more."""
+def hold(root: Path, *names: str) -> Path:
+    """A wheelhouse of every pinned wheel by name, empty, and of some more, as it was collected."""
     folder = root / "wheelhouse"
     folder.mkdir()
     for name, version in pins((root / "requirements.txt").read_text().splitlines()).items():
         (folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl").touch()
-    for name in names:
+    for name in (*names, SETUPTOOLS):
         (folder / f"{name}.whl").touch()
+    note(folder)
+    return folder
 
 
-TORCH = f"torch-2.13.0+cpu-cp{TAG}-cp{TAG}-manylinux_2_28_{MACHINE}"
+def note(folder: Path) -> None:
+    """Have a wheelhouse hold what it was collected with."""
+    wheels = [read_wheel(path) for path in folder.glob("*.whl")]
+    write_collected(folder, target_of("", ""), [Path("requirements.txt")], wheels)
+
+
+# A Python of RHEL 9: what asks for its version is told so, and tomllib came later.
+OLD_PYTHON = """#!{python}
+import sys
+sys.version_info, sys.version = (3, 9, 18, "final", 0), "3.9.18 (main)"
+sys.modules["tomllib"] = None
+sys.argv.pop(0)
+if sys.argv[0] == "-c":
+    exec(sys.argv[1])
+else:
+    import runpy
+    sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("target", ["wheelhouse", "install-offline", "install"])
+def test_a_python_that_is_too_old_is_told_before_it_runs_anything(
+    target: str, installing: Path
+) -> None:
+    old = installing / "python3"
+    old.write_text(OLD_PYTHON.format(python=sys.executable))
+    old.chmod(0o755)
+    assert error_of(installing, target, f"PYTHON={old}") == (
+        "mfuscope needs Python 3.11 or newer, this is 3.9.18. Remedy: make PYTHON=python3.12 ..."
+    )
+    assert not (installing / ".venv").exists()
 
 
 def test_without_a_wheelhouse_it_says_how_to_come_by_one(installing: Path) -> None:
@@ -110,11 +148,79 @@ def test_a_wheelhouse_of_other_hosts_is_named(installing: Path, wheel: str, prob
 
 
 def test_a_wheelhouse_of_another_checkout_is_named(installing: Path) -> None:
-    hold(installing, TORCH)
-    (installing / "wheelhouse" / "pandas-3.1.1-py3-none-any.whl").unlink()
-    (installing / "wheelhouse" / "snakemake-9.27.1-py3-none-any.whl").unlink()
+    folder = hold(installing, TORCH)
+    (folder / "pandas-3.1.1-py3-none-any.whl").unlink()
+    (folder / "snakemake-9.27.1-py3-none-any.whl").unlink()
+    note(folder)
     said = error_of(installing, "install-offline")
     assert said.startswith("mfuscope: wheelhouse/ lacks pandas==3.1.1 and 1 more. Remedy: ")
+    assert said.endswith("` from this checkout.")
+
+
+@pytest.mark.parametrize(
+    ("lost", "problem"),
+    [
+        ([TORCH], "lacks torch==2.13.0+cpu"),
+        ([SETUPTOOLS], "lacks setuptools==84.0.0"),
+        (["pandas-3.1.1-py3-none-any", "yte-1.9.4-py3-none-any"], "lacks pandas==3.1.1 and 1 more"),
+    ],
+)
+def test_what_a_wheelhouse_lost_is_named_before_anything_is_touched(
+    lost: list[str], problem: str, installing: Path
+) -> None:
+    folder = hold(installing, TORCH)
+    for name in lost:
+        (folder / f"{name}.whl").unlink()
+    kept = a_working_venv(installing)
+    said = error_of(installing, "install-offline")
+    assert said.startswith(
+        f"mfuscope: wheelhouse/ {problem}. Remedy: bring the whole folder here again, or `make "
+    )
+    assert kept.exists()
+
+
+def test_a_wheel_that_was_cut_off_in_a_copy_is_named(installing: Path) -> None:
+    folder = hold(installing)
+    (folder / f"{TORCH}.whl").write_bytes(bytes(1000))
+    note(folder)
+    (folder / f"{TORCH}.whl").write_bytes(bytes(300))
+    kept = a_working_venv(installing)
+    said = error_of(installing, "install-offline")
+    assert said.startswith(f"mfuscope: wheelhouse/ is damaged: {TORCH}.whl (300 of 1000 bytes). ")
+    assert kept.exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"python": "3.12"}'])
+def test_a_wheelhouse_that_does_not_say_what_it_holds_is_named(
+    content: str | None, installing: Path
+) -> None:
+    record = hold(installing, TORCH) / NAME
+    record.unlink()
+    if content is not None:
+        record.write_text(content)
+    said = error_of(installing, "install-offline")
+    assert said.startswith(
+        f"mfuscope: wheelhouse/ does not say what it was collected with (cannot read {NAME}: "
+    )
+    assert "). Remedy: bring the whole folder here again, or `make wheelhouse " in said
+
+
+def a_working_venv(root: Path) -> Path:
+    """Something that `venv --clear` would remove; made for another Python, as it would be."""
+    kept = root / ".venv" / "kept"
+    kept.parent.mkdir()
+    kept.touch()
+    return kept
+
+
+def test_another_python_clears_nothing_that_it_cannot_make_anew(installing: Path) -> None:
+    """A later call in a checkout that was installed offline."""
+    hold(installing, f"numpy-2.4.6-cp39-cp39-manylinux_2_28_{MACHINE}")
+    kept = a_working_venv(installing)
+    (kept.parent / ".offline").touch()
+    (kept.parent / ".torch").write_text("2.13.0+cpu")
+    assert "is for Python 3.9, this is" in error_of(installing, "install")
+    assert kept.exists()
 
 
 def test_another_torch_than_the_wheelhouse_has_is_named(installing: Path) -> None:
@@ -128,11 +234,39 @@ def test_without_torch_in_either_place_it_says_which_python_to_take(installing: 
     environment = {"PYTHONUSERBASE": str(installing / "nothing")}
     if _has_torch(**environment):
         pytest.skip("this host's own Python has torch")
+    kept = a_working_venv(installing)
     said = error_of(installing, "install-offline", **environment)
     assert said == (
         f"TORCH= takes the torch of {sys.executable}, which has none outside of virtual "
         "environments. Remedy: make TORCH= PYTHON=/the/python/that/has/torch ..."
     )
+    assert kept.exists()
+
+
+def test_a_hosts_own_torch_may_be_asked_for_where_the_wheelhouse_lost_its_own(
+    installing: Path,
+) -> None:
+    (hold(installing, TORCH) / f"{TORCH}.whl").unlink()
+    environment = {"PYTHONUSERBASE": str(installing / "nothing")}
+    if _has_torch(**environment):
+        pytest.skip("this host's own Python has torch")
+    said = error_of(installing, "install-offline", "TORCH=", **environment)
+    assert said.startswith("TORCH= takes the torch of ")
+
+
+def test_that_the_host_has_torch_is_remembered(installing: Path) -> None:
+    """Or every later call would install again."""
+    packages = installing / "user" / "lib" / f"python{PYTHON}" / "site-packages"
+    (packages / "torch").mkdir(parents=True)
+    (packages / "torch" / "__init__.py").touch()
+    made = installing / ".venv"
+    (made / "bin").mkdir(parents=True)
+    (made / "bin" / "python").symlink_to(sys.executable)
+    (made / ".python").write_text(f"{PYTHON} with the packages of the host\n")
+    environment = {"PYTHONUSERBASE": str(installing / "user")}
+    status, said = make(installing, ".venv/.torch", "TORCH=", environment=environment)
+    assert (status, said) == (0, "")
+    assert (made / ".torch").read_text() == "\n"
 
 
 def _has_torch(**environment: str) -> bool:
@@ -148,6 +282,14 @@ def _has_torch(**environment: str) -> bool:
     [
         ("PY=2.7", "PY=2.7 is no version of Python"),
         ("PLATFORM=linux_x86_64", "PLATFORM=linux_x86_64 does not name a glibc and a machine"),
+        (
+            "PLATFORM=manylinux_2_28_amd64",
+            "PLATFORM=manylinux_2_28_amd64 names no machine that wheels are made for",
+        ),
+        (
+            "PLATFORM=manylinux2014_x86_64",
+            "torch needs glibc 2.28, and wheels for glibc 2.17 are asked for",
+        ),
         ("EXTRA=requirements-gone.txt", "there is no requirements-gone.txt"),
         ("WHEELHOUSE=src", "src holds other things than wheels"),
     ],
@@ -177,6 +319,32 @@ def test_a_glibc_runs_what_was_built_for_older_ones() -> None:
     assert str(target_of("3.12", "manylinux_2_17_aarch64")) == (
         "Python 3.12 on aarch64 with glibc 2.17 or newer"
     )
+
+
+@pytest.mark.parametrize(
+    ("tag", "machine", "glibc"),
+    [
+        ("manylinux2014_x86_64", "x86_64", 17),
+        ("manylinux2010_x86_64", "x86_64", 12),
+        ("manylinux_2_34_aarch64", "aarch64", 34),
+    ],
+)
+def test_a_platform_may_have_its_older_name(tag: str, machine: str, glibc: int) -> None:
+    assert target_of("3.12", tag) == Target((3, 12), machine, glibc)
+
+
+@pytest.mark.parametrize(
+    ("tag", "meant"),
+    [
+        ("manylinux_2_28_amd64", "manylinux_2_28_x86_64"),
+        ("manylinux_2_34_arm64", "manylinux_2_34_aarch64"),
+        ("manylinux2014_x64", "manylinux2014_x86_64"),
+    ],
+)
+def test_other_names_of_a_machine_are_told_the_right_one(tag: str, meant: str) -> None:
+    with pytest.raises(UserError) as caught:
+        target_of("3.12", tag)
+    assert caught.value.remedy.startswith(f"give it as PLATFORM={meant} (`uname -m`")
 
 
 @pytest.mark.parametrize(
@@ -312,7 +480,11 @@ def test_wheels_for_another_python_are_left_to_it(collector: Path) -> None:
     said = collected(
         collector, f"PY={OTHER_PYTHON}", f"PLATFORM={platform_tag}", "TORCH=", "WHEELHOUSE=other"
     )
-    wheels = [read_wheel(path) for path in (collector / "other").iterdir()]
+    wheels = [read_wheel(path) for path in (collector / "other").glob("*.whl")]
+    note_of = read_collected(collector / "other")
+    assert (note_of.python, note_of.platform, note_of.torch) == (OTHER_PYTHON, platform_tag, "")
+    assert note_of.requirements == ["requirements.txt", "requirements-slurm.txt"]
+    assert note_of.wheels.keys() == {wheel.path.name for wheel in wheels}
     assert f" MB  in {len(wheels)} wheels" in said
     assert {wheel.made_for for wheel in wheels} == {OTHER_PYTHON, None}
     assert max(wheel.glibc for wheel in wheels) <= 28
@@ -326,9 +498,7 @@ def test_wheels_for_another_python_are_left_to_it(collector: Path) -> None:
 
 # The last one: it makes the node's .venv anew.
 @pytest.mark.slow
-def test_a_hosts_own_torch_is_used_where_the_wheelhouse_has_none(
-    node: Checkout, tmp_path: Path
-) -> None:
+def test_a_hosts_own_torch_is_used_where_it_is_asked_for(node: Checkout, tmp_path: Path) -> None:
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(node.root / ".venv")}))
     host = tmp_path / "lib" / f"python{PYTHON}" / "site-packages"
     for folder in packages.glob("torch*"):  # hard links: no copy of a GB
@@ -336,8 +506,10 @@ def test_a_hosts_own_torch_is_used_where_the_wheelhouse_has_none(
     (wheel,) = (node.root / "wheelhouse").glob("torch-*.whl")
     wheel.unlink()
     user = {"PYTHONUSERBASE": str(tmp_path)}  # where a venv with the host's packages looks too
-    assert "installing the pinned requirements" in offline(node, "install-offline", **user)
+    assert "lacks torch==2." in error_of(node.root, "install-offline", **user)
+    said = offline(node, "install-offline", "TORCH=", **user)
+    assert "installing the pinned requirements" in said
     assert not list(packages.glob("torch*"))
     node.add_page(SECOND)
-    offline(node, "run", **user)
+    assert "installing" not in offline(node, "run", **user)
     assert f"baseline/runs/{SECOND}/0.json" in node.digests()

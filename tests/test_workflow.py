@@ -16,9 +16,20 @@ from typing import Any
 
 import pytest
 from browser import CHECKS, VIEWS, launched, opened, problems, require_chromium
-from checkouts import FIRST, ROOT, SAMPLES, SECOND, SETTINGS, THIRD, Checkout, make_checkout
+from checkouts import (
+    FIRST,
+    ROOT,
+    SAMPLES,
+    SECOND,
+    SETTINGS,
+    THIRD,
+    Checkout,
+    make_checkout,
+)
+from checkpoints import small_config, write_published
 from contract import validate_response
 from damages import DAMAGES
+from permissions import OBEYING
 from PIL import Image
 from validate import validate_results
 
@@ -253,6 +264,31 @@ def test_two_variants_are_measured_side_by_side(tmp_path: Path) -> None:
         assert "eager" in text
 
 
+def test_others_go_on_beside_models_that_cannot_be_loaded(tmp_path: Path) -> None:
+    """Tensors that do not match, and more weights than there is memory; planning sees neither."""
+    checkout = make_checkout(tmp_path / "checkout")
+    checkout.add_page(FIRST)
+    for name in ("good", "other", "large"):
+        write_published(tmp_path / name)
+    other, large = small_config(), small_config()
+    other["language_config"]["num_hidden_layers"] += 1
+    large["language_config"].update(moe_intermediate_size=20_000, n_routed_experts=100_000)
+    (tmp_path / "other" / "config.json").write_text(json.dumps(other))
+    (tmp_path / "large" / "config.json").write_text(json.dumps(large))
+    variants = {name: {"model": str(tmp_path / name)} for name in ("other", "large", "good")}
+    checkout.configure(**SETTINGS, resolution="tiny", repeats=1, variants=variants)
+    status, said = checkout.call()
+    assert status != 0
+    assert "Traceback" not in said
+    assert list(checkout.digests()) == [f"good/runs/{FIRST}/0.json"]
+    assert [row["variant"] for row in checkout.table("metrics.csv")] == ["good"]
+    for text in (said, checkout.text("report.md"), checkout.text("report.html")):
+        assert "does not fit its config: " in text
+        assert "does not fit: its weights alone need" in text
+    head = json.loads((checkout.results / "report.json").read_bytes())
+    assert head["measured"]["missing_runs"] == 2
+
+
 def test_traces_may_be_kept_for_first_repeats_alone(tmp_path: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout")
     checkout.add_page(FIRST)
@@ -324,6 +360,20 @@ def test_mistakes_end_the_run_at_once(
 ) -> None:
     bare.configure(**SETTINGS | settings)
     _assert_refused(bare, message)
+
+
+def test_a_model_folder_without_permission_ends_the_run_at_once(
+    bare: Checkout, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    bare.configure(**SETTINGS, model=str(model))
+    bare.prefix = OBEYING
+    model.chmod(0o000)
+    try:
+        _assert_refused(bare, f"model: cannot read '{model}' ([Errno 13] Permission denied: ")
+    finally:
+        model.chmod(0o755)
 
 
 def _assert_refused(checkout: Checkout, *messages: str) -> None:

@@ -1,7 +1,7 @@
 """Wheels for hosts without a package registry: see docs/offline.md.
 
 PYTHONPATH=src python tools/wheelhouse.py collect ...    `make wheelhouse`
-PYTHONPATH=src python tools/wheelhouse.py check ...      `make install-offline`
+PYTHONPATH=src python tools/wheelhouse.py check ...      `make install-offline`: which torch?
 """
 
 import argparse
@@ -13,12 +13,15 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from collected import NAME, Collected, read_collected, write_collected
 from wheels import Target, Wheel, host_glibc, pins, read_wheel, target_of
 
 from mfuscope.errors import UserError
 
 # Registries have these as sources only. They are pure Python: a wheel made here runs anywhere.
 SOURCES_ONLY = ("connection-pool",)
+# What the registry's wheels of every torch that mfuscope runs with ask for.
+TORCHS_GLIBC = 28
 
 
 def collect(folder: Path, target: Target, requirements: list[Path], torch: str) -> list[Wheel]:
@@ -33,13 +36,21 @@ def collect(folder: Path, target: Target, requirements: list[Path], torch: str) 
     Raises:
         UserError: what is in the folder is no wheelhouse, or a wheel is not to be had.
     """
-    if not _only_wheels(folder):
+    if torch and target.glibc < TORCHS_GLIBC:
+        raise UserError(
+            f"torch needs glibc 2.{TORCHS_GLIBC}, and wheels for glibc 2.{target.glibc} "
+            "are asked for",
+            f"PLATFORM=manylinux_2_{TORCHS_GLIBC}_{target.machine} where the nodes have that "
+            "(`ldd --version`), else TORCH= and a torch of their own",
+        )
+    if not _is_wheelhouse(folder):
         raise UserError(f"{folder} holds other things than wheels", "name an empty WHEELHOUSE")
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         _fill(part, target, requirements, torch)
+        write_collected(part, target, requirements, _wheels(part))
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     finally:
@@ -95,8 +106,14 @@ def listing(wheels: list[Wheel]) -> str:
     return "\n".join(lines)
 
 
-def check(folder: Path, requirements: Path, torch: str) -> None:
+def check(folder: Path, requirements: Path, torch: str | None) -> str:
     """Whether this host can install from a wheelhouse.
+
+    Args:
+        torch: a version; empty: the host's own; None: what the wheelhouse was collected with.
+
+    Returns:
+        The version of torch to install, or empty: the host's own.
 
     Raises:
         UserError: it is missing, for other hosts, or lacks a wheel.
@@ -109,6 +126,27 @@ def check(folder: Path, requirements: Path, torch: str) -> None:
             f"there is no wheel in {folder}/",
             f"`{anew}` where there is a registry, then bring the folder here",
         )
+    try:
+        collected = read_collected(folder)
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder}/ does not say what it was collected with (cannot read {NAME}: {error})",
+            f"bring the whole folder here again, or `{anew}` anew",
+        ) from error
+    torch = collected.torch if torch is None else torch
+    anew += "" if torch else " TORCH="
+    _check_host(folder, wheels, anew)
+    _check_complete(folder, collected, torch, anew)
+    wanted = _pins(requirements) | ({"torch": torch} if torch else {})
+    held = {(wheel.project, release) for wheel in wheels for release in wheel.versions}
+    if lacking := [f"{name}=={release}" for name, release in wanted.items() - held]:
+        raise UserError(f"{folder}/ lacks {_first(lacking)}", f"`{anew}` from this checkout")
+    return torch
+
+
+def _check_host(folder: Path, wheels: list[Wheel], anew: str) -> None:
+    """That wheels are for this Python, machine and glibc."""
+    version = "{}.{}".format(*sys.version_info)
     for wheel in wheels:
         if wheel.made_for not in (None, version):
             raise UserError(
@@ -124,12 +162,31 @@ def check(folder: Path, requirements: Path, torch: str) -> None:
         raise UserError(
             f"{folder}/ needs glibc 2.{needed}, this host has 2.{host_glibc()}", f"`{anew}` anew"
         )
-    wanted = _pins(requirements) | ({"torch": torch} if torch else {})
-    held = {(wheel.project, wheel.version) for wheel in wheels}
-    held |= {(project, release.partition("+")[0]) for project, release in held}
-    if lacking := [f"{name}=={release}" for name, release in wanted.items() - held]:
-        more = f" and {len(lacking) - 1} more" if lacking[1:] else ""
-        raise UserError(f"{folder}/ lacks {min(lacking)}{more}", f"`{anew}` from this checkout")
+
+
+def _check_complete(folder: Path, collected: Collected, torch: str, anew: str) -> None:
+    """That what was collected is there, whole: also what no file pins, such as CUDA and setuptools.
+
+    Its torch may be lacking where another one is asked for.
+    """
+    lost, cut = [], []
+    for name, size in collected.wheels.items():
+        wheel = read_wheel(folder / name)
+        if wheel.project == "torch" and torch not in wheel.versions:
+            continue
+        if not wheel.path.is_file():
+            lost.append(f"{wheel.project}=={wheel.version}")
+        elif wheel.path.stat().st_size != size:
+            cut.append(f"{name} ({wheel.path.stat().st_size} of {size} bytes)")
+    remedy = f"bring the whole folder here again, or `{anew}` anew"
+    if lost:
+        raise UserError(f"{folder}/ lacks {_first(lost)}", remedy)
+    if cut:
+        raise UserError(f"{folder}/ is damaged: {_first(cut)}", remedy)
+
+
+def _first(names: list[str]) -> str:
+    return min(names) + (f" and {len(names) - 1} more" if names[1:] else "")
 
 
 def _wheels(folder: Path) -> list[Wheel]:
@@ -143,8 +200,10 @@ def _pins(requirements: Path) -> dict[str, str]:
         raise UserError(f"there is no {requirements}", "name files that exist as EXTRA") from None
 
 
-def _only_wheels(folder: Path) -> bool:
-    return not folder.exists() or all(path.suffix == ".whl" for path in folder.iterdir())
+def _is_wheelhouse(folder: Path) -> bool:
+    return not folder.exists() or all(
+        path.suffix == ".whl" or path.name == NAME for path in folder.iterdir()
+    )
 
 
 def main() -> str | None:
@@ -154,7 +213,7 @@ def main() -> str | None:
     for name in ("collect", "check"):
         command = commands.add_parser(name)
         command.add_argument("folder", type=Path)
-        command.add_argument("--torch", default="", help="a version, or empty: the host's own")
+        command.add_argument("--torch", help="a version, or empty: the host's own")
         command.add_argument("--requirements", type=Path, nargs="+", required=True)
         if name == "collect":
             command.add_argument("--python", default="")
@@ -162,11 +221,11 @@ def main() -> str | None:
     given = parser.parse_args()
     try:
         if given.command == "check":
-            check(given.folder, given.requirements[0], given.torch)
+            print(check(given.folder, given.requirements[0], given.torch))
         else:
             target = target_of(given.python, given.platform)
             print(f"collecting wheels for {target} into {given.folder}/", flush=True)
-            print(listing(collect(given.folder, target, given.requirements, given.torch)))
+            print(listing(collect(given.folder, target, given.requirements, given.torch or "")))
     except UserError as error:
         return f"mfuscope: {error}"
     return None

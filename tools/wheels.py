@@ -18,6 +18,10 @@ from mfuscope.errors import UserError
 _ALIASES = {"manylinux2014": 17, "manylinux2010": 12, "manylinux1": 5}
 _LEAST_GLIBC = 5
 _PLATFORM = re.compile(r"manylinux_2_(\d+)_(\w+)")
+_ALIAS = re.compile(rf"({'|'.join(_ALIASES)})_(\w+)")
+# The machines that tags know, and what others call two of them.
+_MACHINES = ("x86_64", "i686", "aarch64", "armv7l", "ppc64le", "s390x", "riscv64", "loongarch64")
+_SPELLINGS = {"amd64": "x86_64", "x64": "x86_64", "x86": "x86_64", "arm64": "aarch64"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def target_of(python: str, platform_tag: str) -> Target:
 
     Args:
         python: e.g. ``3.12``.
-        platform_tag: e.g. ``manylinux_2_28_x86_64``.
+        platform_tag: e.g. ``manylinux_2_28_x86_64``, or by an older name ``manylinux2014_x86_64``.
 
     Raises:
         UserError: neither of that kind.
@@ -61,14 +65,26 @@ def target_of(python: str, platform_tag: str) -> Target:
     version = re.fullmatch(r"3\.(\d+)", python or "{}.{}".format(*sys.version_info))
     if not version:
         raise UserError(f"PY={python} is no version of Python", "give it as PY=3.12")
-    found = _PLATFORM.fullmatch(platform_tag or f"manylinux_2_{host_glibc()}_{platform.machine()}")
-    if not found:
+    tag = platform_tag or f"manylinux_2_{host_glibc()}_{platform.machine()}"
+    if found := _PLATFORM.fullmatch(tag):
+        glibc = int(found[1])
+    elif found := _ALIAS.fullmatch(tag):
+        glibc = _ALIASES[found[1]]
+    else:
         raise UserError(
-            f"PLATFORM={platform_tag} does not name a glibc and a machine",
+            f"PLATFORM={tag} does not name a glibc and a machine",
             "give it as PLATFORM=manylinux_2_28_x86_64 (glibc 2.28 or newer; "
             "`ldd --version` and `uname -m` on the nodes tell theirs)",
         )
-    return Target((3, int(version[1])), machine=found[2], glibc=int(found[1]))
+    machine = found[2]
+    if machine not in _MACHINES:
+        likely = _SPELLINGS.get(machine, "x86_64")
+        raise UserError(
+            f"PLATFORM={tag} names no machine that wheels are made for",
+            f"give it as PLATFORM={tag.removesuffix(machine)}{likely} "
+            "(`uname -m` on the nodes tells theirs)",
+        )
+    return Target((3, int(version[1])), machine, glibc)
 
 
 def host_glibc() -> int:
@@ -96,6 +112,11 @@ class Wheel:
     pythons: tuple[str, ...]
     abis: tuple[str, ...]
     platforms: tuple[str, ...]
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        """The version, and without the local part that tells builds apart (``+cpu``)."""
+        return self.version, self.version.partition("+")[0]
 
     @property
     def is_pure(self) -> bool:

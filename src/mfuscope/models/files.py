@@ -22,6 +22,18 @@ _SUFFIX = ".safetensors"
 
 _LENGTH = struct.Struct("<Q")
 _AGAIN = "copy or download the file again"
+_PERMISSION = "give yourself read permission for the folder and its files (chmod -R u+rX)"
+
+
+def unreadable(path: str | Path, error: Exception, remedy: str) -> UserError:
+    """What is told of a file or folder that cannot be read.
+
+    Args:
+        remedy: where it is not for want of permission.
+    """
+    if isinstance(error, PermissionError):
+        remedy = _PERMISSION
+    return UserError(f"model: cannot read {str(path)!r} ({error})", remedy)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -33,9 +45,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"model: cannot read {str(path)!r} ({error})", "restore the file"
-        ) from error
+        raise unreadable(path, error, "restore the file") from error
     if not isinstance(content, dict):
         raise UserError(f"model: {str(path)!r} is no JSON object", "restore the file")
     return content
@@ -48,12 +58,11 @@ def check_tokenizer(path: Path) -> None:
         UserError: it is not. It has megabytes, which are looked through and not built.
     """
     try:
-        whole = "model" in msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
-        reason = "" if whole else "it has no `model`"
+        content = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
     except (OSError, msgspec.DecodeError, RecursionError) as error:
-        reason = str(error)
-    if reason:
-        raise UserError(f"model: cannot read {str(path)!r} ({reason})", _AGAIN)
+        raise unreadable(path, error, _AGAIN) from error
+    if "model" not in content:
+        raise UserError(f"model: cannot read {str(path)!r} (it has no `model`)", _AGAIN)
 
 
 def missing_weights(folder: Path) -> list[str]:
@@ -137,7 +146,10 @@ def _weight_map(folder: Path) -> dict[str, str]:
 def _tensors(path: Path) -> list[str]:
     """The tensors of a file whose header is sound: no gap, no overlap, no byte too many or few."""
     try:
+        path.open("rb").close()  # safetensors does not tell want of permission from other errors
         with safe_open(path, framework="np") as file:
             return list(file.keys())
+    except PermissionError as error:
+        raise unreadable(path, error, _AGAIN) from error
     except (SafetensorError, OSError) as error:
         raise UserError(f"model: {str(path)!r} is damaged ({error})", _AGAIN) from error

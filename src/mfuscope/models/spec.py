@@ -14,7 +14,13 @@ from typing import Any, Literal
 
 from mfuscope.errors import UserError
 from mfuscope.geometry import Geometry, Tiling, image_tokens, page_geometry, query_image_tokens
-from mfuscope.models.files import check_tokenizer, check_weights, read_json, weight_headers
+from mfuscope.models.files import (
+    check_tokenizer,
+    check_weights,
+    read_json,
+    unreadable,
+    weight_headers,
+)
 from mfuscope.models.hub import find_on_hub
 from mfuscope.models.preprocessor import read_tiling
 from mfuscope.models.published import PUBLISHED_ARCHITECTURE, map_published_config
@@ -113,6 +119,13 @@ def resolve_model(name: str, load_format: str, bundled: Path) -> ModelSpec:
     Raises:
         UserError: there is no such model, or it cannot be used.
     """
+    try:
+        return _resolve(name, load_format, bundled)
+    except OSError as error:  # no permission, a disk that fails: in looking for a file, or reading
+        raise unreadable(error.filename or name, error, "see that its disk works") from error
+
+
+def _resolve(name: str, load_format: str, bundled: Path) -> ModelSpec:
     source, folder = _find(name, bundled)
     config = read_json(folder / "config.json")
     family, architecture = _family(config, name)
@@ -147,7 +160,8 @@ def _find(name: str, bundled: Path) -> tuple[Literal["bundled", "folder", "hub"]
         return "bundled", bundled / name
     folder = _expanded(name)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
+        # Listed, as globs pass over a folder that may not be, which would seem to hold no weights.
+        if "config.json" not in [path.name for path in folder.iterdir()]:
             raise UserError(
                 f"model: the folder {name!r} holds no config.json",
                 "name a checkpoint folder in the hub's layout",
