@@ -196,21 +196,22 @@ def batch_together():
         workflow.execution_settings.keep_going = True
 
 
-def page_path(wildcards):
-    """The image file of a run."""
-    batch_together()
-    return str(PLAN.images[wildcards.image].path)
-
-
 def no_files(wildcards):
-    """Calibrations need no file, but go in batches too."""
+    """Runs and calibrations are made of no other file, but go in batches."""
     batch_together()
     return []
 
 
-def all_pages(wildcards):
-    """The image files of the workflow."""
-    return [str(image.path) for image in PLAN.images.values()]
+def page(wildcards):
+    """The image file of a run, and the digest of what it holds, which is what counts.
+
+    Not among the inputs: Snakemake throws away what is older than an input, `ancient()` or not, and
+    whatever is made of a page that is dated in the future is.
+    """
+    return {
+        "path": str(PLAN.images[wildcards.image].path),
+        "sha256": PLAN.digest(wildcards.image),
+    }
 
 
 def wanted_runs():
