@@ -38,7 +38,7 @@ def image_case(seed: int, folder: Path) -> str:
     print(name, f"({len(content)} bytes)", end=" ", flush=True)
     path = folder / "page.png"
     path.write_bytes(content)
-    assert [image.path for image in list_images(folder)] == [path]
+    assert [image.path for image in list_images(folder).pages] == [path]
     planned = None
     refusals = []
     try:
@@ -79,7 +79,7 @@ def settings_case(seed: int, folder: Path) -> str:
     from snakemake.exceptions import WorkflowError
 
     from mfuscope.command import command_line
-    from mfuscope.errors import UserError, UserErrors
+    from mfuscope.errors import Findings, UserError, UserErrors
     from mfuscope.planning import make_plan
     from mfuscope.settings import resolve_settings
 
@@ -93,9 +93,9 @@ def settings_case(seed: int, folder: Path) -> str:
     except (WorkflowError, ValueError, TypeError, RecursionError, AssertionError) as error:
         return f"Snakemake's own refusal ({type(error).__name__})"
     try:
-        settings = resolve_settings(file, arguments, given.environment, SCHEMA)
-        plan = make_plan(settings, MODELS).vetted({})
-        plan.check_lengths()
+        findings = Findings()
+        settings = resolve_settings(file, arguments, given.environment, SCHEMA, findings)
+        plan = make_plan(settings, MODELS, known={}, findings=findings)
     except (UserError, UserErrors) as error:
         told = error.errors if isinstance(error, UserErrors) else [error]
         for one in told:

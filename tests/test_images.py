@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import string
 import struct
 import zlib
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
-from mfuscope.errors import UserError, UserErrors
+from mfuscope.errors import UserError
 from mfuscope.images import (
     category_of,
     check_decodes,
@@ -103,8 +104,19 @@ def test_folders_are_searched_recursively(tmp_path: Path) -> None:
     save(tmp_path / ".hidden.png")
     save(tmp_path / ".cache" / "x.png")
     (tmp_path / "sub" / "loop").symlink_to(tmp_path)
-    found = [image.relative for image in list_images(tmp_path)]
+    found = [image.relative for image in list_images(tmp_path).pages]
     assert found == ["a.jpg", "b.PNG", "e.bmp", "f.jpeg", "sub/d.tif", "sub/deep/c.webp"]
+
+
+@pytest.mark.parametrize("link", ["a", "z", "sub/link"])
+def test_a_link_to_a_folder_changes_no_id(tmp_path: Path, link: str) -> None:
+    """Nor does the order in which the file system lists names."""
+    save(tmp_path / "sub" / "deep" / "x.png")
+    save(tmp_path / "m" / "b.png")
+    before = [page.id for page in list_images(tmp_path).pages]
+    (tmp_path / link).symlink_to(tmp_path / "m")
+    (tmp_path / "0").symlink_to(tmp_path / "sub")
+    assert [page.id for page in list_images(tmp_path).pages] == before
 
 
 def test_folders_that_cannot_be_read_are_named(
@@ -120,20 +132,22 @@ def test_folders_that_cannot_be_read_are_named(
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(UserErrors, match=r"folder '.*locked' \(Permission denied\)"):
-        list_images(tmp_path)
+    listing = list_images(tmp_path)
+    assert [page.relative for page in listing.pages] == ["a.png"]
+    (locked,) = listing.unusable
+    assert re.search(r"folder '.*locked' \(Permission denied\)", str(locked.error))
 
 
 def test_ids_do_not_depend_on_other_pages(tmp_path: Path) -> None:
     save(tmp_path / "a b.png")
-    before = list_images(tmp_path)[0].id
+    before = list_images(tmp_path).pages[0].id
     save(tmp_path / "a-b.png")
-    assert before in [image.id for image in list_images(tmp_path)]
+    assert before in [image.id for image in list_images(tmp_path).pages]
 
 
 def test_one_file_is_a_listing(tmp_path: Path) -> None:
     path = save(tmp_path / "page.png")
-    assert [image.path for image in list_images(path)] == [path]
+    assert [image.path for image in list_images(path).pages] == [path]
 
 
 @pytest.mark.parametrize(
@@ -298,7 +312,8 @@ def test_categories_come_from_the_manifest_or_the_folder(tmp_path: Path) -> None
     save(tmp_path / "c.png")
     (tmp_path / "samples.csv").write_text("file,category\na.png,image_rich\n")
     categories = read_categories(tmp_path)
-    found = {image.relative: category_of(image, categories) for image in list_images(tmp_path)}
+    pages = list_images(tmp_path).pages
+    found = {image.relative: category_of(image, categories) for image in pages}
     assert found == {"a.png": "image_rich", "c.png": "", "text_heavy/b.png": "text_heavy"}
 
 

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from snakemake.cli import parse_config
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import LockException
+from snakemake.io import check
+from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.tests import MockOutputSettings, TestLogHandlerBase
 
-from snakemake_logger_plugin_mfuscope import LogHandler, text
+from snakemake_logger_plugin_mfuscope import LogHandler, causes, text
 
 RUN = {"variant": "baseline", "image": "text.png", "repeat": "1"}
 
@@ -77,6 +81,8 @@ if fails == "traceback":
 if fails != "no output":
     Path(snakemake.output[0]).write_text("{}")
 """
+
+TRACEBACK = "Traceback (most recent call last):\n"
 
 HOST_BLOCK = re.compile(r"\nSNAKEMAKE\n=+\n(  .*\n)+")
 
@@ -286,6 +292,91 @@ def test_error_text_tells_what_snakemakes_errors_mean(error: str, told: str) -> 
     assert "\n" not in said
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        f'{TRACEBACK}\n  File "x.py", line 1, in f\n    f(1)\n    ^^^^\n\nValueError: 3 is not 4\n',
+        f"{TRACEBACK}KeyError: 1\n\nDuring ...:\n\n{TRACEBACK}ValueError: 3 is not 4\n\n",
+    ],
+)
+def test_error_text_reduces_a_traceback_to_its_last_line(message: str) -> None:
+    assert text.error_text(message) == "mfuscope: ValueError: 3 is not 4 (--verbose shows where)"
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("repeats", "'repeats' gives no value. Remedy: write KEY=VALUE, e.g. repeats=5."),
+        ("images= ", "images has no value. Remedy: write KEY=VALUE, e.g. repeats=5."),
+        ("2nd=3", "'2nd' is not the name of a setting. Remedy: write KEY=VALUE, e.g. repeats=5."),
+        (
+            "worker.pool.size=2",
+            "'worker.pool.size' is not the name of a setting. Remedy: write "
+            "'worker={pool: {size: 2}}'.",
+        ),
+    ],
+)
+def test_a_malformed_config_is_told_in_one_line(entry: str, told: str) -> None:
+    with pytest.raises(Exception) as caught:
+        parse_config(["fine=1", entry])
+    assert causes.told(caught.value) == f"--config: {told}"
+
+
+def test_other_errors_have_no_cause_of_ours() -> None:
+    assert causes.told(ValueError("3 is not 4")) is None
+
+
+MEND = (
+    "mend the YAML there or in the lines before (blanks instead of tabs, quotes around text with "
+    "`: ` or ` #` in it)"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            b"\nrepeats: [1,\n2\nb: 3",
+            ", line 4, column 2: expected ',' or ']', but got ':' (while parsing a flow sequence "
+            f"that begins in line 2). Remedy: {MEND}",
+        ),
+        (
+            b"a: b: c",
+            f", line 1, column 5: mapping values are not allowed here. Remedy: {MEND}",
+        ),
+        (
+            b"a: {\n\tb: 1",
+            ", line 2, column 1: found character '\\t' that cannot start any token (while scanning "
+            f"for the next token). Remedy: {MEND}",
+        ),
+        (
+            "# €".encode() + b"\n#" * 9000 + "\nStraße: Stra".encode() + b"\xdfe",
+            ", line 9002, column 13: this is not UTF-8. Remedy: save the file as UTF-8",
+        ),
+        (
+            b"a: \x00",
+            ", character 4: special characters are not allowed. Remedy: remove that character",
+        ),
+        (b"", ": holds no settings. Remedy: write lines such as `repeats: 5` into it"),
+        (b"- a", ": holds no settings. Remedy: write lines such as `repeats: 5` into it"),
+        (
+            b"a: 2026-13-01",
+            ": ValueError: month must be in 1..12. Remedy: write it as YAML or JSON",
+        ),
+        (None, ": No such file or directory. Remedy: name a file that is there and can be read"),
+    ],
+)
+def test_a_configuration_file_that_cannot_be_read_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path("my.yaml").write_bytes(content)
+    with pytest.raises(Exception) as caught:
+        load_configfile("my.yaml")
+    assert causes.told(caught.value) == f"my.yaml{told}."
+
+
 def test_stop_signal() -> None:
     assert text.stop_signal("Command 'x' died with <Signals.SIGKILL: 9>.") == "SIGKILL"
     assert text.stop_signal("Command 'x' returned non-zero exit status 137.") == "SIGKILL"
@@ -475,7 +566,45 @@ def test_who_asks_for_detail_gets_snakemakes_output(
 ) -> None:
     shown = handler(**{setting: True})
     shown.emit(record("Building DAG of jobs..."))
-    assert capsys.readouterr().err == "Building DAG of jobs...\n"
+    shown.emit(record("WorkflowError:\nno such rule", logging.ERROR, event=LogEvent.ERROR))
+    assert capsys.readouterr().err == "Building DAG of jobs...\nWorkflowError:\nno such rule\n"
+
+
+@pytest.mark.parametrize("setting", [None, "dryrun", "verbose", "printshellcmds", "debug_dag"])
+def test_errors_with_a_meaning_are_told_in_our_words_to_all(
+    capsys: pytest.CaptureFixture[str], setting: str | None
+) -> None:
+    shown = handler(**({setting: True} if setting else {}))
+    for words in ("mfuscope: a.\n", "KeyError: 1\n"):
+        message = f'Traceback (most recent call last):\n  File "a.smk", line 4, in f\n{words}'
+        shown.emit(record(message, logging.ERROR, event=LogEvent.ERROR))
+    assert (
+        capsys.readouterr().err == "mfuscope: a.\nmfuscope: KeyError: 1 (--verbose shows where)\n"
+    )
+
+
+def test_who_wants_quiet_gets_no_error_but_of_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    error = record("mfuscope: a.", logging.ERROR, event=LogEvent.ERROR)
+    for settings in ({}, {"printshellcmds": True}):
+        handler(quiet={Quietness.ALL}, **settings).emit(error)
+    assert capsys.readouterr().err == ""
+    handler(quiet={Quietness.ALL}, dryrun=True).emit(error)  # as Snakemake's own
+    assert capsys.readouterr().err == "mfuscope: a.\n"
+
+
+@pytest.mark.parametrize("settings", [{}, {"dryrun": True}, {"verbose": True}])
+@pytest.mark.parametrize("name", ["a\nb.png", " a.png", "a.png ", "it's\n'so' .png "])
+def test_warnings_about_names_that_are_no_trouble_are_left_out(
+    settings: dict[str, bool], name: str, capsys: pytest.CaptureFixture[str], caplog: Any
+) -> None:
+    check(name)
+    assert caplog.records
+    shown = handler(**settings)
+    for warning in caplog.records:
+        shown.emit(warning)
+    shown.emit(record("File path 'a//b' contains double '/'.", logging.WARNING))
+    told = capsys.readouterr().err.removeprefix("warning: ")
+    assert told == "File path 'a//b' contains double '/'.\n"
 
 
 def test_warnings_and_the_end_without_known_failures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -552,6 +681,45 @@ def test_colours_only_errors_and_only_where_wanted(
 
 
 # Real runs
+
+
+@pytest.mark.parametrize("dry", [(), ("-n",)])
+def test_settings_that_snakemake_cannot_read_are_told_in_one_line(
+    project: Path, dry: tuple[str, ...]
+) -> None:
+    def told(*arguments: str) -> str:
+        status, stdout, stderr = snakemake(project, *dry, *arguments)
+        assert status == 1
+        return stdout + stderr
+
+    snakefile, own = project / "Snakefile", project / "config.yaml"
+    snakefile.write_text('configfile: "config.yaml"\n' + snakefile.read_text())
+    own.write_text("images: scans\nrepeats: [\n")
+    assert re.fullmatch(r"mfuscope: config.yaml, line 3, column 1: expected the node .*\n", told())
+    own.write_text("images: scans\n")
+    no_value = "'repeats' gives no value. Remedy: write KEY=VALUE, e.g. repeats=5."
+    assert told("--config", "repeats") == f"mfuscope: --config: {no_value}\n"
+    empty = "mfuscope: images: folder 'scans' holds no image. Remedy: put one in.\n"
+    assert told("--config", "bad=1") == empty
+
+
+def test_verbose_calls_show_where_an_error_came_from(project: Path) -> None:
+    _, _, stderr = snakemake(project, "--verbose", "--config", "repeats")
+    assert "in parse_config\n" in stderr
+    assert stderr.endswith(" Remedy: write KEY=VALUE, e.g. repeats=5.\n")
+
+
+def test_a_page_with_a_line_break_in_its_name_stays_on_its_line(project: Path) -> None:
+    (project / "two\nlines.png").touch()
+    (project / "Snakefile").write_text(
+        'rule all:\n    input: "two\\nlines.png"\n    output: "b"\n    shell: "touch b"\n'
+    )
+    status, stdout, stderr = snakemake(project, "-n")
+    assert status == 0
+    assert "\n    input: two\\nlines.png\n" in stdout
+    assert "line break" not in stdout + stderr
+    status, _, stderr = snakemake(project)
+    assert (status, stderr) == (0, "mfuscope: no run to measure\n")
 
 
 def test_run_then_nothing_to_do(project: Path) -> None:

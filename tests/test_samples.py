@@ -90,7 +90,7 @@ def test_manifest_and_folder_agree() -> None:
 
 
 def test_workflow_sees_the_same_pages_and_categories() -> None:
-    assert {page.relative for page in list_images(SAMPLES)} == {row["file"] for row in ROWS}
+    assert {page.relative for page in list_images(SAMPLES).pages} == {row["file"] for row in ROWS}
     assert read_categories(SAMPLES) == {row["file"]: row["category"] for row in ROWS}
 
 

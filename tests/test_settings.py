@@ -163,6 +163,29 @@ def test_numbers_may_have_exponents(text: str) -> None:
         assert given.peak_tflops == float(text)
 
 
+@pytest.mark.parametrize(("text", "number"), [("010", 10), ("1e1", 10), ("12", 12), ("3.0", 3)])
+def test_numbers_are_decimal(text: str, number: int) -> None:
+    settings = resolve_settings({}, {}, {"DSOCR_MAX_NEW_TOKENS": text}, SCHEMA)
+    assert settings.inference.max_new_tokens == number
+    assert type(settings.inference.max_new_tokens) is int
+
+
+@pytest.mark.parametrize("text", ["1:30", "0x10", "0b1", "3.5", "ten", "true"])
+def test_what_is_no_decimal_number_is_refused(text: str) -> None:
+    """YAML would make numbers of some."""
+    with pytest.raises(UserErrors, match="'max_new_tokens' is"):
+        resolve_settings({}, {}, {"DSOCR_MAX_NEW_TOKENS": text}, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("variable", "remedy"),
+    [("DSOCR_IMAGES", "write DSOCR_IMAGE"), ("MFU_PEAK", "write MFU_PEAK_TFLOPS"), ("DSOCR_", "")],
+)
+def test_a_variable_that_sets_nothing_is_told(variable: str, remedy: str) -> None:
+    with pytest.raises(UserErrors, match=f"{variable} .*sets nothing.*{remedy}"):
+        resolve_settings({}, {}, {variable: "x"}, SCHEMA)
+
+
 def test_jobs_take_over_what_their_call_resolved() -> None:
     settings = resolve(
         {"repeats": 4, "profiler": {"decode_steps": 2}, "variants": {"a": {"dtype": "bf16"}}},

@@ -6,13 +6,14 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from checkouts import ROOT
 from PIL import Image
 
-from mfuscope.errors import UserErrors
+from mfuscope.errors import Findings, UserErrors
 from mfuscope.image_headers import limit_pixels
-from mfuscope.images import file_sha256, list_images
+from mfuscope.images import file_sha256, image_id, list_images
 from mfuscope.planning import Plan, make_plan
 from mfuscope.preprocess import read_page
 from mfuscope.settings import load_schema, resolve_settings
@@ -58,6 +59,8 @@ def folder(tmp_path: Path) -> Path:
     (folder / "text.png").write_text("no picture")
     (folder / "bomb.png").write_bytes(png_of(20_000, 20_000))
     (folder / "nowhere.png").symlink_to(folder / "gone.png")
+    noise.save(folder / "{word}.png")
+    noise.save(os.fsencode(folder) + b"/no\xffutf8.png", "PNG")
     return folder
 
 
@@ -70,6 +73,8 @@ REASONS = {
     "text.png": "its content is no image of a known kind",
     "bomb.png": "20000 x 20000 pixels are 400 megapixels, the limit max_image_megapixels is 150",
     "nowhere.png": "No such file or directory",
+    "{word}.png": "holds '{word}', which the workflow engine would replace",
+    r"no\xffutf8.png": "is no valid UTF-8",
 }
 
 
@@ -80,8 +85,8 @@ def test_every_bad_page_is_told_on_a_line_of_its_own(folder: Path) -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == len(REASONS)
     for name, reason in REASONS.items():
-        (line,) = [line for line in lines if f"{name}'" in line]
-        assert line.startswith("images: cannot read")
+        (line,) = [line for line in lines if f"{name}'".replace(r"\x", r"\udc") in line]
+        assert line.startswith("images: ")
         assert reason in line
         assert "Remedy: " in line
         assert "on_bad_image: skip" in line
@@ -90,11 +95,12 @@ def test_every_bad_page_is_told_on_a_line_of_its_own(folder: Path) -> None:
 def test_bad_pages_may_be_skipped(folder: Path) -> None:
     plan = plan_of(folder, on_bad_image="skip").vetted(known={})
     assert list(plan.images) == ["good.jpg", "good.png"]
-    assert {page.image for page in plan.skipped} == set(REASONS)
+    assert {Path(page.path).name for page in plan.skipped} == set(REASONS)
     for page in plan.skipped:
-        assert Path(page.path).name in REASONS
-        assert REASONS[page.image] in page.reason
+        assert REASONS[Path(page.path).name] in page.reason
         assert "Remedy" not in page.reason
+        assert image_id(Path(page.path).name) == page.image or "xff" in page.path
+    msgspec.json.encode(plan.skipped)
     assert [row["image"] for row in plan.pages()] == ["good.jpg", "good.png"]
 
 
@@ -106,9 +112,9 @@ def test_skipping_all_pages_is_an_error(folder: Path) -> None:
 
 
 def test_what_only_decoding_shows_waits_for_a_measurement(folder: Path) -> None:
-    for name in REASONS:
-        if not name.startswith("cut."):
-            (folder / name).unlink()
+    for path in folder.iterdir():
+        if not path.name.startswith(("cut.", "good.")):
+            path.unlink()
     for name in ("cut.tif", "cut.webp"):  # whose headers lie at their ends, or tell the length
         (folder / name).unlink()
     plan = plan_of(folder)
@@ -142,6 +148,38 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         assert sum(text in line for line in lines) == 1
 
 
+def test_wrong_settings_hide_nothing_else(folder: Path) -> None:
+    """Neither each other, nor what is wrong with models, combinations, lengths and pages."""
+    findings = Findings()
+    settings = resolve_settings(
+        file={
+            "images": str(folder),
+            "device": "cpu",
+            "model": "deepseek-ocr-nano",
+            "variants": {
+                "typed": {"dtype": "q"},
+                "a b": {},
+                "flash": {"attention": "flash", "prompt": "<image>x"},
+                "long": {"max_new_tokens": 100_000},
+                "lost": {"model": "nowhere/at/all"},
+            },
+        },
+        command_line={"repeats": "0"},
+        environment={"DSOCR_IMAGES": "x"},
+        schema=SCHEMA,
+        findings=findings,
+    )
+    with pytest.raises(UserErrors) as caught:
+        make_plan(settings, ROOT / "config" / "models", known={}, findings=findings)
+    lines = str(caught.value).splitlines()
+    wrong = ["'variants.typed.dtype'", "'a b'", "'flash' runs", "'<image>'", "tokens, and"]
+    wrong += ["'nowhere/at/all'", "'repeats' is 0", "DSOCR_IMAGES"]
+    for text in wrong:
+        assert sum(text in line for line in lines) == 1, text
+    assert sum(line.startswith("images: ") for line in lines) == len(REASONS)
+    assert len(lines) == len(wrong) + len(REASONS)
+
+
 def test_every_wrong_setting_is_told_at_once() -> None:
     with pytest.raises(UserErrors) as caught:
         resolve_settings(
@@ -161,7 +199,7 @@ def test_every_wrong_setting_is_told_at_once() -> None:
 def test_pages_known_by_content_are_not_decoded_again(tmp_path: Path) -> None:
     bad = tmp_path / "page.png"
     bad.write_bytes(b"text")
-    images = {image.id: image for image in list_images(tmp_path)}
+    images = {image.id: image for image in list_images(tmp_path).pages}
     table = tmp_path / "inputs.csv"
     table.write_text(f"path,sha256\n{bad},{file_sha256(bad)}\n")
 
@@ -172,6 +210,19 @@ def test_pages_known_by_content_are_not_decoded_again(tmp_path: Path) -> None:
     bad.write_bytes(b"other text")
     assert found() == ["page.png"]
     assert known_pages(tmp_path / "none.csv") == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path,sha256\n/日本語.png,ab".encode()[:15],
+        b"path,sha256\n" + 140_000 * b"\0",
+        b"",
+    ],
+)
+def test_a_damaged_table_knows_no_page(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "inputs.csv").write_bytes(content)
+    assert known_pages(tmp_path / "inputs.csv") == {}
 
 
 def test_skipped_pages_are_noted_for_jobs_elsewhere(folder: Path, tmp_path: Path) -> None:

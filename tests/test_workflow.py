@@ -27,7 +27,7 @@ GPU_RULES = {"probe_device", "calibrate", "profile"}
 
 @pytest.fixture(scope="class")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    made = make_checkout(tmp_path_factory.mktemp("a path") / "with späces")
+    made = make_checkout(tmp_path_factory.mktemp("a path") / "with späces и 日本")
     made.configure(**SETTINGS)
     made.add_page(FIRST)
     made.add_page(SECOND)

@@ -31,29 +31,42 @@ def check_combination(inference: InferenceSettings, spec: ModelSpec, device: str
     """See that a variant's settings suit its model and the device.
 
     Raises:
-        UserError: the first thing that does not.
+        UserErrors: everything that does not.
     """
-    if inference.attention == "flash" and (device == "cpu" or inference.dtype == "fp32"):
-        raise UserError(
-            "attention: 'flash' runs in bf16 or fp16 on a GPU only, not "
-            + ("on the CPU" if device == "cpu" else "in fp32"),
-            "set `attention: sdpa` (DSOCR_USE_FLASH_ATTN=0)",
-        )
-    if inference.attention == "flash" and importlib.util.find_spec("flash_attn") is None:
-        raise UserError(
-            "attention: 'flash' needs the package flash-attn, which is not installed",
-            "install flash-attn, or set `attention: sdpa` (DSOCR_USE_FLASH_ATTN=0)",
-        )
+    findings = Findings()
+    if inference.attention == "flash":
+        with findings.collect():
+            _check_flash(inference.dtype, device)
     if inference.dtype == "bf16":
-        check_bf16(device)
+        with findings.collect():
+            check_bf16(device)
     if IMAGE_MARK in inference.prompt:
-        raise UserError(
-            f"prompt: it holds {IMAGE_MARK!r}, and the image comes before it by itself",
-            f"leave {IMAGE_MARK!r} out of `prompt`",
+        findings.add(
+            UserError(
+                f"prompt: it holds {IMAGE_MARK!r}, and the image comes before it by itself",
+                f"leave {IMAGE_MARK!r} out of `prompt`",
+            )
         )
     if spec.family is Family.GENERIC and inference.resolution != "auto":
+        findings.add(
+            UserError(
+                f"resolution: {inference.resolution!r} is a mode of the DeepSeek-OCR family, which "
+                f"{spec.name!r} ({spec.architecture}) does not have",
+                "set `resolution: auto` to use the model's own preprocessing",
+            )
+        )
+    findings.tell()
+
+
+def _check_flash(dtype: str, device: str) -> None:
+    remedy = "set `attention: sdpa` (DSOCR_USE_FLASH_ATTN=0)"
+    if device == "cpu" or dtype == "fp32":
+        where = "on the CPU" if device == "cpu" else "in fp32"
         raise UserError(
-            f"resolution: {inference.resolution!r} is a mode of the DeepSeek-OCR family, which "
-            f"{spec.name!r} ({spec.architecture}) does not have",
-            "set `resolution: auto` to use the model's own preprocessing",
+            f"attention: 'flash' runs in bf16 or fp16 on a GPU only, not {where}", remedy
+        )
+    if importlib.util.find_spec("flash_attn") is None:
+        raise UserError(
+            "attention: 'flash' needs the package flash-attn, which is not installed",
+            f"install flash-attn, or {remedy}",
         )

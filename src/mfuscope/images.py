@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from mfuscope.errors import Findings, UserError
+from mfuscope.errors import UserError
 from mfuscope.image_headers import DAMAGE, TooManyPixelsError, frame_count, upright_size
 from mfuscope.preprocess import read_page
 
@@ -31,6 +31,23 @@ class ImageFile:
     relative: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A page, or a folder that may hold pages, that nothing can be measured of, and why."""
+
+    id: str
+    path: Path
+    error: UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the `images` setting names."""
+
+    pages: list[ImageFile]
+    unusable: list[Unusable]
+
+
 def image_id(relative: str) -> str:
     """A file-system- and wildcard-safe id that depends on the page's own relative path alone.
 
@@ -46,11 +63,12 @@ def image_id(relative: str) -> str:
     return f"{slug}~{digest}{path.suffix.lower()}"
 
 
-def list_images(images: Path) -> list[ImageFile]:
+def list_images(images: Path) -> Listing:
     """All pages that the `images` setting names, a file or a folder (recursive), sorted.
 
+    Folders that cannot be read are unusable: they may hold pages.
+
     Raises:
-        UserErrors: folders that cannot be read.
         UserError: the path does not exist, or there is no image.
     """
     if images.is_file():
@@ -59,58 +77,66 @@ def list_images(images: Path) -> list[ImageFile]:
                 f"images: {str(images)!r} is no image file by its name",
                 f"name a file ending in {_suffix_list()}, or a folder of such files",
             )
-        return [ImageFile(image_id(images.name), images, images.name)]
+        return Listing([ImageFile(image_id(images.name), images, images.name)], [])
     if not images.is_dir():
+        there = "is neither a file nor a folder" if images.exists() else "does not exist"
         raise UserError(
-            f"images: {str(images)!r} does not exist",
+            f"images: {str(images)!r} {there}",
             "set `images` (or DSOCR_IMAGE) to an image file or to a folder of images",
         )
+    relatives, locked = _walk(images)
     found = [
-        ImageFile(image_id(relative), images / relative, relative)
-        for relative in sorted(_walk(images))
+        ImageFile(image_id(relative), images / relative, relative) for relative in sorted(relatives)
     ]
-    if not found:
+    if not found and not locked:
         raise UserError(
             f"images: the folder {str(images)!r} holds no image",
             f"put files ending in {_suffix_list()} into it, or set `images` to another folder",
         )
-    return found
+    return Listing(found, locked)
 
 
 def _suffix_list() -> str:
     return ", ".join(SUFFIXES)
 
 
-def _walk(root: Path) -> list[str]:
-    relatives = []
+def _walk(root: Path) -> tuple[list[str], list[Unusable]]:
+    """Pages by their paths within a folder, and its folders that cannot be read.
+
+    A folder that is also linked is entered where it lies, and other links in their order: ids
+    depend neither on the order in which a file system lists names nor on links that come later.
+    """
+    relatives: list[str] = []
+    locked: list[Unusable] = []
     seen: set[tuple[int, int]] = set()
-    locked = Findings()
 
     def note(error: OSError) -> None:
         # os.walk would leave the folder out in silence, and its pages with it.
-        locked.add(
-            UserError(
-                f"images: cannot read the folder {str(error.filename)!r} "
-                f"({error.strerror or error})",
-                "give yourself read permission for it, or move it out of the folder",
-            )
-        )
+        folder = Path(error.filename)
+        problem = f"images: cannot read the folder {str(folder)!r} ({error.strerror or error})"
+        remedy = "give yourself read permission for it, move it away, or set `on_bad_image: skip`"
+        name = image_id(folder.relative_to(root).as_posix())
+        locked.append(Unusable(name, folder, UserError(problem, remedy)))
 
-    for folder, subfolders, files in os.walk(root, onerror=note, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:  # a loop of symbolic links
-            subfolders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        base = Path(folder).relative_to(root)
-        relatives += [
-            (base / name).as_posix()
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
-    locked.tell()
-    return relatives
+    entries = [root]
+    while entries:
+        linked = []
+        for name, subfolders, files in os.walk(entries.pop(0), onerror=note):
+            folder = Path(name)
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:  # behind a link
+                subfolders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            linked += [folder / name for name in subfolders if (folder / name).is_symlink()]
+            relatives += [
+                (folder / name).relative_to(root).as_posix()
+                for name in files
+                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+            ]
+        entries += linked
+    return relatives, locked
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -3,41 +3,43 @@
 import re
 from pathlib import Path
 
-from mfuscope.errors import Findings, UserError
-from mfuscope.images import ImageFile, list_images
+from mfuscope.errors import UserError
+from mfuscope.images import ImageFile, Unusable, list_images
 
 # Snakemake expands `{word}` and `<word>` in every path, and offers no way to quote them.
 _PLACEHOLDER = re.compile(r"<[a-z][a-z0-9_]*>|\{[^}]*\}")
 
 
-def planned_images(images: Path) -> dict[str, ImageFile]:
-    """Pages by id, in the order of the listing, their paths as seen from the working directory.
+def planned_images(images: Path) -> tuple[dict[str, ImageFile], list[Unusable]]:
+    """Pages by id, in the order of the listing, and what cannot be used.
+
+    Paths are as seen from the working directory.
 
     Raises:
-        UserErrors: every page whose path cannot be used.
         UserError: as `images.list_images`.
     """
-    pages = {image.id: image for image in list_images(_from_here(images))}
-    findings = Findings()
-    for image in pages.values():
-        path = str(image.path)
-        if not _is_unicode(path):
-            findings.add(
-                UserError(
-                    f"images: the path {path!r} is no valid UTF-8, and results could not name it",
-                    "rename the file or folder",
-                )
-            )
-        if placeholder := _PLACEHOLDER.search(path):
-            findings.add(
-                UserError(
-                    f"images: the path {path!r} holds {placeholder[0]!r}, which the workflow "
-                    "engine would replace",
-                    "rename the file or folder",
-                )
-            )
-    findings.tell()
-    return pages
+    listing = list_images(_from_here(images))
+    pages, unusable = {}, []
+    for image in listing.pages:
+        if error := _flaw(str(image.path)):
+            unusable.append(Unusable(image.id, image.path, error))
+        else:
+            pages[image.id] = image
+    return pages, unusable + listing.unusable
+
+
+def _flaw(path: str) -> UserError | None:
+    """Why a path cannot be used."""
+    if not _is_unicode(path):
+        problem = f"images: the path {path!r} is no valid UTF-8, and results could not name it"
+    elif placeholder := _PLACEHOLDER.search(path):
+        problem = (
+            f"images: the path {path!r} holds {placeholder[0]!r}, which the workflow engine "
+            "would replace"
+        )
+    else:
+        return None
+    return UserError(problem, "rename the file or folder, or set `on_bad_image: skip`")
 
 
 def _from_here(path: Path) -> Path:

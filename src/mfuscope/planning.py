@@ -3,7 +3,6 @@
 Runs before every plan, so it stays light: no torch, JSON files and image headers only.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -13,14 +12,14 @@ from typing import Any
 from mfuscope.combinations import check_combination, check_flops
 from mfuscope.errors import Findings, UserError, UserErrors
 from mfuscope.hardware.devices import device_in_words, plan_device
-from mfuscope.images import ImageFile, category_of, page_sha256, read_categories
+from mfuscope.images import ImageFile, Unusable, category_of, page_sha256, read_categories
 from mfuscope.layout import RunFiles
 from mfuscope.lengths import check_planned_length
 from mfuscope.listing import planned_images
 from mfuscope.models.spec import ModelSpec, bundled_names, resolve_model
 from mfuscope.records import PROTOCOL, SkippedPage
 from mfuscope.settings import InferenceSettings, ModelSettings, Settings
-from mfuscope.vetting import header_sizes, undecodable
+from mfuscope.vetting import bad_page, header_sizes, skipped_page, undecodable
 
 _DEFAULT_MODEL = {"cuda": "deepseek-ocr", "cpu": "deepseek-ocr-nano"}
 
@@ -36,6 +35,7 @@ class Plan:
         models: variant -> its model.
         images: id -> page, in the order of the listing.
         bundled_models: the folder of the bundled model folders.
+        unusable: pages that cannot be planned with.
         skipped: pages that are left out.
     """
 
@@ -45,6 +45,7 @@ class Plan:
     models: Mapping[str, ModelSpec]
     images: Mapping[str, ImageFile]
     bundled_models: Path
+    unusable: Sequence[Unusable] = ()
     skipped: Sequence[SkippedPage] = ()
     _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
@@ -57,31 +58,29 @@ class Plan:
         """Width and height by page, from their headers."""
         return self._headers[0]
 
-    def vetted(self, known: Mapping[str, str]) -> "Plan":
+    def vetted(self, known: Mapping[str, str], *, thorough: bool = False) -> "Plan":
         """The plan without the pages that cannot be measured, where the settings skip those.
 
         Args:
             known: see `vetting.undecodable`.
+            thorough: decode pages even if all their headers are right.
 
         Raises:
             UserErrors: every page that cannot be read, or none is left.
         """
         skip = self.settings.on_bad_image == "skip"
-        bad = dict(self._headers[1])
-        if bad or skip:  # then all at once
-            rest = {key: image for key, image in self.images.items() if key not in bad}
-            bad |= undecodable(rest, known, self.digest)
+        bad = [bad_page(self.images[key], error) for key, error in self._headers[1].items()]
+        bad += self.unusable
+        if bad or skip or thorough:  # then all at once
+            rest = {key: image for key, image in self.images.items() if key in self.sizes}
+            decoded = undecodable(rest, known, self.digest)
+            bad += [bad_page(self.images[key], error) for key, error in decoded.items()]
         if not bad:
             return self
-        if not skip or len(bad) == len(self.images):
-            raise UserErrors([bad[key] for key in self.images if key in bad])
-        return self.without(
-            [
-                SkippedPage(image=key, path=str(self.images[key].path), reason=bad[key].problem)
-                for key in self.images
-                if key in bad
-            ]
-        )
+        bad.sort(key=lambda one: one.path)
+        if not skip or self.images.keys() <= {one.id for one in bad}:
+            raise UserErrors([one.error for one in bad])
+        return self.without([skipped_page(one) for one in bad])
 
     def without(self, skipped: Sequence[SkippedPage]) -> "Plan":
         """The plan without some of its pages."""
@@ -115,8 +114,9 @@ class Plan:
         )
 
     def resolutions(self, variant: str) -> list[str]:
-        """The canonical resolutions that a variant's pages have, sorted."""
-        return sorted({self.resolution(variant, image) for image in self.images})
+        """The canonical resolutions of a variant's pages, sorted."""
+        readable = (image for image in self.images if image in self.sizes)
+        return sorted({self.resolution(variant, image) for image in readable})
 
     def check_lengths(self) -> None:
         """See that every page's prompt and its new tokens fit into its model's positions.
@@ -242,16 +242,24 @@ def countable(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(settings) | ({"attention": "sdpa"} if flash else {})
 
 
-def make_plan(settings: Settings, bundled_models: Path) -> Plan:
+def make_plan(
+    settings: Settings,
+    bundled_models: Path,
+    *,
+    known: Mapping[str, str] | None = None,
+    findings: Findings | None = None,
+) -> Plan:
     """Look up everything that the settings name.
 
     Args:
         bundled_models: the folder of the bundled model folders.
+        known: see `Plan.vetted`; with it pages are vetted, and lengths checked.
+        findings: what is wrong with the settings themselves, to be told with the rest.
 
     Raises:
         UserErrors: everything that cannot be found or does not fit.
     """
-    findings = Findings()
+    findings = Findings() if findings is None else findings
     device = None
     with findings.collect():
         device = plan_device(settings.device)
@@ -262,18 +270,24 @@ def make_plan(settings: Settings, bundled_models: Path) -> Plan:
             model = _DEFAULT_MODEL[(device or "cpu").partition(":")[0]]
         with findings.collect():
             spec = resolve_model(model, inference.load_format, bundled_models)
-            if device is not None:
-                check_combination(inference, spec, device)
             # Resolved once here: `auto` in a recorded parameter would hide a change of its meaning.
             variants[name], models[name] = replace(inference, model=model), spec
+            if device is not None:
+                check_combination(inference, spec, device)
     with findings.collect():
         check_flops(settings.flops.models, bundled_models)
-    images = {}
+    images: dict[str, ImageFile] = {}
+    unusable: list[Unusable] = []
     with findings.collect():
-        images = planned_images(settings.images)
+        images, unusable = planned_images(settings.images)
+    plan = Plan(settings, device or "", variants, models, images, bundled_models, unusable)
+    if known is not None:
+        with findings.collect():
+            plan = plan.vetted(known, thorough=bool(findings))
+        with findings.collect():
+            plan.check_lengths()
     findings.tell()
-    assert device is not None, "else it was told"
-    return Plan(settings, device, variants, models, images, bundled_models)
+    return plan
 
 
 def _sorted(mapping: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,20 +295,3 @@ def _sorted(mapping: Mapping[str, Any]) -> dict[str, Any]:
         key: _sorted(value) if isinstance(value, Mapping) else value
         for key, value in sorted(mapping.items())
     }
-
-
-def code_digest(*modules: str) -> str:
-    """Digest of the source of modules of this package, e.g. ``metrics`` or ``report``.
-
-    What is derived by code is derived again when that code changes, by content and not by date.
-    """
-    root = Path(__file__).parent
-    digest = hashlib.sha256()
-    for module in modules:
-        found = False
-        for path in sorted([root / f"{module}.py", *(root / module).rglob("*.py")]):
-            if path.is_file():
-                found = True
-                digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-        assert found, f"no module {module!r}"
-    return digest.hexdigest()[:16]

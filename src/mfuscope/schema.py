@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -39,14 +40,17 @@ def typed(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any
         }
     if not isinstance(value, str) or "string" in _types(part):
         return value
+    # Numbers as people write them. To YAML 1.1, 010 is 8, 1:30 is 90 and 1e3 is text.
+    with suppress(ValueError):
+        return int(value)
+    with suppress(ValueError):
+        if math.isfinite(number := float(value)):
+            return number
     try:
         read = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError, RecursionError):  # e.g. of 2001-99-99
         return value
-    if isinstance(read, str) and "number" in _types(part):
-        with suppress(ValueError):
-            return float(read)  # 1e3, which YAML 1.1 takes for text
-    return read
+    return value if type(read) in (int, float) else read
 
 
 def whole(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:

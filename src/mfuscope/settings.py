@@ -6,6 +6,7 @@ types, choices, ranges and defaults.
 """
 
 import copy
+import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ import yaml
 
 from mfuscope.dtypes import SHORT_NAMES
 from mfuscope.errors import Findings, UserError
-from mfuscope.plain import check_plain
+from mfuscope.plain import check_plain, quoted
 from mfuscope.schema import check, defaults, typed, whole
 
 # Environment variable -> setting. Values are strings; the schema decides what they become.
@@ -29,6 +30,7 @@ ENVIRONMENT = {
     "DSOCR_MAX_NEW_TOKENS": "max_new_tokens",
     "MFU_PEAK_TFLOPS": "peak_tflops",
 }
+_PREFIXES = ("DSOCR_", "MFU_")  # every other name with one of them is a typo
 _FLASH_SWITCH = {"1": "flash", "0": "sdpa"}
 _VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
@@ -103,6 +105,7 @@ def resolve_settings(
     command_line: Mapping[str, Any],
     environment: Mapping[str, str],
     schema: Mapping[str, Any],
+    findings: Findings | None = None,
 ) -> Settings:
     """Merge the layers, fill in defaults, check everything.
 
@@ -111,32 +114,33 @@ def resolve_settings(
         command_line: what ``--config`` set; its scalars may be strings.
         environment: the process's environment.
         schema: the configuration's JSON Schema.
+        findings: takes what is wrong, to be told with more. The settings are then those that are
+            left without it.
 
     Raises:
         UserErrors: unknown keys, or values of the wrong type or out of range; every one of them.
+            Only without `findings`.
     """
-    findings = Findings()
+    found = Findings() if findings is None else findings
     given: list[tuple[Mapping[str, Any], str]] = [
         (file, ""),
-        (_from_environment(environment, findings), " (from the environment)"),
+        (_from_environment(environment, found), " (from the environment)"),
         (command_line, " (--config)"),
     ]
-    layers = []
-    for layer, origin in given:
-        if check_plain(layer, origin, findings):
-            # A file's values have their types already.
-            layers.append(typed(layer, schema, schema) if origin else layer)
-            if check_plain(layers[-1], origin, findings):
-                check(layers[-1], schema, origin, findings)
-    findings.tell()
     usual = merged = defaults(schema)
-    for layer in layers:
-        merged = _merge(merged, whole(layer, schema, schema))
+    for layer, origin in given:
+        merged = _merge(merged, whole(_checked(layer, origin, schema, found), schema, schema))
     base = InferenceSettings(**_only(merged, InferenceSettings))
     base = replace(base, dtype=SHORT_NAMES.get(base.dtype, base.dtype))
+    images = Path(usual["images"])
+    with found.collect():
+        images = _expanded(merged["images"])
+    variants = _variants(base, merged["variants"], found)
+    if findings is None:
+        found.tell()
     return Settings(
         inference=base,
-        images=_expanded(merged["images"]),
+        images=images,
         on_bad_image=merged["on_bad_image"],
         max_image_megapixels=merged["max_image_megapixels"],
         device=merged["device"],
@@ -148,9 +152,36 @@ def resolve_settings(
         keep_alive=merged["worker"]["keep_alive"],
         run_timeout=merged["worker"]["run_timeout"],
         flops=FlopsSettings(**merged["flops"]),
-        variants=_variants(base, merged["variants"]),
+        variants=variants,
         overrides=_differing(merged | {"variants": _written_out(merged["variants"])}, usual),
     )
+
+
+def _checked(
+    layer: Mapping[str, Any], origin: str, schema: Mapping[str, Any], findings: Findings
+) -> Mapping[str, Any]:
+    """What of a layer is right, with the types that the schema asks for; the rest is noted."""
+
+    def fits(values: Mapping[str, Any]) -> bool:
+        noted = Findings()
+        check(values, schema, origin, noted)
+        return not noted
+
+    if not check_plain(layer, origin, findings):
+        return {}
+    if origin:  # a file's values have their types already
+        layer = typed(layer, schema, schema)
+        if not check_plain(layer, origin, findings):
+            return {}
+    check(layer, schema, origin, findings)
+    if fits(layer):
+        return layer
+    right = {key: value for key, value in layer.items() if fits({key: value})}
+    for key in layer.keys() & schema["properties"].keys() - right.keys():
+        if isinstance(layer[key], Mapping):
+            inner = {name: one for name, one in layer[key].items() if fits({key: {name: one}})}
+            right[key] = inner
+    return right
 
 
 def hand_over(settings: Settings, device: str) -> str:
@@ -208,14 +239,16 @@ def load_schema(path: Path) -> dict[str, Any]:
 
 
 def _variants(
-    base: InferenceSettings, overrides: Mapping[str, Mapping[str, Any] | None]
+    base: InferenceSettings,
+    overrides: Mapping[str, Mapping[str, Any] | None],
+    findings: Findings,
 ) -> dict[str, InferenceSettings]:
-    variants, findings = {}, Findings()
+    variants = {}
     for name, changes in (overrides or {BASELINE: None}).items():
         if not _VARIANT_NAME.fullmatch(name):
             findings.add(
                 UserError(
-                    f"variants: {name!r} cannot name a folder of results",
+                    f"variants: {quoted(name)} cannot name a folder of results",
                     "use up to 40 letters, digits, '_' and '-'",
                 )
             )
@@ -229,12 +262,16 @@ def _variants(
         variants[name] = replace(base, **(changes or {}))
         dtype = variants[name].dtype
         variants[name] = replace(variants[name], dtype=SHORT_NAMES.get(dtype, dtype))
-    findings.tell()
     return variants
 
 
 def _from_environment(environment: Mapping[str, str], findings: Findings) -> dict[str, Any]:
     layer = {}
+    for variable in sorted(environment):
+        if variable.startswith(_PREFIXES) and variable not in ENVIRONMENT:
+            near = difflib.get_close_matches(variable, ENVIRONMENT, n=1, cutoff=0.5)
+            remedy = f"write {near[0]}, or unset it" if near else "unset it"
+            findings.add(UserError(f"{variable} (from the environment) sets nothing", remedy))
     for variable, key in ENVIRONMENT.items():
         value = environment.get(variable, "")
         if value == "":

@@ -6,12 +6,13 @@ again.
 """
 
 import csv
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mfuscope.artefacts import read_json, write_json
 from mfuscope.errors import UserError
-from mfuscope.images import ImageFile, check_decodes, image_size
+from mfuscope.images import ImageFile, Unusable, check_decodes, image_size
 from mfuscope.records import SkippedPage
 
 
@@ -47,12 +48,28 @@ def undecodable(
     return bad
 
 
+def bad_page(image: ImageFile, error: UserError) -> Unusable:
+    """A page with what is wrong with it."""
+    return Unusable(image.id, image.path, error)
+
+
+def skipped_page(bad: Unusable) -> SkippedPage:
+    """What results say of a page that is left out; they can hold any path so."""
+    path = os.fsencode(bad.path).decode("utf-8", "backslashreplace")
+    return SkippedPage(image=bad.id, path=path, reason=bad.error.problem)
+
+
 def known_pages(table: Path) -> dict[str, str]:
-    """SHA-256 by path of the pages that an earlier inputs.csv tells of; empty without one."""
-    if not table.is_file():
+    """SHA-256 by path of the pages that an earlier inputs.csv tells of.
+
+    Empty without one, and where it is damaged: mending comes later, and decoding a page once more
+    does no harm.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            return {row.get("path", ""): row.get("sha256", "") for row in csv.DictReader(file)}
+    except (OSError, ValueError, csv.Error):
         return {}
-    with table.open(newline="", encoding="utf-8") as file:
-        return {row.get("path", ""): row.get("sha256", "") for row in csv.DictReader(file)}
 
 
 def note_skipped(path: Path, skipped: Sequence[SkippedPage]) -> None:

@@ -4,7 +4,8 @@ Dry runs and calls that ask Snakemake for detail (``--verbose``, ``--printshellc
 ``--debug-dag``) or only touch files get Snakemake's own output, and Snakemake's log file is
 complete in any case. Records arrive in the order of logging, but in a thread of their own: what
 must come after the last of these lines has to be logged too, not printed. Log records of level
-INFO which start with ``mfuscope: `` are shown as they are.
+INFO which start with ``mfuscope: `` are shown as they are. Errors whose meaning is known are shown
+in our words in any call.
 """
 
 import os
@@ -15,14 +16,14 @@ from dataclasses import dataclass, field
 from logging import DEBUG, ERROR, WARNING, Handler, LogRecord
 from pathlib import Path
 from time import monotonic, time
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
-from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
+from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter, logger
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from mfuscope import printable
-from snakemake_logger_plugin_mfuscope import text
+from snakemake_logger_plugin_mfuscope import causes, text
 
 __all__ = ["LogHandler"]
 
@@ -31,7 +32,8 @@ RECENT_RUNS = 5  # runs that the estimate of the time left looks back on
 LOG_TAIL = 64 * 1024  # bytes
 MTIME_SLACK = 2.0  # seconds; file systems keep coarser times than the clock
 # INFO records before the execution begins; others there answer e.g. --lint or --unlock.
-CHATTER = ("Config file ", "Assuming unrestricted shared ", "Building DAG ", "Multiple includes ")
+EXTENDED = "Config file "  # ... is extended by --config
+CHATTER = (EXTENDED, "Assuming unrestricted shared ", "Building DAG ", "Multiple includes ")
 FAILED_AT_END = "At least one job did not complete successfully."
 
 
@@ -67,11 +69,39 @@ class State:
     doubtful: dict[int, tuple[str, ...]] = field(default_factory=dict)  # results of failed batches
 
 
+def _note_cause(record: LogRecord) -> bool:
+    """A filter that lets all pass. It runs where the error is handled: the handler's thread has
+    only the words of it.
+    """
+    error = sys.exception()
+    if error is not None and vars(record).get("exception") == type(error).__name__:
+        record.cause = causes.told(error)
+    return True
+
+
+def _known_meaning(record: LogRecord) -> str | None:
+    """An error that is told in our words even where Snakemake's were asked for."""
+    if record.levelno < ERROR or getattr(record, "event", None) == LogEvent.JOB_ERROR:
+        return None
+    return _cause(record) or text.meaning(record.getMessage())
+
+
+def _cause(record: LogRecord) -> str | None:
+    cause = vars(record).get("cause")
+    return text.PREFIX + cause if cause else None
+
+
 class _Formatter(DefaultFormatter):  # type: ignore[misc]
     """Snakemake's own words, in which names of files stand as they are."""
 
     def format(self, record: LogRecord) -> str:
         return printable.lines(super().format(record))
+
+    def format_job_info(self, msg: dict[str, Any]) -> str:
+        """Names of pages may have line breaks in them."""
+        pages = [printable.one_line(name) for name in msg["input"]]
+        reason = printable.one_line(msg["reason"])
+        return cast(str, super().format_job_info({**msg, "input": pages, "reason": reason}))
 
 
 class LogHandler(LogHandlerBase):
@@ -101,8 +131,9 @@ class LogHandler(LogHandlerBase):
             LogEvent.GROUP_INFO: self._batch_started,
             LogEvent.GROUP_ERROR: lambda record: (),  # followed by one JOB_ERROR per job
         }
-        detail = settings.verbose or settings.printshellcmds or settings.debug_dag
-        self.delegate = self._snakemakes_own() if settings.dryrun or detail else None
+        self.detail = settings.verbose or settings.printshellcmds or settings.debug_dag
+        self.delegate = self._snakemakes_own() if settings.dryrun or self.detail else None
+        logger.addFilter(_note_cause)
 
     def _snakemakes_own(self) -> Handler:
         settings = self.common_settings
@@ -125,8 +156,10 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: LogRecord) -> None:
         """Show the record. An exception here would end the thread that hands out the records."""
         try:
+            if record.levelno == WARNING and text.is_idle_warning(record.getMessage()):
+                return
             if self.delegate is not None:
-                self.delegate.handle(record)
+                self._delegate(self.delegate, record)
             elif "all" not in self.quiet:
                 self._write(self._lines(record), record.levelno)
         except BrokenPipeError:  # the reader has left, e.g. `| head`: the workflow goes on
@@ -134,8 +167,16 @@ class LogHandler(LogHandlerBase):
         except Exception:  # noqa: BLE001 - told on stderr, and the workflow goes on
             self.handleError(record)
 
+    def _delegate(self, handler: Handler, record: LogRecord) -> None:
+        if known := _known_meaning(record):
+            if self.common_settings.dryrun or "all" not in self.quiet:
+                self._write([known], ERROR)
+        elif self.detail or not record.getMessage().startswith(EXTENDED):
+            handler.handle(record)
+
     def close(self) -> None:
         """Show what was held back to the end: an error that no failed job has claimed."""
+        logger.removeFilter(_note_cause)
         held, self.state.held = list(self.state.held.values()), {}
         if held and "all" not in self.quiet:
             self._write(map(text.error_text, held), ERROR)
@@ -242,6 +283,8 @@ class LogHandler(LogHandlerBase):
 
     def _error(self, record: LogRecord) -> list[str]:
         message = record.getMessage()
+        if cause := _cause(record):
+            return [cause]
         if "CalledProcessError" in message:
             # A failed command: the JOB_ERROR that follows from this thread says it better.
             unclaimed = self.state.held.pop(record.thread, None)

@@ -29,6 +29,10 @@ _SUBMITTED = re.compile(
     r"Job \S+ has been submitted with SLURM jobid (\S+) \(log: .*/(?:rule_([^/]+)|group_([^_/]+))"
 )
 _TRACEBACK = ('  File "', "Wildcards:", "Traceback:")
+# Any name will do: pages are measured under ids of their own.
+_IDLE_WARNING = re.compile(
+    r"File path '.*' (starts with whitespace|ends with whitespace|contains line break)\.", re.DOTALL
+)
 _TARGETS = ("all", "flops", "total")  # rules that only ask for files, and the sum
 RUN_RULES = ("profile", "profile_again")  # the latter where only first traces are kept
 _NAMES = {**dict.fromkeys(RUN_RULES, "run"), "calibrate": "calibration"}
@@ -137,7 +141,12 @@ def log_excerpt(log: str) -> list[str]:
 
 
 def error_text(message: str) -> str:
-    """An error of Snakemake or of the Snakefile, in full; of our own errors just their words."""
+    """An error of Snakemake or of the Snakefile, in full unless its meaning is known."""
+    return meaning(message) or PREFIX + message.rstrip()
+
+
+def meaning(message: str) -> str | None:
+    """The words of our own errors, what some of Snakemake's mean, the last line of a traceback."""
     lines = message.rstrip().splitlines()
     for index, line in enumerate(lines):
         if match := _OWN_LINE.match(line):
@@ -150,10 +159,18 @@ def error_text(message: str) -> str:
             "future or before the clock was set back. Remedy: "
             f"`touch {shlex.quote(match['input'])}` and run the same command again."
         )
-    for sign, meaning in _MEANINGS.items():
+    for sign, words in _MEANINGS.items():
         if sign in message:
-            return PREFIX + meaning
-    return PREFIX + "\n".join(lines)
+            return PREFIX + words
+    if lines and "Traceback (most recent call last):" in lines[0]:
+        last = next(line for line in reversed(lines) if line[:1].strip())
+        return f"{PREFIX}{last} (--verbose shows where)"
+    return None
+
+
+def is_idle_warning(message: str) -> bool:
+    """Whether a warning is about a name that is no trouble here."""
+    return _IDLE_WARNING.match(message) is not None
 
 
 def stop_signal(message: str) -> str | None:

@@ -13,15 +13,16 @@ from snakemake.utils import update_config
 
 from mfuscope.artefacts import check_space, check_writable
 from mfuscope.command import command_line
-from mfuscope.errors import ToldError
+from mfuscope.errors import Findings, ToldError
 from mfuscope.forgotten import Memory, check_runs, forgotten_tables
 from mfuscope.holding import hold_results
 from mfuscope.image_headers import limit_pixels
 from mfuscope.partial import RunKey, listed_missing
 from mfuscope.mending import access_told, mend
-from mfuscope.planning import code_digest, make_plan
+from mfuscope.planning import make_plan
 from mfuscope.hardware.devices import check_device_here
 from mfuscope.settings import hand_over, load_schema, resolve_settings, take_over
+from mfuscope.sources import code_digest
 from mfuscope.stale_locks import remove_stale_locks
 from mfuscope.vetting import known_pages, note_skipped, noted_skipped
 from mfuscope.worker.ending import end_workers
@@ -58,7 +59,7 @@ SKIPPED = Path(".snakemake/mfuscope.skipped.json")
 SETTINGS = "MFUSCOPE_SETTINGS"
 
 
-def settings():
+def settings(findings):
     """The settings: from the four layers, or as this job's call resolved them."""
     schema = load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
     if not workflow.is_main_process and SETTINGS in os.environ:
@@ -68,7 +69,18 @@ def settings():
         command_line=workflow.config_settings.config,
         environment=os.environ,
         schema=schema,
+        findings=findings,
     )
+
+
+def plan():
+    """What this call has to do; everything that is wrong with it is told at once."""
+    findings = Findings()
+    given = settings(findings)
+    limit_pixels(given.max_image_megapixels)
+    table = RESULTS / "inputs.csv"
+    known = known_pages(table) if workflow.is_main_process else None
+    return make_plan(given, ROOT / "config" / "models", known=known, findings=findings)
 
 
 def say(line):
@@ -113,11 +125,8 @@ def with_sound_results(execute):
 
 
 try:
-    PLAN = make_plan(settings(), bundled_models=ROOT / "config" / "models")
-    limit_pixels(PLAN.settings.max_image_megapixels)
+    PLAN = plan()
     if workflow.is_main_process:
-        PLAN = PLAN.vetted(known_pages(RESULTS / "inputs.csv"))
-        PLAN.check_lengths()
         ALONE = remove_stale_locks(Path(".snakemake"))
         workflow.execute = with_sound_results(workflow.execute)
         note_skipped(SKIPPED, PLAN.skipped)
