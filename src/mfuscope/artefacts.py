@@ -93,9 +93,8 @@ def _write_with_note(path: Path, content: bytes) -> None:
     note = file_note(path)
     note.unlink(missing_ok=True)  # never beside another text than its own
     write_bytes(path, content)
-    with space_told(note):
-        digest = hashlib.sha256(content).hexdigest()
-        note.write_text(f"{len(content)} {digest}\n", encoding="ascii")
+    digest = hashlib.sha256(content).hexdigest()
+    write_bytes(note, f"{len(content)} {digest}\n".encode("ascii"))
 
 
 def file_note(path: Path) -> Path:
