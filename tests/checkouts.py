@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 from PIL import Image, ImageOps
 
+from mfuscope.holding import LOCK
+
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "data" / "samples"
 PARTS = ("Snakefile", "config", "profiles", "src", "workflow")
@@ -82,7 +84,7 @@ class Checkout:
         return {
             path.relative_to(self.results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(self.results.glob(pattern))
-            if path.is_file()
+            if path.is_file() and path.name != LOCK
         }
 
     def text(self, name: str) -> str:

@@ -1,5 +1,6 @@
 """How files get to the disk: whole, lasting, or not at all and in words."""
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ from mfuscope import artefacts
 from mfuscope.artefacts import (
     check_space,
     check_writable,
-    size_note,
+    file_note,
     whole_file,
     write_bytes,
     write_columns,
@@ -97,11 +98,12 @@ def test_what_a_killed_job_left_is_removed(tmp_path: Path) -> None:
     assert (tmp_path / "table.csv").read_bytes() == b"new"
 
 
-def test_a_text_has_its_size_noted_beside_it(tmp_path: Path) -> None:
+def test_a_text_has_its_size_and_digest_noted_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "report.md"
     for text in ("long and wide", "näh"):
         write_noted(path, text)
-        assert int(size_note(path).read_text()) == path.stat().st_size
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        assert file_note(path).read_text().split() == [str(path.stat().st_size), digest]
     assert write_columns(tmp_path / "t.csv", {"a": [1], "b": ["ä"]}) == len("a,b\n1,ä\n".encode())
 
 
@@ -112,7 +114,7 @@ def test_a_note_is_never_beside_another_text(
     write_noted(path, "long and wide")
 
     def check(path: Path, content: bytes) -> None:
-        assert not size_note(path).exists()
+        assert not file_note(path).exists()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(artefacts, "write_bytes", check)

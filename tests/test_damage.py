@@ -4,6 +4,7 @@ The tests follow one another on one folder of results: what one spoils, the next
 """
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -14,11 +15,16 @@ from pathlib import Path
 import pytest
 from checkouts import FIRST, SECOND, SETTINGS, THIRD, Checkout, make_checkout
 from damages import DAMAGES
+from processes import wait_for
 from validate import validate_results
 
 pytestmark = pytest.mark.faults
 
 TARGETS = ("all", "flops")
+LOOKING = (
+    *(("--summary",), ("--list-rules",), ("--rulegraph",), ("--lint",), ("--unlock",)),
+    *(("--report", "report.zip"), ("-n",), ("--touch",)),
+)
 FLOPS = {"models": ["deepseek-ocr-nano"], "resolutions": ["tiny"]}
 # One damaged file of every kind -> what has to be measured again for it.
 OF_RUNS = {
@@ -87,6 +93,93 @@ def test_what_was_cut_short_is_made_again(checkout: Checkout) -> None:
     validate_results(checkout.results)
     assert len(checkout.table("metrics.csv")) == 6
     assert checkout.planned(*TARGETS) == {}
+
+
+def spoil(path: Path, key: str) -> None:
+    """Take something out of a record, which stays whole JSON."""
+    record = json.loads(path.read_bytes())
+    del record[key]
+    path.write_text(json.dumps(record))
+
+
+def test_what_is_whole_but_wrong_is_made_again(checkout: Checkout) -> None:
+    """tests/test_intact.py has more of what may be wrong."""
+    before, runs, results = files(checkout), checkout.digests(), checkout.results
+    lacking = {
+        "run": (f"baseline/runs/{FIRST}/1.json", "timed"),
+        "activity": (f"baseline/activity/{SECOND}/1.json", "stages"),
+        "ceiling": ("ceiling.json", "gemm_tflops"),
+        "hardware": ("hardware.json", "peaks"),
+        "calibration": ("baseline/calibration/512.json", "prefill_total"),
+    }
+    for path, key in lacking.values():
+        spoil(results / path, key)
+    (results / "report.json").write_text("{}\n")
+    table = (results / "metrics.csv").read_bytes()
+    (results / "metrics.csv").write_bytes(table[:-3] + bytes([table[-3] ^ 1]) + table[-2:])
+
+    said = checkout.run()
+    for kind, (path, key) in lacking.items():
+        sign = (
+            f"mfuscope: results/{path} is no {kind} record (Object missing required field `{key}`"
+        )
+        assert sign in said
+    assert "results/report.json is cut short and will be made again" in said
+    assert "results/metrics.csv is not as it was written and will be made again" in said
+    assert "1 run to measure" in said
+    after = checkout.digests()
+    assert [path for path in after if after[path] != runs[path]] == [lacking["run"][0]]
+    assert files(checkout) == before
+    validate_results(results)
+    assert checkout.planned(*TARGETS) == {}
+
+
+def test_commands_that_only_look_remove_nothing(checkout: Checkout) -> None:
+    """Though Snakemake remembers nothing of the results, and one of them is damaged."""
+    memory, record = checkout.root / ".snakemake", checkout.results / "hardware.json"
+    kept, whole = memory.rename(checkout.root / "kept"), record.read_bytes()
+    record.write_text("{}")
+    before = checkout.digests("**/*.*")
+    for command in LOOKING:
+        status, said = checkout.call(*command)
+        assert status == 0, said
+        assert checkout.digests("**/*.*") == before, command
+    assert "Snakemake does not know what they were made from" in said
+    record.write_bytes(whole)
+    shutil.rmtree(memory)
+    kept.rename(memory)
+    assert checkout.planned() == {}
+
+
+def test_a_page_dated_in_the_future_is_measured_once(checkout: Checkout) -> None:
+    page, tomorrow = checkout.pages / FIRST, time.time() + 86400
+    page.write_bytes((checkout.pages / SECOND).read_bytes())
+    os.utime(page, (tomorrow, tomorrow))
+    assert "2 runs to measure" in checkout.run()
+    assert checkout.planned() == {}
+
+
+def test_a_clock_that_is_set_back_in_mid_call_costs_one_more_call(checkout: Checkout) -> None:
+    run, counted = f"baseline/runs/{SECOND}/0.json", "baseline/calibration/512.json"
+    (checkout.results / run).unlink()
+    with checkout.start() as process:
+        wait_for((checkout.results / run).exists, "a run", 300)
+        later = time.time() + 3600  # as what was made before the clock was set back looks now
+        os.utime(checkout.results / counted, (later, later))
+        said, _ = process.communicate(timeout=600)
+    assert process.returncode != 0
+    assert "Traceback" not in said
+    assert (
+        f"mfuscope: results/metrics.csv was made, but results/{counted} is dated later, in the "
+        f"future or before the clock was set back. Remedy: `touch results/{counted}` and run the "
+        "same command again.\n"
+    ) in said
+    runs = checkout.digests()
+    said = checkout.run()
+    assert "1 results are dated in the future" in said
+    assert "no run to measure" in said
+    assert checkout.digests() == runs
+    assert checkout.planned() == {}
 
 
 def test_a_clock_that_jumped_hides_no_new_measurement(checkout: Checkout) -> None:

@@ -1,7 +1,12 @@
 """The workflow on disks that fill up or refuse to be written to, and beside another workflow."""
 
+import errno
+import fcntl
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,8 @@ from processes import WORKER, Faults, wait_for
 from validate import validate_results
 
 from mfuscope.artefacts import PARTIAL
+from mfuscope.errors import UserError
+from mfuscope.holding import LOCK, hold_results
 
 pytestmark = pytest.mark.faults
 
@@ -32,7 +39,8 @@ def told(said: str, sign: str) -> list[str]:
 def check_sound(checkout: Checkout) -> None:
     """Nothing half-written lies in the results, and all that lies there is valid."""
     assert not list(checkout.results.rglob(f".*{PARTIAL}"))
-    assert all(path.stat().st_size for path in checkout.results.rglob("*") if path.is_file())
+    files = [path for path in checkout.results.rglob("*") if path.is_file() and path.name != LOCK]
+    assert all(path.stat().st_size for path in files)
     validate_results(checkout.results)
 
 
@@ -103,24 +111,74 @@ def test_results_that_are_there_and_read_only_are_told_too(checkout: Checkout) -
 def test_a_second_workflow_ends_and_leaves_the_first_alone(
     checkout: Checkout, faults: Faults
 ) -> None:
+    # Snakemake's own lock lies in the checkout, which this one does not share.
+    other = make_checkout(checkout.root.with_name("other"))
+    other.configure(**SETTINGS, repeats=1)
+    for page in checkout.pages.iterdir():
+        shutil.copy(page, other.pages)
+    checkout.results.mkdir()
+    other.results.symlink_to(checkout.results)
+
     first = checkout.start(**faults.environment)
     wait_for(lambda: faults.processes(WORKER), "a worker")
     (worker,) = faults.processes(WORKER)
     os.kill(worker, signal.SIGSTOP)  # for as long as the second takes
     try:
         before = checkout.digests("**/*.*")
-        status, said = checkout.call()
+        seconds = [checkout.call(), other.call()]
         assert checkout.digests("**/*.*") == before
         beside = checkout.call("-n")
     finally:
         os.kill(worker, signal.SIGCONT)
-    assert status != 0
-    (line,) = told(said, "Remedy: ")
-    assert line.startswith("mfuscope: another call is making these results. Remedy: wait until")
-    assert len(said.splitlines()) == 2, "that, and which profile is used"
+    for status, said in seconds:
+        assert status != 0
+        (line,) = told(said, "Remedy: ")
+        assert line.startswith("mfuscope: another call is making these results. Remedy: wait until")
+        assert f"(it holds '{checkout.results}'" in line
+        assert len(said.splitlines()) == 2, "that, and which profile is used"
     assert beside[0] == 0, "looking is allowed"
     told_by_first, _ = first.communicate(timeout=600)
     assert first.returncode == 0, told_by_first
     check_sound(checkout)
-    assert len(checkout.digests()) == 3
+    runs = checkout.digests()
+    assert len(runs) == 3
     assert checkout.planned() == {}
+    assert "no run to measure" in other.run()
+    assert checkout.digests() == runs
+
+
+def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    code = "import time; from mfuscope.holding import hold_results; from pathlib import Path\n"
+    code += "hold_results(Path('results')); print('held', flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=r"another call .* wait until"):
+            hold_results(results)
+        holder.kill()
+    hold_results(results)
+
+
+def test_a_file_system_without_locks_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    hold_results(tmp_path / "results")
+
+
+def test_results_that_are_a_dead_link_are_told_before_anything_is_measured(
+    checkout: Checkout,
+) -> None:
+    checkout.results.symlink_to(checkout.root / "not mounted")
+    status, said = checkout.call()
+    assert status != 0
+    (line,) = told(said, "Remedy: ")
+    assert line.startswith("mfuscope: the folder 'results', a link to ")
+    assert "not mounted'," in line
+    assert "probing" not in said
+    assert "Traceback" not in said

@@ -1,24 +1,39 @@
-"""Results that were cut short, of every kind, and dates that lie in the future."""
+"""Results that are not as they were written, of every kind, and dates that lie in the future."""
 
 import gzip
+import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import builders
 import pytest
 from damages import DAMAGES
 from mounts import read_only
 
-from mfuscope.artefacts import size_note, write_bytes, write_columns, write_json, write_noted
+from mfuscope.artefacts import (
+    UnsoundError,
+    file_note,
+    write_bytes,
+    write_columns,
+    write_json,
+    write_noted,
+    write_noted_json,
+)
 from mfuscope.errors import UserError
 from mfuscope.intact import find_damage
 from mfuscope.layout import RunFiles, records, texts
 from mfuscope.mending import mend
+from mfuscope.records import Run
+from mfuscope.soundness import read_record
+from mfuscope.tables import read_table
 
 PAGES = ("a.png", "b.png")
 KINDS = ("record", "trace", "operators", "kernels", "activity")
+RUN, ACTIVITY = "baseline/runs/b.png/0.json", "baseline/activity/b.png/0.json"
+CALIBRATION = "baseline/calibration/1024.json"
 
 
 def run_files(results: Path, image: str, repeat: int = 0, *, keeps_trace: bool = True) -> RunFiles:
@@ -29,7 +44,9 @@ def make_run(files: RunFiles) -> None:
     """A run's files as the jobs write them."""
     trace = gzip.compress(os.urandom(2000))
     write_bytes(files.trace, trace)
-    write_json(files.record, builders.run(trace_bytes=len(trace)))
+    image, repeat = files.record.parent.name, int(files.record.stem)
+    made = builders.run(trace_bytes=len(trace), image=image, repeat=repeat)
+    write_json(files.record, made)
     sizes = {
         "operators": write_columns(files.operators, {"operator": ["aten::mm"] * 50}),
         "kernels": write_columns(files.kernels, {"kernel": ["gemm"] * 50}),
@@ -45,10 +62,11 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for page in PAGES:
         make_run(run_files(folder, page))
     write_json(folder / "baseline" / "calibration" / "1024.json", builders.calibration())
-    for record in records(folder):
-        write_json(record, builders.hardware())
+    write_json(folder / "ceiling.json", builders.ceiling())
+    write_json(folder / "hardware.json", builders.hardware())
     for text in texts(folder):
         write_noted(text, "a line of a table or a text\n" * 50)
+    write_noted_json(folder / "report.json", {"title": "a report", "variants": []})
     runs = [run_files(folder, page) for page in PAGES]
     assert find_damage(folder, runs) == []
     assert list(mend(folder, runs, look_only=False)) == []
@@ -141,9 +159,93 @@ def test_results_of_other_runs_are_left_alone(results: Path) -> None:
     assert damaged(results) == {}
 
 
-def test_longer_than_noted_is_somebodys_own(results: Path) -> None:
+# What is whole JSON but no such record: the file, the way to a value, what stands there instead,
+# and what is told. None leaves the value out.
+UNSOUND: dict[str, tuple[str, str, Any, str]] = {
+    "run without its timed pass": (RUN, "timed", None, "missing required field `timed`"),
+    "text for a number": (RUN, "timed.prefill_ms", "fast", "`$.timed.prefill_ms`"),
+    "time of 0": (RUN, "traced.prefill_ms", 0.0, "its traced pass"),
+    "record of another run": (RUN, "repeat", 1, "that of baseline/b.png/1"),
+    "no stages": (ACTIVITY, "stages", {}, "no stage `prefill`"),
+    "no speeds": ("ceiling.json", "gemm_tflops", None, "missing required field `gemm_tflops`"),
+    "speeds of others": ("ceiling.json", "gemm_tflops", {"fp32": 1.0}, "no speed of bf16"),
+    "nothing": ("hardware.json", "", {}, "missing required field"),
+    "peaks of others": ("hardware.json", "peaks", {}, "no peak of bf16"),
+    "totals of null": (CALIBRATION, "prefill_total", [], "got `array` - at `$.prefill_total`"),
+    "nothing counted": (CALIBRATION, "prefill_total", {"directional": 1}, "no counted FLOPs"),
+    "no decode steps": (CALIBRATION, "decode_steps", [], "no two decode steps"),
+    "calibration of another": (CALIBRATION, "resolution", "512", "that of baseline at 512"),
+}
+
+
+@pytest.mark.parametrize(("file", "key", "value", "finding"), UNSOUND.values(), ids=UNSOUND)
+def test_whole_json_that_is_no_such_record_is_found(
+    file: str, key: str, value: Any, finding: str, results: Path
+) -> None:
+    path = results / file
+    whole: dict[str, Any] = json.loads(path.read_bytes())
+    *outer, name = key.split(".")
+    inner = whole
+    for one in outer:
+        inner = inner[one]
+    inner.pop(name, None)
+    if value is not None:
+        inner[name] = value
+    path.write_text(json.dumps(whole if key else value))
+    runs = [run_files(results, page) for page in PAGES]
+    (told,) = list(mend(results, runs, look_only=False))
+    assert told.startswith(f"{path} is no ")
+    assert finding in told
+    assert told.endswith(" again")
+    assert not path.exists()
+
+
+def test_a_record_that_is_read_all_the_same_is_named_with_a_remedy(results: Path) -> None:
+    path = run_files(results, "a.png").record
+    path.write_text("{}")
+    with pytest.raises(UnsoundError, match=rf"^{path} is no run record .*`rm {path}` and run"):
+        read_record(path, Run)
+
+
+def flip(path: Path, place: int) -> None:
+    """One bit of a file is another one."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "summary.csv", "inputs.csv", "report.json"])
+@pytest.mark.parametrize("place", [0, 30, -2])
+def test_one_other_bit_in_what_programs_read_is_found(name: str, place: int, results: Path) -> None:
+    flip(results / name, place)
+    assert damaged(results) == {name: {name}}
+    (told,) = list(mend(results, [], look_only=True))
+    assert told == f"{results / name} is not as it was written and will be made again"
+
+
+def test_a_record_that_holds_nothing_is_no_report(results: Path) -> None:
+    (results / "report.json").write_text("{}")
+    assert list(damaged(results)) == ["report.json"]
+
+
+def test_a_table_that_is_read_all_the_same_is_named_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    columns: dict[str, Any] = {"names": ["variant"], "numbers": ["prefill_ms"]}
+    path.write_text("variant,prefill_ms\n01,2.5\n")
+    assert read_table(path, **columns)["variant"][0] == "01"
+    for text, finding in (
+        ("vasiant,prefill_ms\n01,2.5\n", "lacks the column 'variant'"),
+        ("variant,prefill_ms\n01,2n5\n", "holds what is no number in the column 'prefill_ms'"),
+        ("", "is no table"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UnsoundError, match=rf"metrics\.csv {finding}.*`rm .*metrics\.csv` and"):
+            read_table(path, **columns)
+
+
+def test_other_than_noted_is_somebodys_own_in_what_people_read(results: Path) -> None:
     path = results / "report.md"
-    path.write_text(path.read_text() + "a remark\n")
+    path.write_text(path.read_text().replace("line", "word") + "a remark\n")
     assert damaged(results) == {}
 
 
@@ -151,9 +253,9 @@ def test_longer_than_noted_is_somebodys_own(results: Path) -> None:
 def test_without_a_note_the_end_alone_tells(note: bytes | None, results: Path) -> None:
     path = results / "summary.csv"
     if note is None:
-        size_note(path).unlink()
+        file_note(path).unlink()
     else:
-        size_note(path).write_bytes(note)
+        file_note(path).write_bytes(note)
     assert damaged(results) == {}
     DAMAGES["zeros"](path)
     assert list(damaged(results)) == ["summary.csv"]

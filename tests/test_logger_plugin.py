@@ -274,6 +274,15 @@ def test_error_text_keeps_other_errors_whole() -> None:
             "WorkflowError:\nError recording metadata ([Errno 28] No space left on device)",
             "is full",
         ),
+        (
+            'WorkflowError in rule a in file "/a/b.smk", line 1:\nOutput results/a b.csv has older '
+            "modification time (2026-01-02 03:04:05.000006) than input results/it's (1).json "
+            "(2026-01-02 04:04:05). This could indicate a clock skew problem in your network (rule "
+            "a, line 1, /a/b.smk)",
+            "results/a b.csv was made, but results/it's (1).json is dated later, in the "
+            "future or before the clock was set back. Remedy: "
+            "`touch 'results/it'\"'\"'s (1).json'` and",
+        ),
     ],
 )
 def test_error_text_tells_what_snakemakes_errors_mean(error: str, told: str) -> None:

@@ -7,6 +7,7 @@ in spite of that, by copies that broke off for example.
 
 import csv
 import errno
+import hashlib
 import io
 import os
 import shutil
@@ -19,6 +20,9 @@ import msgspec
 
 from mfuscope.errors import UserError
 
+#: What is wrong with a file whose end is missing.
+CUT: Final = "is cut short"
+
 #: How names end under which artefacts are written, which begin with a dot.
 PARTIAL: Final = ".partial"
 
@@ -30,6 +34,18 @@ _NO_FOLDER_SYNC: Final = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
 Record = TypeVar("Record")
 
 
+class UnsoundError(UserError, ValueError):
+    """A file is not the record or table that it should be.
+
+    Attributes:
+        finding: what is wrong with it, in words that go on from its path.
+    """
+
+    def __init__(self, path: Path, finding: str) -> None:
+        self.finding = finding
+        super().__init__(f"{path} {finding}", f"`rm {path}` and run the same command again")
+
+
 def write_json(path: Path, record: object) -> None:
     """Write a record as indented JSON."""
     write_encoded(path, msgspec.json.encode(record))
@@ -37,7 +53,16 @@ def write_json(path: Path, record: object) -> None:
 
 def write_encoded(path: Path, record: bytes) -> None:
     """Write a record that is JSON already, indented."""
-    write_bytes(path, msgspec.json.format(record, indent=2) + b"\n")
+    write_bytes(path, _indented(record))
+
+
+def write_noted_json(path: Path, record: object) -> None:
+    """Write a record as indented JSON, with a note as `write_noted` does: of no record type."""
+    _write_with_note(path, _indented(msgspec.json.encode(record)))
+
+
+def _indented(record: bytes) -> bytes:
+    return msgspec.json.format(record, indent=2) + b"\n"
 
 
 def write_columns(path: Path, columns: Mapping[str, Sequence[object]]) -> int:
@@ -57,20 +82,24 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_noted(path: Path, text: str) -> None:
-    """Write text as UTF-8, and beside it a hidden note of its size.
+    """Write text as UTF-8, and beside it a hidden note of its size and digest.
 
-    JSON shows that its end is missing; text does not. For texts whose sizes no record tells.
+    A record's fields show that it is whole; of a text only its maker can tell.
     """
-    content, note = text.encode("utf-8"), size_note(path)
+    _write_with_note(path, text.encode("utf-8"))
+
+
+def _write_with_note(path: Path, content: bytes) -> None:
+    note = file_note(path)
     note.unlink(missing_ok=True)  # never beside another text than its own
     write_bytes(path, content)
-    with space_told(note):
-        note.write_text(f"{len(content)}\n", encoding="ascii")
+    digest = hashlib.sha256(content).hexdigest()
+    write_bytes(note, f"{len(content)} {digest}\n".encode("ascii"))
 
 
-def size_note(path: Path) -> Path:
-    """Where the size of a text is noted, in bytes."""
-    return path.with_name(f".{path.name}.size")
+def file_note(path: Path) -> Path:
+    """Where the size of a text in bytes and its SHA-256 are noted."""
+    return path.with_name(f".{path.name}.note")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -178,9 +207,12 @@ def read_json(path: Path, record: type[Record]) -> Record:
     """Read a record.
 
     Raises:
-        ValueError: the file is not such a record; the message names the file.
+        UnsoundError: the file is not such a record.
     """
+    content = path.read_bytes()
     try:
-        return msgspec.json.decode(path.read_bytes(), type=record)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ValueError(f"{path} is no {record.__name__} record: {error}") from error
+        return msgspec.json.decode(content, type=record)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        cut = "truncated" in str(error) or content.endswith(b"\0")
+        finding = CUT if cut else f"is no {record.__name__.lower()} record ({error})"
+        raise UnsoundError(path, finding) from error

@@ -1,43 +1,48 @@
-"""Results that were cut short: found before anything is built on them.
+"""Results that are not as they were written: found before anything is built on them.
 
-mfuscope writes whole files (`artefacts`), but copies break off, and some disks lose at a power cut
-what they said they had. Cheap enough for every call: JSON is decoded, as it shows where its end is
-missing; of other files the size is held against the one that a record or a note tells, and the last
-bytes must not all be zero, which is what file systems fill with what they have lost.
+mfuscope writes whole files (`artefacts`), but copies break off, some disks lose at a power cut what
+they said they had, and some return other bits than they were given. Cheap enough for every call:
+records are decoded, and what every reader relies on is looked at; of other files the size is held
+against the one that a record or a note tells, and the last bytes must not all be zero, which is
+what file systems fill with what they have lost. Tables of the whole workflow, which more is derived
+from, have their digest noted too.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
-
-from mfuscope.artefacts import size_note
+from mfuscope.artefacts import CUT, UnsoundError, file_note
 from mfuscope.layout import RunFiles, records, texts
+from mfuscope.records import Activity, Calibration, Ceiling, Hardware, Run
+from mfuscope.soundness import Record, read_record
 
 _TAIL: Final = 8  # bytes: gzip ends with a checksum and a size, which may well hold zeros
-
-Record = TypeVar("Record")
+# What people read, they may add to; what programs read is as it was written.
+_DIGESTED: Final = (".csv", ".json")
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A file that was cut short.
+    """A file that is not as it was written.
 
     Attributes:
         path: the file.
+        finding: what is wrong with it, in words.
         consequence: what will become of it, in words.
         outdated: what must go, so that all is made again that is needed; the file among it.
     """
 
     path: Path
+    finding: str
     consequence: str
     outdated: tuple[Path, ...]
 
     def __str__(self) -> str:
-        return f"{self.path} is cut short and {self.consequence}"
+        return f"{self.path} {self.finding} and {self.consequence}"
 
     def remove(self) -> None:
         """Remove the file and what must go with it."""
@@ -45,23 +50,8 @@ class Damage:
             path.unlink(missing_ok=True)
 
 
-# The parts of records that tell sizes.
-@dataclass(frozen=True, slots=True)
-class _RunSizes:
-    trace_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _TableSizes:
-    table_bytes: dict[str, int] = field(default_factory=dict)
-
-
-class _CutError(Exception):
-    """A record does not decode."""
-
-
 def find_damage(results: Path, runs: Iterable[RunFiles]) -> list[Damage]:
-    """The files that were cut short; those of runs first.
+    """The files that are not as they were written; those of runs first.
 
     Args:
         results: the folder of results.
@@ -71,62 +61,86 @@ def find_damage(results: Path, runs: Iterable[RunFiles]) -> list[Damage]:
     for run in runs:
         found += _damage_of_run(run)
         found += _damage_of_tables(run)
-    cut = [path for path in records(results) if _is_cut_record(path)]
-    cut += [path for path in texts(results) if _is_cut(path, _noted(path))]
-    return found + [Damage(path, "will be made again", (path,)) for path in cut]
+    of_workflow = {path: _of_record(path) for path in records(results)}
+    of_workflow |= {path: _of_text(path) for path in texts(results)}
+    return found + [
+        Damage(path, finding, "will be made again", (path,))
+        for path, finding in of_workflow.items()
+        if finding
+    ]
 
 
 def _damage_of_run(run: RunFiles) -> Iterator[Damage]:
-    try:
-        size = _read(run.record, _RunSizes()).trace_bytes
-    except _CutError:
-        yield Damage(run.record, "will be measured again", (run.record,))
-        return
-    if _is_cut(run.trace, size):
+    record, finding = _read(run.record, Run)
+    if finding:
+        yield Damage(run.record, finding, "will be measured again", (run.record,))
+    elif _is_cut(run.trace, record.trace_bytes if record else 0):
         if run.keeps_trace:  # it cannot be had without measuring
             outdated = run.trace, run.record
-            yield Damage(run.trace, "its run will be measured again", outdated)
+            yield Damage(run.trace, CUT, "its run will be measured again", outdated)
         else:
-            yield Damage(run.trace, "will be removed, as it need not be kept", (run.trace,))
+            yield Damage(run.trace, CUT, "will be removed, as it need not be kept", (run.trace,))
 
 
 def _damage_of_tables(run: RunFiles) -> Iterator[Damage]:
-    try:
-        sizes = _read(run.activity, _TableSizes()).table_bytes
+    activity, finding = _read(run.activity, Activity)
+    damaged = {run.activity: finding}
+    if not finding:
+        sizes = activity.table_bytes if activity else {}
         tables = {"operators": run.operators, "kernels": run.kernels}
-        cut = [path for kind, path in tables.items() if _is_cut(path, sizes.get(kind, 0))]
-    except _CutError:
-        cut = [run.activity]
+        damaged = {
+            path: CUT if _is_cut(path, sizes.get(kind, 0)) else "" for kind, path in tables.items()
+        }
     again = "will be made again" if run.trace.exists() else "its run will be measured again"
-    for path in cut:
-        # All three are made together, and the table of operators is the one that is asked for.
-        yield Damage(path, again, (path, run.operators))
+    for path, finding in damaged.items():
+        if finding:
+            # All three are made together, and the table of operators is the one that is asked for.
+            yield Damage(path, finding, again, (path, run.operators))
 
 
-def _read(path: Path, absent: Record) -> Record:
-    """A record of the kind of `absent`, or that itself where there is no such file."""
+def _of_record(path: Path) -> str:
+    """What is wrong with a record that is not of a run; empty if nothing is."""
+    match path.name:
+        case "ceiling.json":
+            return _read(path, Ceiling)[1]
+        case "hardware.json":
+            return _read(path, Hardware)[1]
+        case _:
+            return _read(path, Calibration)[1]
+
+
+def _read(path: Path, kind: type[Record]) -> tuple[Record | None, str]:
+    """A record, None where there is none that is sound, and what is wrong with it."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=type(absent))
+        return read_record(path, kind), ""
     except FileNotFoundError:
-        return absent
-    except msgspec.DecodeError:
-        raise _CutError from None
+        return None, ""
+    except UnsoundError as error:
+        return None, error.finding
 
 
-def _is_cut_record(path: Path) -> bool:
+def _of_text(path: Path) -> str:
+    """What is wrong with a table or text of the workflow; empty if nothing is."""
+    size, digest = _noted(path)
+    if _is_cut(path, size):
+        return CUT
+    if digest and path.suffix in _DIGESTED and path.exists() and _sha256(path) != digest:
+        return "is not as it was written"
+    return ""
+
+
+def _noted(path: Path) -> tuple[int, str]:
+    """The size and SHA-256 that are noted beside a text; 0 and none where they are not."""
     try:
-        _read(path, {})
-    except _CutError:
-        return True
-    return False
-
-
-def _noted(path: Path) -> int:
-    """The size that is noted beside a text, 0 where none is."""
-    try:
-        return int(size_note(path).read_bytes())
+        size, digest = file_note(path).read_text(encoding="ascii").split()
+        return int(size), digest
     except (FileNotFoundError, ValueError):  # copied without its note, or the note is cut
-        return 0
+        return 0, ""
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_cut(path: Path, size: int) -> bool:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_RECORDS: Final = ("ceiling.json", "hardware.json", "report.json")
+_RECORDS: Final = ("ceiling.json", "hardware.json")
 _TEXTS: Final = (
     *("inputs.csv", "metrics.csv", "summary.csv", "flops.csv"),
-    *("report.html", "report.md", "stakeholder.md", "operators.md", "flops.md"),
+    *("report.html", "report.md", "report.json", "stakeholder.md", "operators.md", "flops.md"),
     *("figures/roofline.svg", "figures/decode_steps.svg", "figures/time.svg"),
 )
 
@@ -56,5 +56,5 @@ def records(results: Path) -> list[Path]:
 
 
 def texts(results: Path) -> list[Path]:
-    """The tables and texts that are not of a run; each has a note of its size beside it."""
+    """The tables and texts that are not of a run, each with its note (`artefacts.file_note`)."""
     return [results / name for name in _TEXTS]

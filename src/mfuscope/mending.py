@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ _LONG_AGO_NS: Final = 1_000_000_000  # not 0, which would count as no date
 def mend(
     results: Path, runs: Sequence[RunFiles], forgotten: Sequence[Path] = (), *, look_only: bool
 ) -> Iterator[str]:
-    """Remove results that were cut short or forgotten; set back dates that lie in the future.
+    """Remove results that are damaged or forgotten; set back dates that lie in the future.
 
     Args:
         results: the folder of results.
@@ -34,7 +34,7 @@ def mend(
     Raises:
         UserError: a result cannot be read or changed.
     """
-    try:
+    with access_told(results):
         damaged = find_damage(results, runs)
         yield from map(str, damaged[:_TOLD])
         if len(damaged) > _TOLD:
@@ -57,6 +57,13 @@ def mend(
                 path.unlink(missing_ok=True)
             for path in early:
                 _date_long_ago(path)
+
+
+@contextmanager
+def access_told(results: Path) -> Iterator[None]:
+    """Tell in words what cannot be read or changed in a folder of results."""
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"{error.filename} cannot be read or changed ({error.strerror})",

@@ -21,6 +21,9 @@ _STATISTICS = (
     "std_repeats",
 )
 
+#: What tells the rows of metrics.csv apart, and says what they are of.
+NAMES = ("variant", "image", "weights")
+
 SUMMARISED = (
     "prefill_ms",
     "vision_ms",

@@ -1,11 +1,12 @@
 """Tables on disk: CSV, apart from `artefacts` because not every job can afford to import pandas."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mfuscope.artefacts import write_noted
+from mfuscope.artefacts import UnsoundError, write_noted
 
 # Columns of names: a variant called 01 must not come back as the number 1.
 _NAMES = dict.fromkeys(
@@ -18,13 +19,25 @@ def write_table(path: Path, table: pd.DataFrame | list[dict[str, Any]]) -> None:
     write_noted(path, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(
+    path: Path, *, names: Iterable[str] = (), numbers: Iterable[str] = ()
+) -> pd.DataFrame:
     """Read a table of `write_table`. Only empty cells are absent: a page may be called NA.
 
+    Args:
+        names, numbers: columns that it must have, the latter of numbers alone.
+
     Raises:
-        ValueError: the file is no such table; the message names the file.
+        UnsoundError: the file is no such table.
     """
     try:
-        return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=_NAMES)
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=_NAMES)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no table: {error}") from error
+        raise UnsoundError(path, f"is no table ({error})") from error
+    numbers = list(numbers)
+    if lacking := [column for column in (*names, *numbers) if column not in table]:
+        raise UnsoundError(path, f"lacks the column {lacking[0]!r}")
+    for column in numbers:
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            raise UnsoundError(path, f"holds what is no number in the column {column!r}")
+    return table

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -19,6 +20,10 @@ _MEANINGS = {
     "No space left on device": "the disk is full. Remedy: free space for results, logs and "
     ".snakemake, then run the same command again.",
 }
+# `ancient()` or not, Snakemake throws away what is older than an input.
+_OLDER = re.compile(
+    r"Output (?P<output>.+) has older modification time .*? than input (?P<input>.+) \(\d{4}-"
+)
 _OWN_LINE = re.compile(r"^\s*(?:\w+: )?(?=mfuscope: )")
 _SUBMITTED = re.compile(
     r"Job \S+ has been submitted with SLURM jobid (\S+) \(log: .*/(?:rule_([^/]+)|group_([^_/]+))"
@@ -148,6 +153,12 @@ def meaning(message: str) -> str | None:
             rest = lines[index + 1 :]
             end = next((i for i, text in enumerate(rest) if text.startswith(_TRACEBACK)), None)
             return "\n".join([line[match.end() :], *rest[:end]]).rstrip()
+    if match := _OLDER.search(message):
+        return (
+            f"{PREFIX}{match['output']} was made, but {match['input']} is dated later, in the "
+            "future or before the clock was set back. Remedy: "
+            f"`touch {shlex.quote(match['input'])}` and run the same command again."
+        )
     for sign, words in _MEANINGS.items():
         if sign in message:
             return PREFIX + words

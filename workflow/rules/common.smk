@@ -15,9 +15,10 @@ from mfuscope.artefacts import check_space, check_writable
 from mfuscope.command import command_line
 from mfuscope.errors import Findings, ToldError
 from mfuscope.forgotten import Memory, check_runs, forgotten_tables
+from mfuscope.holding import hold_results
 from mfuscope.image_headers import limit_pixels
 from mfuscope.partial import RunKey, listed_missing
-from mfuscope.mending import mend
+from mfuscope.mending import access_told, mend
 from mfuscope.planning import make_plan
 from mfuscope.hardware.devices import check_device_here
 from mfuscope.settings import hand_over, load_schema, resolve_settings, take_over
@@ -87,28 +88,47 @@ def say(line):
     logger.info(f"mfuscope: {line}")
 
 
-def mend_results(alone):
-    """See to what lies there, unless another call is at work on it; a dry run only looks."""
-    dry = workflow.output_settings.dryrun
-    if not dry:
-        check_space(Path())
-    if alone:
+def mend_results(look_only):
+    """See to what lies there, unless another call is at work on it."""
+    if not ALONE:
+        return
+    forgotten = []
+    if workflow.workflow_settings.persistence_backend is PersistenceBackend.FILE:
         memory = Memory(Path(".snakemake/metadata"))
-        in_files = (
-            workflow.workflow_settings.persistence_backend is PersistenceBackend.FILE
-        )
-        forgotten = []
-        if in_files:
+        with access_told(RESULTS):
             check_runs(PLAN, RESULTS, memory, Path("logs/measure_again.txt"))
             forgotten = forgotten_tables(RESULTS, memory)
-        for line in mend(RESULTS, PLAN.runs(RESULTS), forgotten, look_only=dry):
-            say(line)
+    for line in mend(RESULTS, PLAN.runs(RESULTS), forgotten, look_only=look_only):
+        say(line)
+
+
+def with_sound_results(execute):
+    """Execute the workflow after its results were seen to; a dry run and `--touch` only look.
+
+    This file is read for every command, `--summary` and `--unlock` among them, and nothing tells it
+    which. Hooks such as `onstart` come when the graph of jobs is built on what lies there.
+    """
+
+    def execute_on_sound_results(executor_plugin, **settings):
+        kind = executor_plugin.common_settings
+        try:
+            if not kind.dryrun_exec:
+                check_space(Path())
+                if workflow.execution_settings.lock:
+                    hold_results(RESULTS)
+            mend_results(look_only=kind.dryrun_exec or kind.touch_exec)
+        except ToldError as error:
+            raise told(error) from None
+        return execute(executor_plugin=executor_plugin, **settings)
+
+    return execute_on_sound_results
 
 
 try:
     PLAN = plan()
     if workflow.is_main_process:
-        mend_results(alone=remove_stale_locks(Path(".snakemake")))
+        ALONE = remove_stale_locks(Path(".snakemake"))
+        workflow.execute = with_sound_results(workflow.execute)
         note_skipped(SKIPPED, PLAN.skipped)
         os.environ[SETTINGS] = hand_over(PLAN.settings, PLAN.device)
     else:
@@ -205,21 +225,22 @@ def batch_together():
         workflow.execution_settings.keep_going = True
 
 
-def page_path(wildcards):
-    """The image file of a run."""
-    batch_together()
-    return str(PLAN.images[wildcards.image].path)
-
-
 def no_files(wildcards):
-    """Calibrations need no file, but go in batches too."""
+    """Runs and calibrations are made of no other file, but go in batches."""
     batch_together()
     return []
 
 
-def all_pages(wildcards):
-    """The image files of the workflow."""
-    return [str(image.path) for image in PLAN.images.values()]
+def page(wildcards):
+    """The image file of a run, and the digest of what it holds, which is what counts.
+
+    Not among the inputs: Snakemake throws away what is older than an input, `ancient()` or not, and
+    whatever is made of a page that is dated in the future is.
+    """
+    return {
+        "path": str(PLAN.images[wildcards.image].path),
+        "sha256": PLAN.digest(wildcards.image),
+    }
 
 
 def wanted_runs():

@@ -1,6 +1,4 @@
 rule inspect_images:
-    input:
-        images=ancient(all_pages),  # their contents count, among the params
     output:
         table="results/inputs.csv",
     log:

@@ -1,6 +1,6 @@
 rule profile:
     input:
-        image=ancient(page_path),  # its content counts, among the params
+        no_files,
     output:
         run="results/{variant}/runs/{image}/{repeat}.json",
         trace=kept("results/{variant}/traces/{image}/{repeat}.json.gz"),
@@ -15,7 +15,7 @@ rule profile:
         gpu=1,
     params:
         settings=lambda wildcards: PLAN.run_settings(wildcards.variant),
-        page=lambda wildcards: PLAN.digest(wildcards.image),
+        page=page,
     script:
         "../scripts/profile.py"
 

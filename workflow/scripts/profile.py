@@ -8,8 +8,8 @@ with job_log(snakemake.log[0]):
     from mfuscope.worker.jobs import measure_run
 
     measure_run(
-        Path(snakemake.input.image),
-        page_sha256=snakemake.params.page,
+        Path(snakemake.params.page["path"]),
+        page_sha256=snakemake.params.page["sha256"],
         run=Path(snakemake.output.run),
         trace=Path(snakemake.output.trace),
         settings=snakemake.params.settings,

@@ -10,13 +10,14 @@ with job_log(snakemake.log[0]):
     from dataclasses import replace
     from pathlib import Path
 
-    from mfuscope.artefacts import read_json, write_columns, write_json
+    from mfuscope.artefacts import write_columns, write_json
     from mfuscope.kernels import kernel_table
     from mfuscope.operators import operator_table
     from mfuscope.records import Run
+    from mfuscope.soundness import read_record
     from mfuscope.traces import activity, read_trace
 
-    run = read_json(Path(snakemake.input.run), Run)
+    run = read_record(Path(snakemake.input.run), Run)
     trace = read_trace(Path(snakemake.input.trace))
     table_bytes = {}
     for kind, table, path in (

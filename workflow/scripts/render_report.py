@@ -5,7 +5,7 @@ from mfuscope.jobs import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import read_json, write_json, write_noted
+    from mfuscope.artefacts import write_noted, write_noted_json
     from mfuscope.checkout import commit
     from mfuscope.records import Calibration, Ceiling, Hardware, MissingRun, Run, SkippedPage
     from mfuscope.report.gather import gather
@@ -13,6 +13,8 @@ with job_log(snakemake.log[0]):
     from mfuscope.report.operators import aggregate_kernels, aggregate_operators
     from mfuscope.report.render import render
     from mfuscope.report.survey import survey_runs
+    from mfuscope.soundness import read_record
+    from mfuscope.statistics import NAMES, SUMMARISED
     from mfuscope.tables import read_table
 
     paths = snakemake.input
@@ -23,12 +25,12 @@ with job_log(snakemake.log[0]):
 
     data = gather(
         inputs=read_table(Path(paths.inputs)),
-        hardware=read_json(Path(paths.hardware), Hardware),
-        ceiling=read_json(Path(paths.ceiling), Ceiling),
-        metrics=read_table(Path(paths.metrics)),
-        summary=read_table(Path(paths.summary)),
-        calibrations=(read_json(Path(path), Calibration) for path in paths.calibrations),
-        survey=survey_runs(read_json(Path(path), Run) for path in paths.runs),
+        hardware=read_record(Path(paths.hardware), Hardware),
+        ceiling=read_record(Path(paths.ceiling), Ceiling),
+        metrics=read_table(Path(paths.metrics), names=NAMES, numbers=SUMMARISED),
+        summary=read_table(Path(paths.summary), names=(*NAMES, "metric"), numbers=("n", "mean")),
+        calibrations=(read_record(Path(path), Calibration) for path in paths.calibrations),
+        survey=survey_runs(read_record(Path(path), Run) for path in paths.runs),
         operators=aggregate_operators(per_variant(paths.operators)),
         kernels=aggregate_kernels(per_variant(paths.kernels)),
         settings=snakemake.params.settings,
@@ -38,7 +40,7 @@ with job_log(snakemake.log[0]):
         commit=commit()[0],
     )
     texts = render(data)
-    write_json(Path(snakemake.output.head), head(data))
+    write_noted_json(Path(snakemake.output.head), head(data))
     write_noted(Path(snakemake.output.html), texts.html)
     write_noted(Path(snakemake.output.markdown), texts.markdown)
     write_noted(Path(snakemake.output.stakeholder), texts.stakeholder)

@@ -10,12 +10,13 @@ with job_log(snakemake.log[0]):
     from mfuscope.metrics import metrics_table
     from mfuscope.mixing import Origin, check_alike
     from mfuscope.records import Activity, Calibration, Ceiling, Hardware, Run
+    from mfuscope.soundness import read_record
     from mfuscope.tables import read_table, write_table
 
     paths = snakemake.input
-    hardware = read_json(Path(paths.hardware), Hardware)
-    ceiling = read_json(Path(paths.ceiling), Ceiling)
-    inputs = read_table(Path(paths.inputs))
+    hardware = read_record(Path(paths.hardware), Hardware)
+    ceiling = read_record(Path(paths.ceiling), Ceiling)
+    inputs = read_table(Path(paths.inputs), names=("image", "sha256"))
     check_alike(
         (read_json(Path(path), Origin) for path in paths.runs),
         dict(zip(inputs["image"], inputs["sha256"], strict=True)),
@@ -24,10 +25,10 @@ with job_log(snakemake.log[0]):
         results=Path(snakemake.output.metrics).parent,
         listing=Path(snakemake.log[0]).with_name("measure_again.txt"),
     )
-    calibrations = [read_json(Path(path), Calibration) for path in paths.calibrations]
+    calibrations = [read_record(Path(path), Calibration) for path in paths.calibrations]
     table = metrics_table(
-        (read_json(Path(path), Run) for path in paths.runs),
-        (read_json(Path(path), Activity) for path in paths.activities),
+        (read_record(Path(path), Run) for path in paths.runs),
+        (read_record(Path(path), Activity) for path in paths.activities),
         {(c.variant, c.resolution): c for c in calibrations},
         hardware,
         ceiling,
