@@ -163,3 +163,20 @@ def test_results_without_snakemakes_memory_are_not_taken_for_up_to_date(checkout
     status, said = checkout.call("-n")
     assert status != 0
     assert f"mfuscope: 4 runs with max_new_tokens {SETTINGS['max_new_tokens']}: " in said
+
+
+def test_what_a_power_cut_left_of_snakemakes_memory_is_none(checkout: Checkout) -> None:
+    checkout.configure(**SETTINGS, repeats=2, flops=FLOPS)
+    records = [path for path in checkout.root.glob(".snakemake/metadata/**/*") if path.is_file()]
+    assert records
+    for record, damage in zip(records, itertools.cycle(DAMAGES.values())):
+        damage(record)
+    status, said = checkout.call("-n", "--config", "max_new_tokens=5")
+    assert status != 0
+    assert f"mfuscope: 6 runs with max_new_tokens {SETTINGS['max_new_tokens']}: " in said
+    assert all(record.exists() for record in records), "a dry run only tells"
+    # With the settings that they were measured with, they stay.
+    runs = checkout.digests()
+    assert "they will be made again" in checkout.run()
+    assert checkout.digests() == runs
+    assert "warning" not in checkout.run("-n")

@@ -8,7 +8,10 @@ from typing import Any
 import builders
 import pytest
 from checkpoints import MODELS
+from damages import DAMAGES
 from PIL import Image
+from snakemake.persistence import RECORD_FORMAT_VERSION as VERSION
+from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
 from mfuscope import records
@@ -21,6 +24,7 @@ from mfuscope.settings import ModelSettings, load_schema, resolve_settings
 
 SCHEMA = load_schema(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
 RUN = Path("results/baseline/runs/page.png/0.json")
+TRACE = Path("results/baseline/traces/page.png/0.json.gz")
 
 
 @pytest.fixture
@@ -51,10 +55,21 @@ def as_planned(made: Plan) -> records.Run:
     )
 
 
-def remember(path: Path) -> None:
-    """Have Snakemake's own code file that it knows a result."""
-    own = FilePersistence(path=Path(".snakemake"))
-    own._io_write(own._metadata_path, {}, str(path))
+def own() -> FilePersistence:
+    """Snakemake's own memory."""
+    return FilePersistence(path=Path(".snakemake"))
+
+
+def remember(*paths: Path, **changes: Any) -> None:
+    """Have Snakemake's own code file that it knows results."""
+    record = MetadataRecord(params=["'a'"], input=["page.png"], record_format_version=VERSION)
+    for path in paths:
+        own()._write_record(str(path), record.model_copy(update=changes))
+
+
+def filed(path: Path) -> Path:
+    """Where Snakemake keeps its record of a result."""
+    return Path(own()._record_path(own()._metadata_path, str(path)))
 
 
 def told(made: Plan, memory: Memory) -> list[str]:
@@ -106,8 +121,46 @@ def test_other_conditions_are_named(
 
 def test_what_is_remembered_is_for_snakemake_to_judge(memory: Memory) -> None:
     write_json(RUN, as_planned(plan()))
-    remember(RUN)
+    remember(RUN, TRACE)
     check_runs(plan(max_new_tokens=7), Path("results"), memory, Path("again.txt"))
+
+
+@pytest.mark.parametrize("of", [RUN, TRACE])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_memory_is_none(damage: str, of: Path, memory: Memory) -> None:
+    """Of a job's results Snakemake must know all, or it looks at dates alone."""
+    write_json(RUN, as_planned(plan()))
+    remember(RUN, TRACE)
+    DAMAGES[damage](filed(of))
+    assert told(plan(max_new_tokens=7), memory)[0].startswith("1 run with max_new_tokens 64: ")
+    # Snakemake itself would warn of it at every call.
+    memory.drop_unreadable()
+    assert not filed(of).exists()
+    remember(RUN, TRACE)
+    memory.drop_unreadable()
+    assert memory.holds(RUN, TRACE)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b'{"params": ["a"]', b'"params"']
+)
+def test_a_memory_without_what_tells_a_change_is_none(content: bytes, memory: Memory) -> None:
+    remember(RUN)
+    filed(RUN).write_bytes(content)
+    assert not memory.holds(RUN)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"params": None}, {"input": None}, {"record_format_version": VERSION - 1}]
+)
+def test_snakemake_sees_no_change_without(changes: Mapping[str, Any], memory: Memory) -> None:
+    remember(RUN)
+    assert memory.holds(RUN)
+    remember(RUN, **changes)
+    assert not memory.holds(RUN)
+    # Such a record is well-formed, and Snakemake's to keep.
+    memory.drop_unreadable()
+    assert filed(RUN).exists()
 
 
 def test_what_is_cut_short_is_somebody_elses_business(memory: Memory) -> None:

@@ -1,7 +1,8 @@
 """Results that Snakemake has no record of: its folder was lost, or they were copied without it.
 
 What settings and pages change is made again because it remembers what every result was made with.
-Where it remembers nothing it goes by dates alone, and takes what is there for up to date.
+Where it remembers nothing, or cannot read it any more, it goes by dates alone, and takes what is
+there for up to date.
 """
 
 import os
@@ -11,8 +12,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from mfuscope.artefacts import read_json
-from mfuscope.errors import ToldError
+from mfuscope.errors import ToldError, UserError
 from mfuscope.layout import records, texts
 from mfuscope.mixing import (
     Facts,
@@ -30,6 +33,22 @@ from mfuscope.settings import ModelSettings
 _MODEL: Final = [field.name for field in fields(ModelSettings)]
 
 
+# Records of an older format are not held against what is asked for now.
+_FORMAT: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What Snakemake's record of a result must tell, so that it sees a change.
+
+    Of a value that is absent, or null, it takes for granted that it did not change.
+    """
+
+    params: list[str]
+    input: list[str]
+    record_format_version: int
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What Snakemake remembers of results.
@@ -40,15 +59,47 @@ class Memory:
 
     folder: Path
 
-    def holds(self, result: Path) -> bool:
-        """Whether it knows how a result was made."""
-        if not self.folder.is_dir():
+    def holds(self, *results: Path) -> bool:
+        """Whether it knows how results were made; of one job, it needs to know all of them."""
+        return self.folder.is_dir() and all(map(self._knows, results))
+
+    def _knows(self, result: Path) -> bool:
+        try:
+            known = msgspec.json.decode(self._record(result).read_bytes(), type=_Known)
+        except (FileNotFoundError, msgspec.DecodeError):  # a power cut leaves them empty
             return False
+        return known.record_format_version >= _FORMAT
+
+    def _record(self, result: Path) -> Path:
         # Named by the result's path in Base64; where that is too long for a name, in folders.
         name = urlsafe_b64encode(str(result).encode()).decode()
         length = os.pathconf(self.folder, "PC_NAME_MAX") - 1
         parts = [name[start : start + length] for start in range(0, len(name), length)]
-        return self.folder.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1]).exists()
+        return self.folder.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
+
+    def drop_unreadable(self) -> None:
+        """Remove what Snakemake would stumble over, or warn of at every call.
+
+        Raises:
+            UserError: it cannot be read or removed.
+        """
+        try:
+            for record in filter(Path.is_file, self.folder.rglob("*")):
+                if not _is_record(record.read_bytes()):
+                    record.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename} cannot be read or removed ({error.strerror})",
+                f"give yourself permission to read and write what is in {self.folder}",
+            ) from error
+
+
+def _is_record(content: bytes) -> bool:
+    try:
+        msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def forgotten_tables(results: Path, memory: Memory) -> list[Path]:
@@ -68,7 +119,7 @@ def check_runs(plan: Plan, results: Path, memory: Memory, listing: Path) -> None
     """
     unlike: dict[str, list[Origin]] = {}
     for files in plan.runs(results):
-        if not files.record.exists() or memory.holds(files.record):
+        if not files.record.exists() or memory.holds(files.record, files.trace):
             continue
         try:
             run = read_json(files.record, Origin)

@@ -86,6 +86,8 @@ def mend_results(alone):
             workflow.workflow_settings.persistence_backend is PersistenceBackend.FILE
         )
         forgotten = []
+        if in_files and not dry:
+            memory.drop_unreadable()
         if in_files:
             check_runs(PLAN, RESULTS, memory, Path("logs/measure_again.txt"))
             forgotten = forgotten_tables(RESULTS, memory)
