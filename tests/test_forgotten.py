@@ -18,12 +18,14 @@ from mfuscope import records
 from mfuscope.artefacts import write_json, write_noted
 from mfuscope.errors import ToldError
 from mfuscope.forgotten import Memory, check_runs, forgotten_tables
+from mfuscope.hardware.devices import DeviceHere
 from mfuscope.planning import Plan, make_plan
 from mfuscope.records import PROTOCOL
 from mfuscope.settings import ModelSettings, load_schema, resolve_settings
 
 SCHEMA = load_schema(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
 RUN = Path("results/baseline/runs/page.png/0.json")
+HERE = DeviceHere("cpu", "A processor", 2)
 TRACE = Path("results/baseline/traces/page.png/0.json.gz")
 
 
@@ -72,15 +74,19 @@ def filed(path: Path) -> Path:
     return Path(own()._record_path(own()._metadata_path, str(path)))
 
 
-def told(made: Plan, memory: Memory) -> list[str]:
+def check(made: Plan, memory: Memory, here: DeviceHere | None = HERE) -> None:
+    check_runs(made, Path("results"), memory, here, Path("again.txt"))
+
+
+def told(made: Plan, memory: Memory, here: DeviceHere | None = HERE) -> list[str]:
     with pytest.raises(ToldError) as caught:
-        check_runs(made, Path("results"), memory, Path("again.txt"))
+        check(made, memory, here)
     return str(caught.value).splitlines()
 
 
 def test_results_that_fit_are_left_alone(memory: Memory) -> None:
     write_json(RUN, as_planned(plan()))
-    check_runs(plan(), Path("results"), memory, Path("again.txt"))
+    check(plan(), memory)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +114,7 @@ def test_other_settings_are_named(
     ("changes", "differs"),
     [
         ({"protocol": PROTOCOL - 1}, f"measurement protocol {PROTOCOL - 1}"),
-        ({"device": builders.gpu()}, "device cuda"),
-        ({"page": builders.page()}, f"page content {builders.SHA256[:40]}"),
+        ({"page": builders.page()}, f"page content {builders.SHA256}"),
     ],
 )
 def test_other_conditions_are_named(
@@ -119,10 +124,41 @@ def test_other_conditions_are_named(
     assert told(plan(), memory)[0] == f"1 run with {differs}: baseline/page.png/0"
 
 
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        (builders.gpu(), "NVIDIA H100 80GB HBM3 (132 SMs, 79 GiB)"),
+        (builders.cpu(name="Another"), "Another (2 threads)"),
+        (builders.cpu(threads=8), "A processor (8 threads)"),
+    ],
+)
+def test_results_of_another_machine_are_named(
+    device: records.Device, words: str, memory: Memory
+) -> None:
+    """Before its ceiling, which nobody remembers either, is measured anew here."""
+    write_json(RUN, replace(as_planned(plan()), device=device))
+    first, here, last = told(plan(), memory)
+    assert first == f"1 run with device {words}: baseline/page.png/0"
+    assert here == "the device here: A processor (2 threads)"
+    assert f"`rm {RUN}` and run the same command again" in last
+    # On a cluster, whoever submits knows the kind alone.
+    if device.kind == "cpu":
+        check(plan(), memory, None)
+    else:
+        assert len(told(plan(), memory, None)) == 2
+
+
+def test_a_record_under_another_name_is_told_by_its_path(memory: Memory) -> None:
+    write_json(RUN, replace(as_planned(plan()), image="x; touch OWNED #"))
+    first, last = told(plan(), memory)
+    assert first == f"{RUN} is the record of the run baseline/x; touch OWNED #/0"
+    assert f"`rm {RUN}` and run" in last
+
+
 def test_what_is_remembered_is_for_snakemake_to_judge(memory: Memory) -> None:
     write_json(RUN, as_planned(plan()))
     remember(RUN, TRACE)
-    check_runs(plan(max_new_tokens=7), Path("results"), memory, Path("again.txt"))
+    check(plan(max_new_tokens=7), memory)
 
 
 @pytest.mark.parametrize("of", [RUN, TRACE])
@@ -166,7 +202,7 @@ def test_snakemake_sees_no_change_without(changes: Mapping[str, Any], memory: Me
 def test_what_is_cut_short_is_somebody_elses_business(memory: Memory) -> None:
     write_json(RUN, as_planned(plan()))
     RUN.write_bytes(RUN.read_bytes()[:100])
-    check_runs(plan(max_new_tokens=7), Path("results"), memory, Path("again.txt"))
+    check(plan(max_new_tokens=7), memory)
 
 
 def test_many_runs_are_listed_in_a_file(memory: Memory) -> None:

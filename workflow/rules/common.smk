@@ -1,5 +1,6 @@
 # Config loading and input functions; everything else asks here.
 
+import json
 import os
 import sys
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from mfuscope.image_headers import limit_pixels
 from mfuscope.partial import RunKey, listed_missing
 from mfuscope.mending import mend
 from mfuscope.planning import code_digest, make_plan
-from mfuscope.hardware.devices import check_device_here
+from mfuscope.hardware import devices
 from mfuscope.settings import hand_over, load_schema, resolve_settings, take_over
 from mfuscope.stale_locks import remove_stale_locks
 from mfuscope.vetting import known_pages, note_skipped, noted_skipped
@@ -75,6 +76,14 @@ def say(line):
     logger.info(f"mfuscope: {line}")
 
 
+def know_device():
+    """Note which device measures, for check_runs and jobs, unless the call around this one did."""
+    # Nodes are asked for where jobs go elsewhere; the executor is not known yet.
+    jobs_stay = workflow.resource_settings.nodes is None
+    here = devices.device_here(PLAN.device) if jobs_stay else None
+    os.environ.setdefault(devices.HERE, json.dumps(here and asdict(here)))
+
+
 def mend_results(alone):
     """See to what lies there, unless another call is at work on it; a dry run only looks."""
     dry = workflow.output_settings.dryrun
@@ -89,7 +98,8 @@ def mend_results(alone):
         if in_files and not dry:
             memory.drop_unreadable()
         if in_files:
-            check_runs(PLAN, RESULTS, memory, Path("logs/measure_again.txt"))
+            here = devices.handed_over(os.environ)
+            check_runs(PLAN, RESULTS, memory, here, Path("logs/measure_again.txt"))
             forgotten = forgotten_tables(RESULTS, memory)
         for line in mend(RESULTS, PLAN.runs(RESULTS), forgotten, look_only=dry):
             say(line)
@@ -101,6 +111,7 @@ try:
     if workflow.is_main_process:
         PLAN = PLAN.vetted(known_pages(RESULTS / "inputs.csv"))
         PLAN.check_lengths()
+        know_device()
         mend_results(alone=remove_stale_locks(Path(".snakemake")))
         note_skipped(SKIPPED, PLAN.skipped)
         os.environ[SETTINGS] = hand_over(PLAN.settings, PLAN.device)
@@ -151,7 +162,7 @@ def prepare_call():
     try:
         check_writable(Path(file) for job in jobs for file in (*job.output, *job.log))
         if measures and workflow.local_exec:
-            check_device_here(PLAN.device)
+            devices.check_device_here(PLAN.device)
         if measures:
             PLAN.check_decodable(known_pages(RESULTS / "inputs.csv"))
     except ToldError as error:
