@@ -231,6 +231,9 @@ def test_on_a_cluster_the_ceiling_tells_what_measures(tmp_path: Path) -> None:
     lines = told([*old, *new], tmp_path, site)
     # It may be that of a partition that is gone.
     assert "If they are not, `rm results/ceiling.json` instead and run" in lines[-1]
+    # Settings and torch are known.
+    other = a_run(5, versions=builders.versions(torch="1.0"))
+    assert len(told([*old, other], tmp_path, elsewhere(builders.gpu()))) == 3
     # Whoever submits has another driver, or none.
     for driver in ("1", None):
         submits = replace(site, installed=lambda: builders.versions(driver=driver))  # noqa: B023
@@ -250,6 +253,12 @@ def test_settings_that_are_asked_for_decide() -> None:
     fits = a_run(9, settings=recorded(), model=builders.model(fingerprint="f"))
     others = runs(3, settings=recorded() | {"warmup": 9})
     assert redone([*others, fits], now) == others
+
+
+def test_a_setting_that_some_records_lack_is_told() -> None:
+    found = mixture([*runs(2), a_run(2, settings=builders.run().settings | {"new": 1})])
+    assert found is not None
+    assert [group.facts for group in found.groups] == [{"new": "unset"}, {"new": "1"}]
 
 
 def test_what_is_measured_again_must_fit_the_rest(tmp_path: Path) -> None:

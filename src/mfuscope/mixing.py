@@ -29,7 +29,7 @@ from mfuscope.redoing import count, in_words, removal_command, run_names
 
 _TOLD: Final = 10  # groups that are told
 
-CEILING: Final = "ceiling.json"
+_CEILING: Final = "ceiling.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +71,12 @@ class Present:
             return device_words(device) == device_words(self.ceiling.device)
         return self.here.may_be(device)
 
-    def doubts(self, device: Device) -> bool:
-        """Whether it is ceiling.json alone that says that this device measures no more."""
-        return self.here is None or (self.here.may_be(device) and not self.may_be(device))
+    def doubts(self, run: Origin) -> bool:
+        """Whether it may be for ceiling.json alone that a run would not be measured so now."""
+        if self.here is None and run.versions.driver != self.ceiling.versions.driver:
+            return True
+        possible = self.here is None or self.here.may_be(run.device)
+        return possible and not self.may_be(run.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,7 @@ def _mixed(runs: Sequence[Origin], present: Present) -> Iterator[Group]:
                 differing = list(names)
             for group in groups if differing else ():
                 told = tuple((n, group.facts[n]) for n in differing if n in group.facts)
+                told = told or tuple((n, "unset") for n in differing)
                 merged.setdefault(told, []).extend(group.runs)
     for told, alike in merged.items():
         yield Group(dict(told), alike)
@@ -209,7 +213,7 @@ def check_alike(
     path, ours = results / "hardware.json", device_words(present.ceiling.device)
     if device_words(hardware) != ours:
         raise UserError(
-            f"{path} tells of another device, {device_words(hardware)}, than {results / CEILING} "
+            f"{path} tells of another device, {device_words(hardware)}, than {results / _CEILING} "
             f"that it is made from, {ours}",
             f"`rm {path}` and run the same command again",
         )
@@ -222,7 +226,7 @@ def _told(mixture: Mixture, present: Present, results: Path, listing: Path) -> I
         yield f"{count(len(group.runs))} with {in_words(group.facts)}: {run_names(group.runs)}"
     if len(mixture.groups) > _TOLD:
         yield f"... and {len(mixture.groups) - _TOLD} more such groups"
-    ceiling = results / CEILING
+    ceiling = results / _CEILING
     of_ceiling = device_words(present.ceiling.device)
     devices = {group.facts["device"] for group in mixture.groups if "device" in group.facts}
     if mixture.ceiling or (devices and of_ceiling not in devices):
@@ -237,7 +241,7 @@ def _told(mixture: Mixture, present: Present, results: Path, listing: Path) -> I
         f"Remedy: to measure {' and '.join(what)} again, `{removal_command(redo, listing)}` and "
         "run the same command again."
     )
-    if any(present.doubts(run.device) for run in mixture.redo):
+    if any(map(present.doubts, mixture.redo)):
         yield (
             f"The device and driver that measure now are taken to be those of {ceiling}. If they "
             f"are not, `rm {ceiling}` instead and run the same command again."
