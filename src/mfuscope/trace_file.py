@@ -5,7 +5,6 @@ Only the fields that :mod:`mfuscope.traces` needs are decoded; that is what make
 
 import mmap
 import re
-import shlex
 import shutil
 import zlib
 from pathlib import Path
@@ -42,8 +41,7 @@ class TraceError(UserError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(
             f"trace {path}: {problem}",
-            f"`rm {shlex.quote(str(path))}` and run the same command again, which measures its run "
-            "again",
+            f"`rm {path}` and run the same command again, which measures its run again",
         )
         self._made_of = path, problem
 
