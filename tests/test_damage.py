@@ -228,6 +228,26 @@ def test_runs_of_another_torch_are_named_and_measured_again(checkout: Checkout) 
     assert checkout.planned() == {}
 
 
+def test_a_record_under_another_name_is_named_and_measured_again(checkout: Checkout) -> None:
+    runs = checkout.results / "baseline" / "runs"
+    place = f"results/baseline/runs/{SECOND}/0.json"
+    shutil.copy(runs / FIRST / "0.json", runs / SECOND / "0.json")
+    before = checkout.digests()
+    status, said = checkout.call()
+    assert status != 0
+    assert f"mfuscope: {place} is the record of the run baseline/{FIRST}/0\n" in said
+    assert f"`rm {place}` and run the same command again" in said
+    assert "Traceback" not in said
+    (checkout.root / place).unlink()
+    assert "1 run to measure" in checkout.run()
+    after = checkout.digests()
+    assert {path for path in after if after[path] != before[path]} == {
+        f"baseline/runs/{SECOND}/0.json"
+    }
+    rows = [(row["image"], row["repeat"]) for row in checkout.table("metrics.csv")]
+    assert len(set(rows)) == 6
+
+
 def test_results_without_snakemakes_memory_are_not_taken_for_up_to_date(checkout: Checkout) -> None:
     runs = checkout.digests()
     shutil.rmtree(checkout.root / ".snakemake")
@@ -256,3 +276,49 @@ def test_results_without_snakemakes_memory_are_not_taken_for_up_to_date(checkout
     status, said = checkout.call("-n")
     assert status != 0
     assert f"mfuscope: 4 runs with max_new_tokens {SETTINGS['max_new_tokens']}: " in said
+
+
+def test_what_a_power_cut_left_of_snakemakes_memory_is_none(checkout: Checkout) -> None:
+    checkout.configure(**SETTINGS, repeats=2, flops=FLOPS)
+    records = [path for path in checkout.root.glob(".snakemake/metadata/**/*") if path.is_file()]
+    assert records
+    for record, damage in zip(records, itertools.cycle(DAMAGES.values())):
+        damage(record)
+    status, said = checkout.call("-n", "--config", "max_new_tokens=5")
+    assert status != 0
+    assert f"mfuscope: 6 runs with max_new_tokens {SETTINGS['max_new_tokens']}: " in said
+    assert all(record.exists() for record in records), "a dry run only tells"
+    # With the settings that they were measured with, they stay.
+    runs = checkout.digests()
+    assert "they will be made again" in checkout.run()
+    assert checkout.digests() == runs
+    assert "warning" not in checkout.run("-n")
+
+
+def test_results_of_another_machine_are_named_before_any_of_them_goes(checkout: Checkout) -> None:
+    """Copied without .snakemake; a page that was measured here stays."""
+    here = f"baseline/runs/{THIRD}/"
+    text = (checkout.results / "ceiling.json").read_text()
+    found = re.search(r'"kind": "cpu",\s+"name": "([^"]+)"', text)
+    assert found is not None
+    for path in checkout.results.rglob("*.json"):
+        if here not in path.as_posix():
+            path.write_text(path.read_text().replace(found[1], "Another processor"))
+    shutil.rmtree(checkout.root / ".snakemake")
+    before = checkout.digests("**/*")
+    status, said = checkout.call()
+    assert status != 0
+    assert "mfuscope: 4 runs with device Another processor (" in said
+    assert f"mfuscope: the device here: {found[1]} (" in said
+    assert "Traceback" not in said
+    assert checkout.digests("**/*") == before
+    command = re.search(r"`(rm [^`]+)` and run the same command again", said)
+    assert command is not None
+    subprocess.run(command[1], shell=True, cwd=checkout.root, check=True)
+    assert "4 runs to measure" in checkout.run()
+    after = checkout.digests()
+    assert {path for path in after if after[path] == before[path]} == {
+        f"{here}{repeat}.json" for repeat in range(2)
+    }
+    validate_results(checkout.results)
+    assert checkout.planned() == {}

@@ -8,19 +8,25 @@ from typing import Any
 import builders
 import pytest
 from checkpoints import MODELS
+from damages import DAMAGES
 from PIL import Image
+from snakemake.persistence import RECORD_FORMAT_VERSION as VERSION
+from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
 from mfuscope import records
 from mfuscope.artefacts import write_json, write_noted
 from mfuscope.errors import ToldError
 from mfuscope.forgotten import Memory, check_runs, forgotten_tables
+from mfuscope.hardware.devices import DeviceHere
 from mfuscope.planning import Plan, make_plan
 from mfuscope.records import PROTOCOL
 from mfuscope.settings import ModelSettings, load_schema, resolve_settings
 
 SCHEMA = load_schema(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
 RUN = Path("results/baseline/runs/page.png/0.json")
+HERE = DeviceHere("cpu", "A processor", 2)
+TRACE = Path("results/baseline/traces/page.png/0.json.gz")
 
 
 @pytest.fixture
@@ -51,21 +57,36 @@ def as_planned(made: Plan) -> records.Run:
     )
 
 
-def remember(path: Path) -> None:
-    """Have Snakemake's own code file that it knows a result."""
-    own = FilePersistence(path=Path(".snakemake"))
-    own._io_write(own._metadata_path, {}, str(path))
+def own() -> FilePersistence:
+    """Snakemake's own memory."""
+    return FilePersistence(path=Path(".snakemake"))
 
 
-def told(made: Plan, memory: Memory) -> list[str]:
+def remember(*paths: Path, **changes: Any) -> None:
+    """Have Snakemake's own code file that it knows results."""
+    record = MetadataRecord(params=["'a'"], input=["page.png"], record_format_version=VERSION)
+    for path in paths:
+        own()._write_record(str(path), record.model_copy(update=changes))
+
+
+def filed(path: Path) -> Path:
+    """Where Snakemake keeps its record of a result."""
+    return Path(own()._record_path(own()._metadata_path, str(path)))
+
+
+def check(made: Plan, memory: Memory, here: DeviceHere | None = HERE) -> None:
+    check_runs(made, Path("results"), memory, here, Path("again.txt"))
+
+
+def told(made: Plan, memory: Memory, here: DeviceHere | None = HERE) -> list[str]:
     with pytest.raises(ToldError) as caught:
-        check_runs(made, Path("results"), memory, Path("again.txt"))
+        check(made, memory, here)
     return str(caught.value).splitlines()
 
 
 def test_results_that_fit_are_left_alone(memory: Memory) -> None:
     write_json(RUN, as_planned(plan()))
-    check_runs(plan(), Path("results"), memory, Path("again.txt"))
+    check(plan(), memory)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +114,7 @@ def test_other_settings_are_named(
     ("changes", "differs"),
     [
         ({"protocol": PROTOCOL - 1}, f"measurement protocol {PROTOCOL - 1}"),
-        ({"device": builders.gpu()}, "device cuda"),
-        ({"page": builders.page()}, f"page content {builders.SHA256[:40]}"),
+        ({"page": builders.page()}, f"page content {builders.SHA256}"),
     ],
 )
 def test_other_conditions_are_named(
@@ -104,16 +124,85 @@ def test_other_conditions_are_named(
     assert told(plan(), memory)[0] == f"1 run with {differs}: baseline/page.png/0"
 
 
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        (builders.gpu(), "NVIDIA H100 80GB HBM3 (132 SMs, 79 GiB)"),
+        (builders.cpu(name="Another"), "Another (2 threads)"),
+        (builders.cpu(threads=8), "A processor (8 threads)"),
+    ],
+)
+def test_results_of_another_machine_are_named(
+    device: records.Device, words: str, memory: Memory
+) -> None:
+    """Before its ceiling, which nobody remembers either, is measured anew here."""
+    write_json(RUN, replace(as_planned(plan()), device=device))
+    first, here, last = told(plan(), memory)
+    assert first == f"1 run with device {words}: baseline/page.png/0"
+    assert here == "the device here: A processor (2 threads)"
+    assert f"`rm {RUN}` and run the same command again" in last
+    # On a cluster, whoever submits knows the kind alone.
+    if device.kind == "cpu":
+        check(plan(), memory, None)
+    else:
+        assert len(told(plan(), memory, None)) == 2
+
+
+def test_a_record_under_another_name_is_told_by_its_path(memory: Memory) -> None:
+    write_json(RUN, replace(as_planned(plan()), image="x; touch OWNED #"))
+    first, last = told(plan(), memory)
+    assert first == f"{RUN} is the record of the run baseline/x; touch OWNED #/0"
+    assert f"`rm {RUN}` and run" in last
+
+
 def test_what_is_remembered_is_for_snakemake_to_judge(memory: Memory) -> None:
     write_json(RUN, as_planned(plan()))
+    remember(RUN, TRACE)
+    check(plan(max_new_tokens=7), memory)
+
+
+@pytest.mark.parametrize("of", [RUN, TRACE])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_memory_is_none(damage: str, of: Path, memory: Memory) -> None:
+    """Of a job's results Snakemake must know all, or it looks at dates alone."""
+    write_json(RUN, as_planned(plan()))
+    remember(RUN, TRACE)
+    DAMAGES[damage](filed(of))
+    assert told(plan(max_new_tokens=7), memory)[0].startswith("1 run with max_new_tokens 64: ")
+    # Snakemake itself would warn of it at every call.
+    memory.drop_unreadable()
+    assert not filed(of).exists()
+    remember(RUN, TRACE)
+    memory.drop_unreadable()
+    assert memory.holds(RUN, TRACE)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b'{"params": ["a"]', b'"params"']
+)
+def test_a_memory_without_what_tells_a_change_is_none(content: bytes, memory: Memory) -> None:
     remember(RUN)
-    check_runs(plan(max_new_tokens=7), Path("results"), memory, Path("again.txt"))
+    filed(RUN).write_bytes(content)
+    assert not memory.holds(RUN)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"params": None}, {"input": None}, {"record_format_version": VERSION - 1}]
+)
+def test_snakemake_sees_no_change_without(changes: Mapping[str, Any], memory: Memory) -> None:
+    remember(RUN)
+    assert memory.holds(RUN)
+    remember(RUN, **changes)
+    assert not memory.holds(RUN)
+    # Such a record is well-formed, and Snakemake's to keep.
+    memory.drop_unreadable()
+    assert filed(RUN).exists()
 
 
 def test_what_is_cut_short_is_somebody_elses_business(memory: Memory) -> None:
     write_json(RUN, as_planned(plan()))
     RUN.write_bytes(RUN.read_bytes()[:100])
-    check_runs(plan(max_new_tokens=7), Path("results"), memory, Path("again.txt"))
+    check(plan(max_new_tokens=7), memory)
 
 
 def test_many_runs_are_listed_in_a_file(memory: Memory) -> None:

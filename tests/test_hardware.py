@@ -10,14 +10,45 @@ from mfuscope.errors import UserError
 from mfuscope.hardware import nvml
 from mfuscope.hardware.ceiling import measure_ceiling
 from mfuscope.hardware.devices import (
+    DeviceHere,
     check_device_here,
+    device_here,
     device_in_words,
+    handed_over,
     pick_precision,
     plan_device,
 )
 from mfuscope.hardware.peaks import _table, find_peak, resolve_hardware
 from mfuscope.hardware.threads import measuring_threads
 from mfuscope.records import Conditions
+
+
+def test_the_device_here_is_the_one_that_is_measured() -> None:
+    here = device_here("cpu")
+    assert here is not None
+    device = measure_ceiling("cpu", ["fp32"]).device
+    assert here.may_be(device)
+    assert not here.may_be(replace(device, threads=device.threads + 1))
+    assert not here.may_be(replace(device, name="Another"))
+    assert not here.may_be(replace(device, kind="cuda"))
+
+
+def test_the_gpu_here_is_the_one_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [nvml.Gpu("GPU-1", "NVIDIA L4"), nvml.Gpu("GPU-2", "NVIDIA H100"), nvml.Gpu("M", "MIG")]
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: (gpus, ""))
+    names = [here and here.name for here in map(device_here, ("cuda", "cuda:0", "cuda:1"))]
+    assert names == ["NVIDIA L4", "NVIDIA L4", "NVIDIA H100"]
+    assert device_here("cuda:2") is None, "of a slice NVML tells no model here"
+    assert device_here("cuda:3") is None
+    monkeypatch.setattr(nvml, "visible_gpus", lambda: ([], "no driver"))
+    assert device_here("cuda") is None, "a cluster's nodes have it"
+
+
+def test_jobs_are_told_the_device_here() -> None:
+    told = {"MFUSCOPE_DEVICE_HERE": '{"kind": "cpu", "name": "A processor", "threads": 2}'}
+    assert handed_over(told) == DeviceHere("cpu", "A processor", 2)
+    assert handed_over({"MFUSCOPE_DEVICE_HERE": "null"}) is None
+    assert handed_over({}) is None
 
 
 @pytest.mark.parametrize(

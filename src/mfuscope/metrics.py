@@ -7,6 +7,7 @@ Formulas (docs/measurement.md): ``mfu_prefill = prefill FLOPs / (prefill s x pea
 prefill, and for decode the closed form where the architecture is known.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -184,7 +185,7 @@ def _check_same(run: Run, calibration: Calibration, hardware: Hardware, name: st
         raise UserError(
             f"{name} has resolution, prompt tokens, dtype and model {measured}, its calibration "
             f"{counted}",
-            f"`rm {path}` and run the same command again",
+            f"`rm {shlex.quote(path)}` and run the same command again",
         )
     if run.model.dtype not in hardware.peaks:
         raise UserError(

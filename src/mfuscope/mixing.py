@@ -8,45 +8,75 @@ is compared, and why other facts are not.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from mfuscope.artefacts import write_text
 from mfuscope.errors import ToldError, UserError
-from mfuscope.records import PROTOCOL, Device, Model, Page, Versions
+from mfuscope.hardware.devices import DeviceHere
+from mfuscope.origins import (
+    Facts,
+    Origin,
+    asked_for,
+    conditions,
+    device_words,
+    page_of,
+    settings_of,
+    software,
+)
+from mfuscope.records import PROTOCOL, Ceiling, Device, Versions
+from mfuscope.redoing import count, in_words, removal_command, run_names
 
-_NAMED: Final = 3  # runs of a group that are named
-_UNKNOWN: Final = "unknown"
-_LISTED: Final = 5  # files that a command names; more go into a list
+_TOLD: Final = 10  # groups that are told
 
-Facts = dict[str, str]
+_CEILING: Final = "ceiling.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """The part of a run's record that says what it is a measurement of."""
+class Present:
+    """What would measure now, and what is asked for now.
 
-    protocol: int
-    variant: str
-    image: str
-    repeat: int
-    measured_at: str
-    page: Page
-    model: Model
-    settings: dict[str, Any]
-    device: Device
-    versions: Versions
+    Attributes:
+        here: the device of this machine; None where another one measures, or it is not known.
+            What ceiling.json tells of is then taken for it.
+        ceiling: ceiling.json.
+        installed: tells the software; only asked where something differs, as it takes seconds.
+        settings: by variant, see `planning.Plan.run_settings`.
+        pages: SHA-256 by image.
+    """
 
-    @property
-    def name(self) -> str:
-        """The run in short."""
-        return f"{self.variant}/{self.image}/{self.repeat}"
+    here: DeviceHere | None
+    ceiling: Ceiling
+    installed: Callable[[], Versions]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pages: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def record(self) -> str:
-        """Where its record lies in a folder of results."""
-        return f"{self.variant}/runs/{self.image}/{self.repeat}.json"
+    def conditions(self) -> Facts:
+        """What changes times beside the device."""
+        versions = self.installed()
+        if self.here is None or versions.driver is None:  # that of whoever submits says nothing
+            versions = replace(versions, driver=self.ceiling.versions.driver)
+        return {"measurement protocol": str(PROTOCOL)} | software(versions)
+
+    def asked_for(self, run: Origin) -> Facts:
+        """What the run would have to be a measurement of, as far as it is known."""
+        settings = self.settings.get(run.variant)
+        content = self.pages.get(run.image)
+        page = {} if content is None else {"page content": content}
+        return page | (asked_for(settings) if settings else {})
+
+    def may_be(self, device: Device) -> bool:
+        """Whether this device would measure now."""
+        if self.here is None or self.here.may_be(self.ceiling.device):  # which tells more of it
+            return device_words(device) == device_words(self.ceiling.device)
+        return self.here.may_be(device)
+
+    def doubts(self, run: Origin) -> bool:
+        """Whether it may be for ceiling.json alone that a run would not be measured so now."""
+        if self.here is None and run.versions.driver != self.ceiling.versions.driver:
+            return True
+        possible = self.here is None or self.here.may_be(run.device)
+        return possible and not self.may_be(run.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +84,7 @@ class Group:
     """Runs that were measured alike.
 
     Attributes:
-        facts: how; of a mixture, what differs between its groups.
+        facts: how, as far as groups differ in it.
     """
 
     facts: Facts
@@ -63,102 +93,92 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Runs that were not all measured alike.
+    """Runs that were not all measured alike, or not on the device of ceiling.json.
 
     Attributes:
-        groups: largest first.
+        groups: what differs.
+        now: what would measure now, as far as no run was measured so.
         redo: those to measure again, so that all are alike.
+        ceiling: whether that is to be measured again too.
     """
 
     groups: Sequence[Group]
+    now: Facts
     redo: Sequence[Origin]
+    ceiling: bool
 
 
-def find_mixture(
-    runs: Sequence[Origin], pages: Mapping[str, str], installed: Callable[[], Versions]
-) -> Mixture | None:
-    """The first mixture among runs, None where all are alike.
+def find_mixture(runs: Sequence[Origin], present: Present) -> Mixture | None:
+    """What is mixed, None where all are alike.
 
-    Device and software are compared over all runs, settings and model within a variant, and the
-    content of a page with the page as it is.
-
-    Args:
-        pages: SHA-256 by image.
-        installed: tells the software that would measure now; only asked where that matters.
+    Device and software are compared over all runs and with ceiling.json, settings and model within
+    a variant, and the content of a page with the page as it is. Kept is what would be measured so
+    now: all that is measured again is alike then.
     """
-    groups = _grouped(runs, _conditions)
-    if len(groups) > 1:
-        now = {"measurement protocol": str(PROTOCOL)} | _software(installed())
-        return _mixture(groups, {name: fact for name, fact in now.items() if fact != _UNKNOWN})
-    for of_variant in _split(runs, lambda run: run.variant):
-        groups = _grouped(of_variant, _settings)
-        if len(groups) > 1:
-            return _mixture(groups, {})
-    for of_image in _split(runs, lambda run: run.image):
-        now = {"page content": pages.get(of_image[0].image, of_image[0].page.sha256)}
-        groups = _grouped(of_image, lambda run: {"page content": run.page.sha256})
-        if [group.facts for group in groups] != [now]:
-            return _mixture(groups, now)
-    return None
-
-
-def check_alike(
-    runs: Iterable[Origin],
-    pages: Mapping[str, str],
-    devices: Mapping[str, Device],
-    *,
-    installed: Callable[[], Versions],
-    results: Path,
-    listing: Path,
-) -> None:
-    """Check that runs may be averaged, and held against what was measured of the device.
-
-    Args:
-        pages, installed: see `find_mixture`.
-        devices: what other records in `results` tell of, by name.
-        results: the folder that the runs' records lie in.
-        listing: lists the records of runs to measure again, where they are many.
-
-    Raises:
-        ToldError: they may not; says in a few lines what differs, and what to measure again.
-    """
-    runs = list(runs)
-    if mixture := find_mixture(runs, pages, installed):
-        raise ToldError("\n".join(_told(mixture, results, listing)))
-    for name, device in devices.items():
-        theirs, ours = _device(device), _device(runs[0].device)
-        if theirs != ours:
-            raise UserError(
-                f"{results / name} tells of another device, {theirs}, than the runs were measured "
-                f"on, {ours}",
-                f"on the latter, `rm {results / name}` and run the same command again",
-            )
-
-
-def _told(mixture: Mixture, results: Path, listing: Path) -> Iterator[str]:
-    for group in mixture.groups:
-        yield f"{run_count(group.runs)} with {in_words(group.facts)}: {run_names(group.runs)}"
-    command = removal_command([str(results / run.record) for run in mixture.redo], listing)
-    yield (
-        "these runs were not measured alike, and must not be averaged. Remedy: to measure "
-        f"{run_count(mixture.redo)} again, `{command}` and run the same command again."
+    mixed = list(_mixed(runs, present))
+    foreign = {device_words(run.device) for run in runs} - {device_words(present.ceiling.device)}
+    if not mixed and not foreign:
+        return None
+    now = present.conditions()
+    kept = [
+        run
+        for run in runs
+        if present.may_be(run.device)
+        and _agree(conditions(run), now)
+        and _agree(settings_of(run) | page_of(run), present.asked_for(run))
+    ]
+    # Of what is not known of now, most are taken for it.
+    for key, facts in _COMPARED:
+        kept = [run for among in _split(kept, key) for run in _grouped(among, facts)[0].runs]
+    names = {run.name for run in kept}
+    return Mixture(
+        groups=mixed or [Group({"device": device_words(runs[0].device)}, runs)],
+        now=_unmatched(runs, present, now),
+        redo=[run for run in runs if run.name not in names],
+        ceiling=not present.may_be(present.ceiling.device),
     )
 
 
-def _mixture(groups: Sequence[Group], now: Facts) -> Mixture:
-    """The groups with what they differ in, and what to measure again.
+# What is compared among which runs.
+_COMPARED: Final[Sequence[tuple[Callable[[Origin], str], Callable[[Origin], Facts]]]] = (
+    (lambda run: "", conditions),
+    (lambda run: run.variant, settings_of),
+    (lambda run: run.image, page_of),
+)
 
-    Args:
-        now: facts that new measurements would have; what they would not fit to must go.
-    """
-    names = dict.fromkeys(name for group in groups for name in group.facts)
-    differing = [n for n in names if len({g.facts.get(n) for g in groups}) > 1] or list(now)
-    fitting = [g for g in groups if all(g.facts.get(name, now[name]) == now[name] for name in now)]
-    # Of what else may differ, new measurements will be like the latest.
-    latest = max(fitting, key=lambda g: max(run.measured_at for run in g.runs), default=None)
-    told = [Group({n: g.facts[n] for n in differing if n in g.facts}, g.runs) for g in groups]
-    redo = [run for g in groups if g is not latest for run in g.runs]
-    return Mixture(told, redo)
+
+def _mixed(runs: Sequence[Origin], present: Present) -> Iterator[Group]:
+    """The groups of runs that differ from one another, with what they differ in."""
+    merged: dict[tuple[tuple[str, str], ...], list[Origin]] = {}
+    for key, facts in _COMPARED:
+        for among in _split(runs, key):
+            groups = _grouped(among, facts)
+            names = dict.fromkeys(name for group in groups for name in group.facts)
+            differing = [n for n in names if len({g.facts.get(n) for g in groups}) > 1]
+            if facts is page_of and not _agree(groups[0].facts, present.asked_for(among[0])):
+                differing = list(names)
+            for group in groups if differing else ():
+                told = tuple((n, group.facts[n]) for n in differing if n in group.facts)
+                told = told or tuple((n, "unset") for n in differing)
+                merged.setdefault(told, []).extend(group.runs)
+    for told, alike in merged.items():
+        yield Group(dict(told), alike)
+
+
+def _agree(facts: Facts, known: Facts) -> bool:
+    return all(known.get(name, fact) == fact for name, fact in facts.items())
+
+
+def _unmatched(runs: Sequence[Origin], present: Present, now: Facts) -> Facts:
+    """What of now no run was measured with."""
+    had = [conditions(run) for run in runs]
+    facts = {
+        name: fact for name, fact in now.items() if all(one.get(name, fact) != fact for one in had)
+    }
+    if any(present.may_be(run.device) for run in runs):
+        return facts
+    device = str(present.here) if present.here else device_words(present.ceiling.device)
+    return {"device": device} | facts
 
 
 def _grouped(runs: Iterable[Origin], facts: Callable[[Origin], Facts]) -> list[Group]:
@@ -177,70 +197,52 @@ def _split(runs: Iterable[Origin], key: Callable[[Origin], str]) -> list[list[Or
     return list(found.values())
 
 
-def _conditions(run: Origin) -> Facts:
-    """What changes times, whatever is measured."""
-    facts = {"device": _device(run.device), "measurement protocol": str(run.protocol)}
-    software = _software(run.versions)
-    if run.device.kind == "cpu":  # which has no use for them
-        del software["CUDA"], software["driver"]
-    return facts | software
+def check_alike(
+    runs: Iterable[Origin], present: Present, hardware: Device, *, results: Path, listing: Path
+) -> None:
+    """Check that runs may be averaged, and held against what was measured of the device.
+
+    Args:
+        hardware: what hardware.json tells of.
+        results: the folder that the records lie in, under the names that they tell (`naming`).
+        listing: lists the records of runs to measure again, where they are many.
+
+    Raises:
+        ToldError: they may not; says in a few lines what differs, and what to measure again.
+    """
+    path, ours = results / "hardware.json", device_words(present.ceiling.device)
+    if device_words(hardware) != ours:
+        raise UserError(
+            f"{path} tells of another device, {device_words(hardware)}, than {results / _CEILING} "
+            f"that it is made from, {ours}",
+            f"`rm {path}` and run the same command again",
+        )
+    if mixture := find_mixture(list(runs), present):
+        raise ToldError("\n".join(_told(mixture, present, results, listing)))
 
 
-def _device(device: Device) -> str:
-    """A device's model, in words; another card of the same model is the same."""
-    if device.kind == "cpu":
-        return f"{device.name} ({device.threads} threads)"
-    # What a driver leaves of the memory differs a little.
-    return f"{device.name} ({device.sm_count} SMs, {device.memory_bytes / 2**30:.0f} GiB)"
-
-
-def _software(versions: Versions) -> Facts:
-    return {
-        "torch": versions.torch,
-        "transformers": versions.transformers,
-        "Python": ".".join(versions.python.split(".")[:2]),
-        "CUDA": versions.cuda or _UNKNOWN,
-        "driver": versions.driver or _UNKNOWN,
-    }
-
-
-def _settings(run: Origin) -> Facts:
-    return dict(flat_settings(run.settings)) | {
-        "model files": run.model.fingerprint,
-        "weights": run.model.weights,
-        "precision": run.model.dtype,
-        "expert layers": str(run.model.experts_implementation),
-    }
-
-
-def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values as texts, sorted; of mappings within, the names joined by a dot."""
-    for key, value in sorted(settings.items()):
-        if isinstance(value, Mapping):
-            yield from flat_settings(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value)
-
-
-def removal_command(paths: Sequence[str], listing: Path) -> str:
-    """A command that removes records; ids are safe in shells. Many are listed in a file."""
-    if len(paths) <= _LISTED:
-        return f"rm {' '.join(paths)}"
-    write_text(listing, "".join(f"{path}\n" for path in paths))
-    return f"xargs rm < {listing}"
-
-
-def in_words(facts: Facts) -> str:
-    """Facts in a line."""
-    return ", ".join(f"{name} {fact[:40]}" for name, fact in facts.items())
-
-
-def run_names(runs: Sequence[Origin]) -> str:
-    """The first runs by name, and how many more there are."""
-    more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
-    return ", ".join(run.name for run in runs[:_NAMED]) + more
-
-
-def run_count(runs: Sequence[Origin]) -> str:
-    """How many runs there are, in words."""
-    return f"{len(runs)} run{'s' * (len(runs) != 1)}"
+def _told(mixture: Mixture, present: Present, results: Path, listing: Path) -> Iterator[str]:
+    for group in mixture.groups[:_TOLD]:
+        yield f"{count(len(group.runs))} with {in_words(group.facts)}: {run_names(group.runs)}"
+    if len(mixture.groups) > _TOLD:
+        yield f"... and {len(mixture.groups) - _TOLD} more such groups"
+    ceiling = results / _CEILING
+    of_ceiling = device_words(present.ceiling.device)
+    devices = {group.facts["device"] for group in mixture.groups if "device" in group.facts}
+    if mixture.ceiling or (devices and of_ceiling not in devices):
+        yield f"{ceiling} with {in_words({'device': of_ceiling})}"
+    if mixture.now:
+        yield f"what measures now: {in_words(mixture.now)}"
+    redo = [results / run.record for run in mixture.redo] + [ceiling] * mixture.ceiling
+    what = [count(len(mixture.redo))] if mixture.redo else []
+    what += ["the device"] * mixture.ceiling
+    yield (
+        "what was not measured alike must not be averaged, nor held against one another. "
+        f"Remedy: to measure {' and '.join(what)} again, `{removal_command(redo, listing)}` and "
+        "run the same command again."
+    )
+    if any(map(present.doubts, mixture.redo)):
+        yield (
+            f"The device and driver that measure now are taken to be those of {ceiling}. If they "
+            f"are not, `rm {ceiling}` instead and run the same command again."
+        )

@@ -19,7 +19,17 @@ rule tabulate_metrics:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        code=code_digest("metrics", "mixing", "work", "records", "flops", "dtypes"),
+        settings={variant: PLAN.run_settings(variant) for variant in PLAN.variants},
+        code=code_digest(
+            "metrics",
+            "mixing",
+            "naming",
+            "origins",
+            "work",
+            "records",
+            "flops",
+            "dtypes",
+        ),
     script:
         "../scripts/tabulate_metrics.py"
 

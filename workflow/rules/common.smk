@@ -1,5 +1,6 @@
 # Config loading and input functions; everything else asks here.
 
+import json
 import os
 import sys
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from mfuscope.image_headers import limit_pixels
 from mfuscope.partial import RunKey, listed_missing
 from mfuscope.mending import access_told, mend
 from mfuscope.planning import make_plan
-from mfuscope.hardware.devices import check_device_here
+from mfuscope.hardware import devices
 from mfuscope.settings import hand_over, load_schema, resolve_settings, take_over
 from mfuscope.sources import code_digest
 from mfuscope.stale_locks import remove_stale_locks
@@ -88,6 +89,14 @@ def say(line):
     logger.info(f"mfuscope: {line}")
 
 
+def know_device():
+    """Note which device measures, for check_runs and jobs, unless the call around this one did."""
+    # Nodes are asked for where jobs go elsewhere; the executor is not known yet.
+    jobs_stay = workflow.resource_settings.nodes is None
+    here = devices.device_here(PLAN.device) if jobs_stay else None
+    os.environ.setdefault(devices.HERE, json.dumps(here and asdict(here)))
+
+
 def mend_results(look_only):
     """See to what lies there, unless another call is at work on it."""
     if not ALONE:
@@ -95,8 +104,11 @@ def mend_results(look_only):
     forgotten = []
     if workflow.workflow_settings.persistence_backend is PersistenceBackend.FILE:
         memory = Memory(Path(".snakemake/metadata"))
+        if not look_only:
+            memory.drop_unreadable()
+        here = devices.handed_over(os.environ)
         with access_told(RESULTS):
-            check_runs(PLAN, RESULTS, memory, Path("logs/measure_again.txt"))
+            check_runs(PLAN, RESULTS, memory, here, Path("logs/measure_again.txt"))
             forgotten = forgotten_tables(RESULTS, memory)
     for line in mend(RESULTS, PLAN.runs(RESULTS), forgotten, look_only=look_only):
         say(line)
@@ -127,6 +139,7 @@ def with_sound_results(execute):
 try:
     PLAN = plan()
     if workflow.is_main_process:
+        know_device()
         ALONE = remove_stale_locks(Path(".snakemake"))
         workflow.execute = with_sound_results(workflow.execute)
         note_skipped(SKIPPED, PLAN.skipped)
@@ -178,7 +191,7 @@ def prepare_call():
     try:
         check_writable(Path(file) for job in jobs for file in (*job.output, *job.log))
         if measures and workflow.local_exec:
-            check_device_here(PLAN.device)
+            devices.check_device_here(PLAN.device)
         if measures:
             PLAN.check_decodable(known_pages(RESULTS / "inputs.csv"))
     except ToldError as error:

@@ -3,27 +3,37 @@
 from mfuscope.jobs import job_log
 
 with job_log(snakemake.log[0]):
+    import os
     from pathlib import Path
 
     from mfuscope.artefacts import read_json
-    from mfuscope.hardware.devices import describe_versions
+    from mfuscope.hardware.devices import describe_versions, handed_over
     from mfuscope.metrics import metrics_table
-    from mfuscope.mixing import Origin, check_alike
+    from mfuscope.mixing import Present, check_alike
+    from mfuscope.naming import check_names
+    from mfuscope.origins import Origin
     from mfuscope.records import Activity, Calibration, Ceiling, Hardware, Run
     from mfuscope.soundness import read_record
     from mfuscope.tables import read_table, write_table
 
     paths = snakemake.input
+    again = Path(snakemake.log[0]).with_name("measure_again.txt")
+    check_names(map(Path, paths.runs), map(Path, paths.calibrations), again)
     hardware = read_record(Path(paths.hardware), Hardware)
     ceiling = read_record(Path(paths.ceiling), Ceiling)
     inputs = read_table(Path(paths.inputs), names=("image", "sha256"))
     check_alike(
         (read_json(Path(path), Origin) for path in paths.runs),
-        dict(zip(inputs["image"], inputs["sha256"], strict=True)),
-        {"ceiling.json": ceiling.device, "hardware.json": hardware.device},
-        installed=describe_versions,
+        Present(
+            here=handed_over(os.environ),
+            ceiling=ceiling,
+            installed=describe_versions,
+            settings=snakemake.params.settings,
+            pages=dict(zip(inputs["image"], inputs["sha256"], strict=True)),
+        ),
+        hardware.device,
         results=Path(snakemake.output.metrics).parent,
-        listing=Path(snakemake.log[0]).with_name("measure_again.txt"),
+        listing=again,
     )
     calibrations = [read_record(Path(path), Calibration) for path in paths.calibrations]
     table = metrics_table(

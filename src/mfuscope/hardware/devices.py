@@ -3,15 +3,23 @@
 import importlib.metadata
 import os
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from mfuscope.errors import UserError
 from mfuscope.hardware import nvml
+from mfuscope.hardware.threads import measuring_threads
 from mfuscope.records import Device, Versions
 
 if TYPE_CHECKING:  # planning must not pay for the import
     import torch
+
+#: Environment variable with the device of the machine that the call is on, as JSON.
+HERE: Final = "MFUSCOPE_DEVICE_HERE"
 
 _BF16_TENSOR_CORES = (8, 0)  # the compute capability that has them first
 
@@ -41,6 +49,48 @@ def plan_device(setting: str) -> str:
             "install a CUDA build of torch, or set `device: cpu` (DSOCR_DEVICE=cpu)",
         )
     return "cuda" if setting == "auto" else setting
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHere:
+    """The device that measures on this machine, as far as it is known without torch.
+
+    Attributes:
+        kind: ``cpu`` or ``cuda``.
+        name: its model.
+        threads: that a CPU measures with.
+    """
+
+    kind: str
+    name: str
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.threads} threads)" if self.kind == "cpu" else self.name
+
+    def may_be(self, device: Device) -> bool:
+        """Whether it may be what a record tells of."""
+        if self.kind == "cpu":
+            return (device.kind, device.name, device.threads) == ("cpu", self.name, self.threads)
+        # torch names a slice after the GPU that it is of.
+        return device.kind == "cuda" and f"{device.name} MIG ".startswith(f"{self.name} MIG ")
+
+
+def handed_over(environment: Mapping[str, str]) -> DeviceHere | None:
+    """What the call that this job is of found out (`HERE`)."""
+    return msgspec.json.decode(environment.get(HERE, "null"), type=DeviceHere | None)
+
+
+def device_here(device: str) -> DeviceHere | None:
+    """What a planned device is on this machine; None where that cannot be known."""
+    threads = measuring_threads()
+    if device == "cpu":
+        return DeviceHere("cpu", _cpu_name(), threads)
+    gpus, _ = nvml.visible_gpus()
+    index = int(device.partition(":")[2] or 0)  # of `cuda`, those of the first one's model
+    if index >= len(gpus) or gpus[index].name == nvml.SLICE:
+        return None
+    return DeviceHere("cuda", gpus[index].name, threads)
 
 
 def check_device_here(device: str) -> None:

@@ -9,6 +9,9 @@ import pynvml
 
 from mfuscope.records import Conditions
 
+#: The model that a slice of a GPU has here: which one it is of is not asked for.
+SLICE = "MIG"
+
 _THROTTLE_REASONS = {
     pynvml.nvmlClocksThrottleReasonSwPowerCap: "sw_power_cap",
     pynvml.nvmlClocksThrottleReasonHwSlowdown: "hw_slowdown",
@@ -36,7 +39,7 @@ def _words(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU by its UUID, and the model that it is (``MIG`` for a slice).
+    """A GPU by its UUID, and the model that it is (`SLICE` for a slice).
 
     ``compute_capability`` is None where NVML does not tell.
     """
@@ -98,7 +101,7 @@ def _shown(visible: str, every: list[Gpu | None]) -> list[Gpu]:
     shown: list[Gpu] = []
     for entry in filter(None, map(str.strip, visible.split(","))):
         if entry.startswith("MIG-"):
-            shown.append(Gpu(entry, "MIG"))
+            shown.append(Gpu(entry, SLICE))
             continue
         found = every[int(entry) : int(entry) + 1] if entry.isdecimal() else every
         matching = [g for g in found if g and (entry.isdecimal() or g.uuid.startswith(entry))]
