@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mfuscope.errors import Findings, UserError
-from mfuscope.hardware.devices import check_bf16
 from mfuscope.models.prompt import IMAGE_MARK
 from mfuscope.models.spec import Family, ModelSpec, resolve_model
 from mfuscope.settings import InferenceSettings
@@ -28,7 +27,7 @@ def check_flops(models: Sequence[str], bundled_models: Path) -> None:
 
 
 def check_combination(inference: InferenceSettings, spec: ModelSpec, device: str) -> None:
-    """See that a variant's settings suit its model and the device.
+    """See that a variant's settings suit its model and the kind of device.
 
     Raises:
         UserError: the first thing that does not.
@@ -44,8 +43,6 @@ def check_combination(inference: InferenceSettings, spec: ModelSpec, device: str
             "attention: 'flash' needs the package flash-attn, which is not installed",
             "install flash-attn, or set `attention: sdpa` (DSOCR_USE_FLASH_ATTN=0)",
         )
-    if inference.dtype == "bf16":
-        check_bf16(device)
     if IMAGE_MARK in inference.prompt:
         raise UserError(
             f"prompt: it holds {IMAGE_MARK!r}, and the image comes before it by itself",

@@ -19,7 +19,6 @@ from mfuscope.image_headers import limit_pixels
 from mfuscope.partial import RunKey, listed_missing
 from mfuscope.mending import mend
 from mfuscope.planning import code_digest, make_plan
-from mfuscope.hardware.devices import check_device_here
 from mfuscope.settings import hand_over, load_schema, resolve_settings, take_over
 from mfuscope.stale_locks import remove_stale_locks
 from mfuscope.vetting import known_pages, note_skipped, noted_skipped
@@ -149,7 +148,7 @@ def prepare_call():
     try:
         check_writable(Path(file) for job in jobs for file in (*job.output, *job.log))
         if measures and workflow.local_exec:
-            check_device_here(PLAN.device)
+            PLAN.check_device()
         if measures:
             PLAN.check_decodable(known_pages(RESULTS / "inputs.csv"))
     except ToldError as error:
