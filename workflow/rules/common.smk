@@ -21,6 +21,7 @@ from mfuscope.mending import mend
 from mfuscope.planning import code_digest, make_plan
 from mfuscope.settings import hand_over, load_schema, resolve_settings, take_over
 from mfuscope.stale_locks import remove_stale_locks
+from mfuscope.submission import check_submission
 from mfuscope.vetting import known_pages, note_skipped, noted_skipped
 from mfuscope.worker.ending import end_workers
 from mfuscope.worker.places import Limits, adopt_jobs, remove_abandoned
@@ -149,6 +150,8 @@ def prepare_call():
         check_writable(Path(file) for job in jobs for file in (*job.output, *job.log))
         if measures and workflow.local_exec:
             PLAN.check_device()
+        if workflow.executor_plugin.name == "slurm":
+            check_slurm(jobs)
         if measures:
             PLAN.check_decodable(known_pages(RESULTS / "inputs.csv"))
     except ToldError as error:
@@ -158,6 +161,20 @@ def prepare_call():
     if measures:
         remove_abandoned()
         say(PLAN.headline())
+
+
+def check_slurm(jobs):
+    """See that Slurm's executor can submit what is to be submitted."""
+    submitted = {job.rule.name: job for job in jobs if not workflow.is_local(job.rule)}
+    if submitted:
+        own = workflow.executor_settings
+        in_file = own.partition_config or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS")
+        check_submission(
+            [dict(job.resources.items()) for job in submitted.values()],
+            status_command=own.status_command,
+            first_check_s=own.init_seconds_before_status_checks,
+            partitions_in_file=bool(in_file),
+        )
 
 
 def remove_outdated():
