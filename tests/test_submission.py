@@ -52,12 +52,20 @@ class Login:
         asked: Mapping[str, Any] | None = None,
         status: str = "sacct",
         first_check_s: int = 40,
+        runs_in_batch: int = 1,
+        bytes_of_run: int = 0,
         **commands: str,
     ) -> list[UserError]:
         """What is wrong where these commands do not do as `COMMANDS` says."""
         self.monkeypatch.setenv("PATH", pretend(self.folder / "bin", **commands))
         try:
-            check_submission([asked or {}, asked or {}], status, first_check_s)
+            check_submission(
+                [asked or {}, asked or {}],
+                status,
+                first_check_s,
+                runs_in_batch=runs_in_batch,
+                bytes_of_run=bytes_of_run,
+            )
         except UserErrors as several:
             return list(several.errors)
         return []
@@ -134,16 +142,26 @@ def test_squeue_needs_no_accounting(login: Login) -> None:
 )
 def test_a_squeue_that_forgets_is_not_asked(age: str, remedy: str, login: Login) -> None:
     """The executor falls back to sacct then, without a word."""
-    commands = {"sacct": FAILS, "scontrol": f"echo 'MinJobAge = {age}'"}
-    (error,) = login.check(status="squeue", **commands)
+    scontrol = f"echo 'MinJobAge = {age}'"
+    (error,) = login.check(status="squeue", sacct=FAILS, scontrol=scontrol)
     assert "sacct does not answer" in error.problem
     assert "MinJobAge" in error.problem
     assert remedy in error.remedy
 
 
 def test_a_squeue_that_forgets_is_asked_sooner(login: Login) -> None:
-    commands = {"sacct": FAILS, "scontrol": "echo 'MinJobAge = 60 sec'"}
-    assert login.check(status="squeue", first_check_s=20, **commands) == []
+    scontrol = "echo 'MinJobAge = 60 sec'"
+    assert login.check(status="squeue", first_check_s=20, sacct=FAILS, scontrol=scontrol) == []
+
+
+def test_a_batch_fits_into_a_command_line(login: Login) -> None:
+    assert login.check(runs_in_batch=200, bytes_of_run=500) == []
+
+
+def test_a_batch_that_does_not_is_told(login: Login) -> None:
+    (error,) = login.check(runs_in_batch=201, bytes_of_run=500)
+    assert "measure=201" in error.problem
+    assert "measure=200" in error.remedy
 
 
 def test_a_call_ends_before_it_submits(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from mfuscope.errors import Findings, UserError
 
 PROFILE = "profiles/slurm/profile.yaml"
 _ANSWER_S = 60  # as long as the executor itself waits for an answer
+# Linux takes 131,072 bytes in one argument; a batch's has more in it than its runs.
+_MOST_BYTES = 100_000
 
 # The executor says the same again when it submits.
 _QUIET = logging.Logger(__name__)
@@ -49,6 +51,8 @@ def check_submission(
     status_command: str | None,
     first_check_s: int,
     partitions_in_file: bool = False,
+    runs_in_batch: int = 1,
+    bytes_of_run: int = 0,
 ) -> None:
     """See that Slurm's executor can submit jobs, and that it will learn of their end.
 
@@ -57,6 +61,8 @@ def check_submission(
         status_command: the executor's setting, ``sacct`` or ``squeue``.
         first_check_s: its seconds before it looks at the jobs for the first time.
         partitions_in_file: the executor picks partitions by a file.
+        runs_in_batch: how many share an allocation.
+        bytes_of_run: what the longest of them takes in the command line of its batch.
 
     Raises:
         UserErrors: everything that stands against it.
@@ -74,6 +80,8 @@ def check_submission(
     if not partitions_in_file:
         with findings.collect(), _told("slurm_partition", f"name the partition in {PROFILE}"):
             _check_partition(jobs)
+    with findings.collect():
+        _check_command_line(runs_in_batch, bytes_of_run)
     with findings.collect():
         _check_status_command(status_command, first_check_s)
     findings.tell()
@@ -163,6 +171,14 @@ def _check_partition(jobs: Iterable[_Job]) -> None:
 
     if unnamed := [job for job in jobs if not job.resources.get("slurm_partition")]:
         get_default_partition(unnamed[0], _QUIET)
+
+
+def _check_command_line(runs: int, bytes_of_run: int) -> None:
+    if runs * bytes_of_run > _MOST_BYTES:
+        raise UserError(
+            f"group-components: `measure={runs}` runs do not fit into one command line",
+            f"write `measure={_MOST_BYTES // bytes_of_run}` or less in {PROFILE}",
+        )
 
 
 def _check_status_command(setting: str | None, first_check_s: int) -> None:

@@ -166,6 +166,12 @@ def prepare_call():
 def check_slurm(jobs):
     """See that Slurm's executor can submit what is to be submitted."""
     submitted = {job.rule.name: job for job in jobs if not workflow.is_local(job.rule)}
+    # A run is named thrice: as two jobs' target and, where traces are temporary, as a file.
+    lengths = [
+        3 * len("".join((job.rule.name, *job.wildcards, "variant=,image=,repeat=")))
+        for job in jobs
+        if job.rule.name in PROFILING
+    ]
     if submitted:
         own = workflow.executor_settings
         in_file = own.partition_config or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS")
@@ -174,6 +180,10 @@ def check_slurm(jobs):
             status_command=own.status_command,
             first_check_s=own.init_seconds_before_status_checks,
             partitions_in_file=bool(in_file),
+            runs_in_batch=min(
+                workflow.group_settings.group_components.get("measure", 1), len(lengths)
+            ),
+            bytes_of_run=max(lengths, default=0),
         )
 
 
