@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
@@ -112,6 +113,12 @@ envvars:
     SETTINGS,
 
 
+def asked_by_gres():
+    """Whether a site's profile has jobs ask for a GPU as a generic resource of Slurm."""
+    asked = workflow.resource_settings.default_resources or {}
+    return "gres" in asked and "gpu" in str(asked["gres"].raw)
+
+
 REPEATS = range(PLAN.settings.repeats)
 MISSING = listed_missing(os.environ)
 
@@ -124,8 +131,11 @@ adopt_jobs(
 )
 
 
+# Where jobs ask for a GPU by `gres`, the executor would take this for one more.
+GPUS = 0 if asked_by_gres() else 1
+
 PROFILING = ("profile", "profile_again")
-BATCHES = ("measure", "calibrate")
+BATCHES = ("measure", "read", "calibrate")
 BATCHED = (*PROFILING, "read_operators", "calibrate")
 
 
@@ -217,9 +227,28 @@ def batch_together():
     runs a batch. They are asked for once the jobs are known: when input functions are called.
     """
     if not workflow.is_main_process:
-        workflow.register_resource("gpu", 1)
+        workflow.register_resource("turn", 1)
         workflow.group_settings.group_components = dict.fromkeys(BATCHES, sys.maxsize)
         workflow.execution_settings.keep_going = True
+
+
+@cache
+def measured_files():
+    """The records of runs that this process, or whatever it submits, measures."""
+    return {
+        job.output.run
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name in PROFILING
+    }
+
+
+def batch_of_reading(wildcards):
+    """A run is read in the batch that measures it; one that only is to be read needs no GPU.
+
+    Also, Snakemake wants all jobs of a batch that wait for none of it to name the same `gpu_model`.
+    """
+    run = "results/{variant}/runs/{image}/{repeat}.json".format(**wildcards)
+    return "measure" if run in measured_files() else "read"
 
 
 def page_path(wildcards):
