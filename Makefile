@@ -41,7 +41,7 @@ test-slurm: $(VENV)/.installed-dev $(VENV)/.installed-slurm ## run the workflow 
 	@if ! command -v slurmctld munged >/dev/null; then \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; \
 	fi
-	$(BIN)/python -m pytest -m slurm -rP tests/test_slurm.py
+	$(BIN)/python -m pytest -m slurm -rP tests/test_submission.py tests/test_slurm.py
 
 test-wheelhouse: $(VENV)/.installed-dev ## collect a wheelhouse, then install and run without a network
 	$(BIN)/python -m pytest -m slow tests/test_wheelhouse.py

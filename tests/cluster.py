@@ -22,7 +22,7 @@ STAND_INS = ("/dev/zero", "/dev/full")
 # The profile that users get, on a cluster without an accounting database, with less patience.
 SUBMITTING = [
     *("--workflow-profile", "profiles/slurm"),
-    *("--slurm-no-account", "--slurm-status-command", "squeue"),
+    *("--slurm-status-command", "squeue"),
     *("--seconds-between-status-checks", "1", "--slurm-init-seconds-before-status-checks", "1"),
     *("--latency-wait", "10"),
 ]

@@ -58,13 +58,19 @@ def test_bf16_needs_a_card_that_has_it(in_a_variant: bool, monkeypatch: pytest.M
     bf16 = {"dtype": "bfloat16"}
     asked: dict[str, Any] = {"variants": {"short": bf16}} if in_a_variant else bf16
     with pytest.raises(
-        UserErrors, match=r"Tesla T4 lacks .its compute capability is 7\.5"
+        UserError, match=r"Tesla T4 lacks .its compute capability is 7\.5"
     ) as caught:
-        plan(device="cuda", **asked)
-    assert told(caught)[1] == "set `dtype: fp16` (or auto)"
-    plan(device="cuda", dtype="fp16")
-    plan(device="cuda", dtype="auto")
-    plan(device="cpu", dtype="bf16")
+        plan(device="cuda", **asked).check_device()
+    assert caught.value.remedy == "set `dtype: fp16` (or auto)"
+    plan(device="cuda", dtype="fp16").check_device()
+    plan(device="cuda", dtype="auto").check_device()
+    plan(device="cpu", dtype="bf16").check_device()
+
+
+def test_a_submitting_hosts_gpu_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs may run elsewhere; there they refuse (`test_precision`)."""
+    with_gpu(monkeypatch, (7, 5))
+    assert plan(device="cuda", dtype="bf16").device == "cuda"
 
 
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0), (12, 0), None])
@@ -72,7 +78,7 @@ def test_bf16_is_not_refused_where_it_may_be(
     capability: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_gpu(monkeypatch, capability)
-    plan(device="cuda", dtype="bf16")
+    plan(device="cuda", dtype="bf16").check_device()
 
 
 def test_the_compute_capability_is_nvmls(monkeypatch: pytest.MonkeyPatch) -> None:

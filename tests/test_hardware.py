@@ -191,6 +191,10 @@ def test_precision() -> None:
     assert pick_precision("auto", gpu())[0] == "bf16"
     assert pick_precision("auto", gpu(compute_capability="7.5"))[0] == "fp16"
     assert pick_precision("fp32", gpu()) == ("fp32", "the setting dtype")
+    assert pick_precision("bf16", gpu()) == ("bf16", "the setting dtype")
+    # A job's own: where it was submitted, its GPU was not known.
+    with pytest.raises(UserError, match=r"dtype: 'bf16' needs .* the Tesla T4 lacks .*7\.5"):
+        pick_precision("bf16", gpu(name="Tesla T4", compute_capability="7.5"))
 
 
 def test_a_cpu_is_measured() -> None:

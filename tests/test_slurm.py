@@ -84,7 +84,8 @@ def test_the_profile_says_what_the_default_one_does() -> None:
         return content
 
     default, slurm = profile("default/profile.yaml"), profile("slurm/profile.yaml")
-    assert {key: slurm[key] for key in default} == default | {"cores": slurm["cores"]}
+    own = {"cores": slurm["cores"], "resources": ["turn=1"]}
+    assert {key: slurm[key] for key in default} == default | own
 
 
 def test_batches_and_what_they_ask_for(site: Site, tmp_path: Path) -> None:
@@ -195,3 +196,73 @@ def test_a_cancelled_allocation_costs_its_own_runs(site: Site) -> None:
 def test_nothing_is_left_in_the_end(site: Site) -> None:
     wait_for(lambda: not site.processes(), "the end of every process", 30)
     assert not [job for job, state in site.jobs().items() if state in ("RUNNING", "PENDING")]
+
+
+def test_batches_that_ask_by_gres(site: Site, tmp_path: Path) -> None:
+    """As `test_batches_and_what_they_ask_for`, where a site refuses --gpus."""
+    checkout = make_checkout(tmp_path / "checkout")
+    checkout.configure(**SETTINGS)
+    for number in range(20):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(checkout.pages / f"page{number}.png")
+    (tmp_path / "bin").mkdir()
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nexit 1\n')
+    sbatch.chmod(0o755)
+    path = os.pathsep.join([str(sbatch.parent), site.environment["PATH"]])
+    status, _ = checkout.call(*FLAGS, "gres=gpu:1", **site.environment | {"PATH": path})
+    assert status != 0
+    asked = (tmp_path / "asked").read_text().splitlines()
+    for call in asked:
+        assert call.count("--gres=gpu:1 ") == 1
+        assert "--gpus" not in call
+    batches = [call for call in asked if "group_measure" in call]
+    assert len(batches) == 5
+    for call in batches:
+        assert call.count("profile:variant=") == 12
+        # One run after the other, at most four of their traces at a time.
+        assert f" -t {12 * 3 + 12 // 4 * 2} " in call
+        assert f" --mem {4 * 4000} " in call
+    assert len(asked) == 7  # and probe, and calibrations
+
+
+def asked_for(site: Site, jobs: set[str]) -> dict[str, str]:
+    """The GPUs that allocations asked for, by what they do."""
+    columns = "JobID:8,Comment:60,tres-per-job:30,tres-per-node:30"
+    said = site.cluster.ask("squeue", "--all", "--noheader", "--states=all", f"--Format={columns}")
+    lines = [line.split() for line in said.splitlines()]
+    return {what: " ".join(gpus) for job, what, *gpus in lines if job in jobs}
+
+
+def test_what_is_only_to_be_read_asks_for_no_gpu(site: Site) -> None:
+    """Not even where one is named, and apart from what is to be measured."""
+    checkout = site.checkout
+    before, jobs = checkout.digests(), site.jobs()
+    of_page = {path for path in before if f"/{FIRST}/" in path}
+    with (checkout.root / "src" / "mfuscope" / "operators.py").open("a") as code:
+        code.write("# other code\n")
+    with Image.open(checkout.pages / FIRST) as page:
+        page.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(checkout.pages / FIRST)
+    environment = site.environment | {"DSOCR_MAX_NEW_TOKENS": "4"}
+    said = checkout.run(*FLAGS, "gpu_model=any", **environment)
+    assert f"{len(of_page)} runs to measure" in said
+    after = checkout.digests()
+    assert {path for path in after if after[path] != before[path]} == of_page
+    new = set(site.jobs()) - set(jobs)
+    measuring = "rule_measure_profile_read_operators"
+    assert asked_for(site, new) == {
+        measuring: "gres:gpu:any:1 N/A",
+        "rule_read_read_operators": "N/A N/A",
+    }
+
+    # And one that is given a GPU by its generic name measures on it.
+    with Image.open(checkout.pages / FIRST) as page:
+        page.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(checkout.pages / FIRST)
+    said = checkout.run(*FLAGS, "gres=gpu:1", **environment)
+    assert f"{len(of_page)} runs to measure" in said
+    (job,) = set(site.jobs()) - set(jobs) - new
+    assert asked_for(site, {job}) == {measuring: "N/A gres:gpu:1"}
+    assert [deed.what for deed in site.deeds() if deed.job == job].count("build") == 1
+
+
+def test_nothing_is_left_after_that(site: Site) -> None:
+    wait_for(lambda: not site.processes(), "the end of every process", 30)

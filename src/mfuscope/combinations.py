@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mfuscope.errors import Findings, UserError
-from mfuscope.hardware.devices import check_bf16
 from mfuscope.models.prompt import IMAGE_MARK
 from mfuscope.models.spec import Family, ModelSpec, resolve_model
 from mfuscope.settings import InferenceSettings
@@ -28,7 +27,7 @@ def check_flops(models: Sequence[str], bundled_models: Path) -> None:
 
 
 def check_combination(inference: InferenceSettings, spec: ModelSpec, device: str) -> None:
-    """See that a variant's settings suit its model and the device.
+    """See that a variant's settings suit its model and the kind of device.
 
     Raises:
         UserErrors: everything that does not.
@@ -37,9 +36,6 @@ def check_combination(inference: InferenceSettings, spec: ModelSpec, device: str
     if inference.attention == "flash":
         with findings.collect():
             _check_flash(inference.dtype, device)
-    if inference.dtype == "bf16":
-        with findings.collect():
-            check_bf16(device)
     if IMAGE_MARK in inference.prompt:
         findings.add(
             UserError(

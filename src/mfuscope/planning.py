@@ -11,7 +11,12 @@ from typing import Any
 
 from mfuscope.combinations import check_combination, check_flops
 from mfuscope.errors import Findings, UserError, UserErrors
-from mfuscope.hardware.devices import device_in_words, plan_device
+from mfuscope.hardware.devices import (
+    check_bf16,
+    check_device_here,
+    device_in_words,
+    plan_device,
+)
 from mfuscope.images import ImageFile, Unusable, category_of, page_sha256, read_categories
 from mfuscope.layout import RunFiles
 from mfuscope.lengths import check_planned_length
@@ -87,6 +92,16 @@ class Plan:
         left_out = {page.image for page in skipped}
         kept = {key: image for key, image in self.images.items() if key not in left_out}
         return replace(self, images=kept, skipped=tuple(skipped))
+
+    def check_device(self) -> None:
+        """See that the planned device is one of this host and has what the variants need.
+
+        Raises:
+            UserError: it is not, or has not.
+        """
+        check_device_here(self.device)
+        if any(variant.dtype == "bf16" for variant in self.variants.values()):
+            check_bf16(self.device)
 
     def check_decodable(self, known: Mapping[str, str]) -> None:
         """Decode every page that is not known.

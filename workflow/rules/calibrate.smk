@@ -12,7 +12,8 @@ rule calibrate:
         "../envs/mfuscope.yaml"
     threads: MEASURING_THREADS
     resources:
-        gpu=1,
+        gpu=GPUS,
+        turn=1,
     params:
         settings=lambda wildcards: PLAN.calibration_settings(wildcards.variant),
         code=code_digest(

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
@@ -25,6 +26,7 @@ from mfuscope.hardware import devices
 from mfuscope.settings import hand_over, load_schema, resolve_settings, take_over
 from mfuscope.sources import code_digest
 from mfuscope.stale_locks import remove_stale_locks
+from mfuscope.submission import check_submission
 from mfuscope.vetting import known_pages, note_skipped, noted_skipped
 from mfuscope.worker.ending import end_workers
 from mfuscope.worker.places import Limits, adopt_jobs, remove_abandoned
@@ -154,6 +156,12 @@ envvars:
     SETTINGS,
 
 
+def asked_by_gres():
+    """Whether a site's profile has jobs ask for a GPU as a generic resource of Slurm."""
+    asked = workflow.resource_settings.default_resources or {}
+    return "gres" in asked and "gpu" in str(asked["gres"].raw)
+
+
 REPEATS = range(PLAN.settings.repeats)
 MISSING = listed_missing(os.environ)
 
@@ -166,8 +174,11 @@ adopt_jobs(
 )
 
 
+# Where jobs ask for a GPU by `gres`, the executor would take this for one more.
+GPUS = 0 if asked_by_gres() else 1
+
 PROFILING = ("profile", "profile_again")
-BATCHES = ("measure", "calibrate")
+BATCHES = ("measure", "read", "calibrate")
 BATCHED = (*PROFILING, "read_operators", "calibrate")
 
 
@@ -191,7 +202,9 @@ def prepare_call():
     try:
         check_writable(Path(file) for job in jobs for file in (*job.output, *job.log))
         if measures and workflow.local_exec:
-            devices.check_device_here(PLAN.device)
+            PLAN.check_device()
+        if workflow.executor_plugin.name == "slurm":
+            check_slurm(jobs)
         if measures:
             PLAN.check_decodable(known_pages(RESULTS / "inputs.csv"))
     except ToldError as error:
@@ -201,6 +214,30 @@ def prepare_call():
     if measures:
         remove_abandoned()
         say(PLAN.headline())
+
+
+def check_slurm(jobs):
+    """See that Slurm's executor can submit what is to be submitted."""
+    submitted = {job.rule.name: job for job in jobs if not workflow.is_local(job.rule)}
+    # A run is named thrice: as two jobs' target and, where traces are temporary, as a file.
+    lengths = [
+        3 * len("".join((job.rule.name, *job.wildcards, "variant=,image=,repeat=")))
+        for job in jobs
+        if job.rule.name in PROFILING
+    ]
+    if submitted:
+        own = workflow.executor_settings
+        in_file = own.partition_config or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS")
+        check_submission(
+            [dict(job.resources.items()) for job in submitted.values()],
+            status_command=own.status_command,
+            first_check_s=own.init_seconds_before_status_checks,
+            partitions_in_file=bool(in_file),
+            runs_in_batch=min(
+                workflow.group_settings.group_components.get("measure", 1), len(lengths)
+            ),
+            bytes_of_run=max(lengths, default=0),
+        )
 
 
 def remove_outdated():
@@ -233,9 +270,28 @@ def batch_together():
     runs a batch. They are asked for once the jobs are known: when input functions are called.
     """
     if not workflow.is_main_process:
-        workflow.register_resource("gpu", 1)
+        workflow.register_resource("turn", 1)
         workflow.group_settings.group_components = dict.fromkeys(BATCHES, sys.maxsize)
         workflow.execution_settings.keep_going = True
+
+
+@cache
+def measured_files():
+    """The records of runs that this process, or whatever it submits, measures."""
+    return {
+        job.output.run
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name in PROFILING
+    }
+
+
+def batch_of_reading(wildcards):
+    """A run is read in the batch that measures it; one that only is to be read needs no GPU.
+
+    Also, Snakemake wants all jobs of a batch that wait for none of it to name the same `gpu_model`.
+    """
+    run = "results/{variant}/runs/{image}/{repeat}.json".format(**wildcards)
+    return "measure" if run in measured_files() else "read"
 
 
 def no_files(wildcards):

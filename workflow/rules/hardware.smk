@@ -8,7 +8,8 @@ rule probe_device:
         "../envs/mfuscope.yaml"
     threads: MEASURING_THREADS
     resources:
-        gpu=1,
+        gpu=GPUS,
+        turn=1,
     params:
         settings=PLAN.device_settings(),
     script:

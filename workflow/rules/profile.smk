@@ -12,7 +12,8 @@ rule profile:
         "../envs/mfuscope.yaml"
     threads: MEASURING_THREADS
     resources:
-        gpu=1,
+        gpu=GPUS,
+        turn=1,
     params:
         settings=lambda wildcards: PLAN.run_settings(wildcards.variant),
         page=page,
@@ -44,9 +45,12 @@ rule read_operators:
         "logs/{variant}/operators/{image}/{repeat}.log",
     priority: 10
     group:
-        "measure"
+        batch_of_reading
     conda:
         "../envs/mfuscope.yaml"
+    resources:
+        gpu_model=None,
+        gres=None,
     params:
         code=code_digest("traces", "trace_file", "operators", "kernels", "records"),
     script:

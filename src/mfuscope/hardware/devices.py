@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # planning must not pay for the import
 HERE: Final = "MFUSCOPE_DEVICE_HERE"
 
 _BF16_TENSOR_CORES = (8, 0)  # the compute capability that has them first
+_ASKED_FOR = "the setting dtype"
 
 
 def plan_device(setting: str) -> str:
@@ -114,9 +115,7 @@ def _not_there(device: str, count: int, reason: str) -> UserError:
 
 
 def check_bf16(device: str) -> None:
-    """See that a planned device has bf16 tensor cores, as far as NVML tells; a CPU needs none.
-
-    A GPU elsewhere (`check_device_here`) is not known here.
+    """See that a GPU of this host has bf16 tensor cores, as far as NVML tells; a CPU needs none.
 
     Raises:
         UserError: the GPU is known to have none.
@@ -125,11 +124,15 @@ def check_bf16(device: str) -> None:
     if device == "cpu" or not gpus:
         return
     gpu = gpus[int(device.partition(":")[2] or 0)]
-    known = gpu.compute_capability
-    if known is not None and known < _BF16_TENSOR_CORES:
+    if gpu.compute_capability is not None:
+        _refuse_bf16_without(gpu.name, gpu.compute_capability)
+
+
+def _refuse_bf16_without(name: str, capability: tuple[int, ...]) -> None:
+    if capability < _BF16_TENSOR_CORES:
         raise UserError(
-            f"dtype: 'bf16' needs tensor cores that the {gpu.name} lacks (its compute capability "
-            f"is {known[0]}.{known[1]}, they came with {_BF16_TENSOR_CORES[0]}.0)",
+            f"dtype: 'bf16' needs tensor cores that the {name} lacks (its compute capability "
+            f"is {'.'.join(map(str, capability))}, they came with {_BF16_TENSOR_CORES[0]}.0)",
             "set `dtype: fp16` (or auto)",
         )
 
@@ -200,12 +203,20 @@ def pick_precision(setting: str, device: Device) -> tuple[str, str]:
 
     Returns:
         ``bf16``, ``fp16`` or ``fp32``, and a reason in words.
+
+    Raises:
+        UserError: the GPU lacks what the setting needs. Where jobs run elsewhere, the plan that
+            submitted them could not know.
     """
-    if setting != "auto":
-        return setting, "the setting dtype"
     if device.kind == "cpu":
-        return "fp32", "auto: the CPU measures in fp32"
-    if tuple(map(int, str(device.compute_capability).split("."))) >= _BF16_TENSOR_CORES:
+        asked = setting != "auto"
+        return (setting, _ASKED_FOR) if asked else ("fp32", "auto: the CPU measures in fp32")
+    capability = tuple(map(int, str(device.compute_capability).split(".")))
+    if setting == "bf16":
+        _refuse_bf16_without(device.name, capability)
+    if setting != "auto":
+        return setting, _ASKED_FOR
+    if capability >= _BF16_TENSOR_CORES:
         return "bf16", "auto: the GPU has bf16 tensor cores"
     return "fp16", "auto: the GPU has no bf16 tensor cores"
 
