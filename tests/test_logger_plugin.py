@@ -555,7 +555,8 @@ def test_a_batch_that_is_tried_again_may_fail_again(
 def test_allocation_line_counts_what_matters() -> None:
     batch = ["profile", "profile_again", "read_operators", "read_operators"]
     for missing, counted in (
-        (batch[1:], "(1 of 2 runs not made)"),
+        (batch[1:3], "(1 of 2 runs not made)"),
+        (batch[1:], "(1 of 2 runs not made, 1 not read)"),
         (batch[3:], "(1 of 2 traces not read)"),
         ([], "(0 of 4 jobs not done)"),
     ):

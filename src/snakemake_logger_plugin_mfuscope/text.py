@@ -144,7 +144,9 @@ def allocation_line(
     kind = next((kind for kind in _BATCHED if set(kind[0]) & set(missing)), None)
     rules, noun, verb = kind or (set(batch), "job", "done")
     lacking, total = (sum(rule in rules for rule in those) for those in (missing, batch))
-    count = f"({lacking} of {_count(total, noun)} not {verb})"
+    unread = missing.count("read_operators") - lacking if noun == "run" else 0
+    count = f"({lacking} of {_count(total, noun)} not {verb}"
+    count += f", {unread} not read)" if unread > 0 else ")"
     if number is None:
         return f"allocation refused {count}"
     known = f", {state}" if state not in ("", "FAILED") else ""
