@@ -427,6 +427,21 @@ def job_error(jobid: int, log: Path) -> logging.LogRecord:
     return record("Error in rule", logging.ERROR, event=LogEvent.JOB_ERROR, **fields)
 
 
+def batch_error(
+    jobs: dict[int, Path], log: Path | None, rule: str = "profile", **fields: object
+) -> list[logging.LogRecord]:
+    """What Snakemake logs of a failed batch; `jobs` are logs by job id."""
+    infos = [
+        {"jobid": jobid, "rule_name": rule, "log": [str(own)], "output": [f"{own}.json"]}
+        for jobid, own in jobs.items()
+    ]
+    what = {"event": LogEvent.GROUP_ERROR, "job_error_info": infos, "aux_logs": [], **fields}
+    if log:
+        what["aux_logs"] = [str(log)]
+    each = [job_error(jobid, own) for jobid, own in jobs.items()]
+    return [record("Error in group x", logging.ERROR, **what), *each]
+
+
 class TestOfTheInterface(TestLogHandlerBase):
     """The tests that every logger plugin should pass."""
 
@@ -517,6 +532,135 @@ def test_a_killed_job_with_the_log_of_an_earlier_try(
         "Command 'x' died with <Signals.SIGKILL: 9>.",
         f"log: {os.path.relpath(log)}",
     ]
+
+
+SLURM_LOG = """\
+Error in rule profile:
+slurmstepd-n1: error: *** STEP 6.0 ON n1 CANCELLED AT 2026-01-01T10:00:00 DUE TO TIME LIMIT ***
+srun: error: n1: task 0: Exited with exit code 1
+"""
+TIME_LIMIT = f"    {SLURM_LOG.splitlines()[1]}"
+
+
+def in_batch(tmp_path: Path, repeats: int) -> tuple[LogHandler, dict[int, Path]]:
+    """A handler that knows of so many runs, and their logs, of which none is written."""
+    shown = handler()
+    shown.emit(record(event=LogEvent.GROUP_INFO))
+    for jobid in range(repeats):
+        shown.emit(job_info(jobid, repeat=str(jobid)))
+    return shown, {jobid: tmp_path / f"{jobid}.log" for jobid in range(repeats)}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_failed_allocation_is_told_once(
+    fails: bool, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With the run in it that failed by itself; and without those that could not begin."""
+    shown, jobs = in_batch(tmp_path, 4)
+    Path(f"{jobs[0]}.json").touch()
+    jobs[1].write_text("mfuscope: no memory\n" if fails else "USDT: profiler_start\n")
+    log = tmp_path / "6.log"
+    log.write_text(SLURM_LOG)
+    for what in batch_error(jobs, log, external_jobid="6", executor_says="TIMEOUT"):
+        shown.emit(what)
+    shown.emit(
+        record(
+            "WorkflowError:\nAt least one job did not complete successfully.",
+            logging.ERROR,
+            event=LogEvent.ERROR,
+        )
+    )
+    own = [
+        "run failed: text.png repeat 1 (baseline)",
+        "mfuscope: no memory",
+        f"log: {os.path.relpath(jobs[1])}",
+    ]
+    assert capsys.readouterr().err.splitlines() == [
+        *(own if fails else []),
+        "allocation failed: Slurm job 6, TIMEOUT (3 of 4 runs not made)",
+        TIME_LIMIT,
+        f"log: {os.path.relpath(log)}",
+        f"mfuscope: 3 jobs failed; finished results are kept. {text.RERUN}",
+    ]
+
+
+def test_runs_that_failed_by_themselves_explain_their_allocation(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shown, jobs = in_batch(tmp_path, 2)
+    jobs[1].write_text("mfuscope: no memory\n")
+    Path(f"{jobs[0]}.json").touch()
+    log = tmp_path / "6.log"
+    log.write_text("srun: error: n1: task 0: Exited with exit code 1\n")
+    for what in batch_error(jobs, log, external_jobid="6", executor_says="FAILED"):
+        shown.emit(what)
+    told = capsys.readouterr().err.splitlines()
+    assert told[:2] == ["run failed: text.png repeat 1 (baseline)", "mfuscope: no memory"]
+    assert len(told) == 3
+
+
+def test_an_allocation_that_ends_without_a_word_of_slurm(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shown, jobs = in_batch(tmp_path, 1)
+    log = tmp_path / "6.log"
+    log.write_text("/usr/bin/python: No module named snakemake\n")
+    for what in batch_error(jobs, log, external_jobid="6", executor_says="FAILED"):
+        shown.emit(what)
+    assert capsys.readouterr().err.splitlines() == [
+        "allocation failed: Slurm job 6 (1 of 1 run not made)",
+        "    /usr/bin/python: No module named snakemake",
+        f"log: {os.path.relpath(log)}",
+    ]
+
+
+def test_what_sbatch_says_is_told_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shown, jobs = in_batch(tmp_path, 3)
+    words = "sbatch: error: invalid partition\nsbatch: error: submission failed"
+    first, second = {0: jobs[0], 1: jobs[1]}, {2: jobs[2]}
+    for what in (
+        *batch_error(first, None, executor_says=words),
+        *batch_error(second, None, rule="calibrate", executor_says=words),
+    ):
+        shown.emit(what)
+    alone = job_error(7, tmp_path / "7.log")
+    call = "\n    sbatch call:\n        sbatch -p x\n"
+    alone.rule_name = "probe_device"
+    alone.rule_msg = f"SLURM sbatch failed. The error message was '{words}'.{call}"
+    shown.emit(alone)
+    assert capsys.readouterr().err.splitlines() == [
+        "allocation refused (2 of 2 runs not made)",
+        "    sbatch: error: invalid partition",
+        "    sbatch: error: submission failed",
+        "allocation refused (1 of 1 calibration not made)",
+        "probe_device failed",
+        f"log: {os.path.relpath(tmp_path / '7.log')}",
+    ]
+
+
+def test_a_batch_that_is_tried_again_may_fail_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shown, jobs = in_batch(tmp_path, 1)
+    for number in ("6", "7"):
+        shown.emit(job_info(0, repeat="0"))
+        for what in batch_error(jobs, None, external_jobid=number, executor_says="NODE_FAIL"):
+            shown.emit(what)
+    assert capsys.readouterr().err.splitlines() == [
+        f"allocation failed: Slurm job {number}, NODE_FAIL (1 of 1 run not made)"
+        for number in ("6", "7")
+    ]
+
+
+def test_allocation_line_counts_what_matters() -> None:
+    batch = ["profile", "profile_again", "read_operators", "read_operators"]
+    for missing, counted in (
+        (batch[1:3], "(1 of 2 runs not made)"),
+        (batch[1:], "(1 of 2 runs not made, 1 not read)"),
+        (batch[3:], "(1 of 2 traces not read)"),
+        ([], "(0 of 4 jobs not done)"),
+    ):
+        assert text.allocation_line("6", "", missing, batch).endswith(counted)
 
 
 def test_show_failed_logs_shows_the_whole_log(

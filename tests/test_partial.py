@@ -66,6 +66,29 @@ def test_the_reason_is_the_logs_last_word(content: str, reason: str, tmp_path: P
     assert failure_reason(log) == reason
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "it timed out"),
+        ("noise\n", "it timed out"),
+        ("", "it timed out"),
+        ("mfuscope: x", "x"),
+    ],
+)
+def test_an_allocations_end_is_the_reason_of_who_gives_none(
+    content: str | None, reason: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "job.log"
+    if content is not None:
+        log.write_text(content)
+    names = {"variant": "a", "image": "p", "repeat": "1"}
+    own = OpenJob(names, None if content is None else log, "it timed out")
+    reading = OpenJob(names, None, "it timed out")  # the run's trace, in the same batch
+    for jobs in ([own, reading], [reading, own]):
+        assert [run.reason for run in missing_runs(WANTED, jobs, at)] == [reason]
+    assert failure_reason(tmp_path / "none.log", "it timed out") == "it timed out"
+
+
 def test_a_log_that_is_not_there_is_a_reason_too(tmp_path: Path) -> None:
     assert "No such file" in failure_reason(tmp_path / "none.log")
 

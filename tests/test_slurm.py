@@ -17,10 +17,12 @@ import pytest
 import yaml
 from checkouts import FIRST, ROOT, SECOND, SETTINGS, THIRD, Checkout, make_checkout
 from cluster import SUBMITTING, Cluster, cluster
-from ledger import Deed, deeds
+from ledger import Deed, deeds, seconds_together, told
 from PIL import Image
 from processes import wait_for
 from validate import validate_results
+
+from mfuscope.artefacts import PARTIAL
 
 pytestmark = pytest.mark.slurm
 
@@ -30,7 +32,11 @@ FLAGS = [
     *("--set-threads", "profile=1", "calibrate=1", "probe_device=1"),
     *("--default-resources", "runtime=10", "mem_mb=2000"),
 ]
+BATCHES_OF_2 = ("--group-components", "measure=2", "calibrate=2")
 BATCHES_OF_3 = ("--group-components", "measure=3", "calibrate=3")
+BEFORE_RUNS = ("results/ceiling.json", "results/baseline/calibration/512.json")
+REFUSAL = "sbatch: error: Batch job submission failed: Requested time limit is invalid"
+REFUSING = f"echo '{REFUSAL}' >&2\nexit 1\n"
 
 
 @dataclass
@@ -96,11 +102,15 @@ def test_batches_and_what_they_ask_for(site: Site, tmp_path: Path) -> None:
         Image.new("RGB", (32, 32), (number, 0, 0)).save(checkout.pages / f"page{number}.png")
     (tmp_path / "bin").mkdir()
     sbatch = tmp_path / "bin" / "sbatch"
-    sbatch.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nexit 1\n')
+    sbatch.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n{REFUSING}')
     sbatch.chmod(0o755)
     path = os.pathsep.join([str(sbatch.parent), site.environment["PATH"]])
-    status, _ = checkout.call(*FLAGS, **site.environment | {"PATH": path})
+    status, said = checkout.call(*FLAGS, **site.environment | {"PATH": path})
+    print(said)
     assert status != 0
+    assert said.count(REFUSAL) == 1  # for seven calls
+    assert len(re.findall(r"^allocation refused \(12 of 12 runs not made\)$", said, re.M)) == 5
+    assert "run failed" not in said
     asked = (tmp_path / "asked").read_text().splitlines()
     batches = [call for call in asked if "group_measure" in call]
     assert len(batches) == 5
@@ -117,7 +127,14 @@ def test_batches_and_what_they_ask_for(site: Site, tmp_path: Path) -> None:
 def test_two_allocations_measure_at_the_same_time(site: Site) -> None:
     checkout = site.checkout
     # The jobs do not see this variable (cluster.py): they take over what their call resolved.
-    said = checkout.run(*FLAGS, *BATCHES_OF_3, DSOCR_MAX_NEW_TOKENS="4", **site.environment)
+    environment = site.environment | {"DSOCR_MAX_NEW_TOKENS": "4"}
+    # What the runs would share the two GPUs with.
+    checkout.run(*BEFORE_RUNS, *FLAGS, *BATCHES_OF_3, **environment)
+    before = site.deeds()
+    assert [deed.what for deed in before] == ["build", "generate", "generate"]
+    assert len(site.jobs()) == 2
+
+    said = checkout.run(*FLAGS, *BATCHES_OF_3, **environment)
     print(said)
     assert "6 runs to measure" in said
     assert "[6/6]" in said
@@ -126,25 +143,26 @@ def test_two_allocations_measure_at_the_same_time(site: Site) -> None:
     assert validate_results(checkout.results) == 4 * 6 + 1 + 2 + 3 + 1
     assert {row["new_tokens"] for row in checkout.table("metrics.csv")} == {"4"}
     assert set(site.jobs().values()) == {"COMPLETED"}
-    assert len(site.jobs()) == 4  # 2 batches, calibrations, probe
+    assert len(site.jobs()) == 4
 
-    found = site.deeds()
+    found = site.deeds()[len(before) :]
     by_job = defaultdict(list)
     for deed in found:
-        print(*deed)
         by_job[deed.job].append(deed)
-    assert len(by_job) == 3
-    for of_job in by_job.values():
+    assert set(by_job) == set(re.findall(r"^submitted Slurm job (\d+): measure$", said, re.M))
+    began = min(deed.started for deed in found)
+    one, other = by_job.values()
+    together = seconds_together(one, other)
+    print(f"{told(one, began)}, {told(other, began)}: {together:.1f} s at the same time")
+    for of_job in (one, other):
         assert [deed.what for deed in of_job].count("build") == 1
+        assert len(of_job) == 1 + 3 * 2  # runs of two passes
         assert len({(deed.device, deed.worker) for deed in of_job}) == 1
-    passes = [len(of_job) - 1 for of_job in by_job.values()]
-    assert sorted(passes) == [2, 6, 6]  # a calibration; 3 runs of two passes
-    assert {deed.device for deed in found} == {"stand-in-0", "stand-in-1"}
-    one, other = ([d for d in found if d.device == f"stand-in-{n}"] for n in (0, 1))
-    assert any(a.started < b.ended and b.started < a.ended for a in one for b in other)
-    for of_device in (one, other):  # and one at a time on each
-        ordered = sorted(of_device, key=lambda deed: deed.started)
+        # and one at a time on each device
+        ordered = sorted(of_job, key=lambda deed: deed.started)
         assert all(a.ended <= b.started for a, b in itertools.pairwise(ordered))
+    assert {deed.device for deed in found} == {"stand-in-0", "stand-in-1"}
+    assert together > 0
 
 
 def test_nothing_is_left(site: Site) -> None:
@@ -165,32 +183,91 @@ def test_editing_one_page_submits_its_runs_alone(site: Site) -> None:
     assert {deed.job for deed in site.deeds()} - set(jobs) == {job}
 
 
-def test_a_cancelled_allocation_costs_its_own_runs(site: Site) -> None:
-    checkout = site.checkout
-    before, jobs = checkout.digests(), site.jobs()
-    checkout.configure(**SETTINGS | {"repeats": 4})  # two more for each of three pages
+@dataclass
+class Broken:
+    """What a call came to in which one of three allocations was cancelled, one ran out of time."""
+
+    site: Site
+    cancelled: str
+    overdue: str
+    before: dict[str, str]  # content of results
+    kept: dict[str, str]
+    said: str
+
+    def block(self, job: str) -> list[str]:
+        """What the terminal says of an allocation's end, in lines."""
+        _, _, rest = self.said.partition(f"allocation failed: Slurm job {job}, ")
+        return rest.splitlines()[:3]
+
+
+@pytest.fixture(scope="module")
+def broken(site: Site) -> Broken:
+    """Two more runs for each of three pages, of which both batches that begin finish one."""
+    checkout, cluster = site.checkout, site.cluster
+    before, jobs = checkout.digests(), set(site.jobs())
+    checkout.configure(**SETTINGS | {"repeats": 4})
+    hold = Path(f"{site.ledger}.hold")
+    hold.touch()
     environment = site.environment | {"DSOCR_MAX_NEW_TOKENS": "4"}
-    process = checkout.start(*FLAGS, *BATCHES_OF_3, **environment)
-    wait_for(lambda: {d.job for d in site.deeds()} - set(jobs), "a build in a new allocation", 120)
-    cancelled = min({d.job for d in site.deeds()} - set(jobs), key=int)
-    site.cluster.ask("scancel", cancelled)
-    said, _ = process.communicate(timeout=300)
+    process = checkout.start(*FLAGS, *BATCHES_OF_2, **environment)
+    # What is last made of a run; the next one of its batch is held.
+    whole = "*/activity/*/*.json"
+    wait_for(lambda: len(checkout.digests(whole)) == len(before) + 2, "a run of each batch", 300)
+    cancelled, overdue = sorted({deed.job for deed in site.deeds()} - jobs, key=int)
+    hold.write_text(overdue)  # the third is not held
+    cluster.ask("scancel", cancelled)
+    cluster.ask("scontrol", "update", f"JobId={overdue}", "TimeLimit=1")
+    said, _ = process.communicate(timeout=400)
+    hold.unlink()
     print(said)
     assert process.returncode != 0
-    kept = checkout.digests()
-    assert {path: kept[path] for path in before} == before
-    missing = 12 - len(kept)
-    assert 1 <= missing <= 3
-    assert site.jobs()[cancelled] == "CANCELLED"
-    if len(kept) > len(before):
-        assert f"report of the other {len(kept)} runs" in said
+    return Broken(site, cancelled, overdue, before, checkout.digests(), said)
 
-    said = checkout.run(*FLAGS, *BATCHES_OF_3, **environment)
-    assert f"{missing} run{'s' if missing > 1 else ''} to measure" in said
+
+def test_a_cancelled_allocation_costs_its_own_runs(broken: Broken) -> None:
+    site = broken.site
+    assert {path: broken.kept[path] for path in broken.before} == broken.before
+    assert len(broken.kept) == len(broken.before) + 1 + 1 + 2
+    assert site.jobs()[broken.cancelled] == "CANCELLED"
+    state, line, log = broken.block(broken.cancelled)
+    assert state == "CANCELLED (1 of 2 runs not made)"
+    assert " CANCELLED AT " in line
+    assert "DUE TO" not in line
+    assert (site.checkout.root / log.removeprefix("log: ")).name == f"{broken.cancelled}.log"
+    assert f"its allocation was cancelled (Slurm job {broken.cancelled})" in site.checkout.text(
+        "report.md"
+    )
+
+
+def test_an_allocation_out_of_time_keeps_what_it_had_finished(broken: Broken) -> None:
+    site, checkout = broken.site, broken.site.checkout
+    wait_for(lambda: not site.processes(), "the end of every process", 30)
+    assert site.jobs()[broken.overdue] == "TIMEOUT"
+    state, line, log = broken.block(broken.overdue)
+    assert state == "TIMEOUT (1 of 2 runs not made)"
+    assert " DUE TO TIME LIMIT " in line
+    assert (checkout.root / log.removeprefix("log: ")).exists()
+    assert "run failed" not in broken.said
+    assert "read_operators failed" not in broken.said
+    assert "report of the other 10 runs" in broken.said
+    told = checkout.text("report.md")
+    assert f"its allocation ran out of time (Slurm job {broken.overdue})" in told
+    assert validate_results(checkout.results) > 0
+    assert not list(checkout.results.rglob(f".*{PARTIAL}"))
+
+
+def test_the_next_call_makes_only_the_rest(broken: Broken) -> None:
+    site, checkout = broken.site, broken.site.checkout
+    jobs = site.jobs()
+    environment = site.environment | {"DSOCR_MAX_NEW_TOKENS": "4"}
+    said = checkout.run(*FLAGS, *BATCHES_OF_2, **environment)
+    assert "mfuscope: 2 runs to measure" in said
     after = checkout.digests()
-    assert {path: after[path] for path in kept} == kept
+    assert {path: after[path] for path in broken.kept} == broken.kept
     assert len(after) == 12
     assert len(checkout.table("metrics.csv")) == 12
+    assert "its allocation" not in checkout.text("report.md")
+    assert len(set(site.jobs()) - set(jobs)) == 1
 
 
 def test_nothing_is_left_in_the_end(site: Site) -> None:

@@ -34,10 +34,19 @@ class OpenJob:
     Attributes:
         wildcards: variant and resolution of a calibration; variant, image and repeat of a run.
         log: its log if it failed, None if it never started.
+        allocation: why its allocation of a cluster failed, if it did.
     """
 
     wildcards: Mapping[str, str]
     log: Path | None
+    allocation: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it has not made its results."""
+        if self.log is None:
+            return self.allocation or _STOPPED
+        return failure_reason(self.log, self.allocation)
 
 
 def missing_runs(
@@ -59,7 +68,7 @@ def missing_runs(
         )
         # A failure says more than the jobs that could not start after it.
         if job.log is not None or key not in reasons:
-            reasons[key] = _STOPPED if job.log is None else failure_reason(job.log)
+            reasons[key] = job.reason
     found = []
     for run in wanted:
         own = reasons.get((run.variant, run.image, str(run.repeat)))
@@ -72,16 +81,23 @@ def missing_runs(
     return found
 
 
-def failure_reason(log: Path) -> str:
-    """The last words of a failed job in its log, on one line."""
+def failure_reason(log: Path, allocation: str | None = None) -> str:
+    """The last words of a failed job in its log, on one line.
+
+    Args:
+        allocation: why its allocation failed. Only a job that says that it failed, did so itself.
+    """
     try:
         content = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
     except OSError as error:
-        return f"it failed, and its log cannot be read ({error.strerror or error})"
+        unreadable = f"it failed, and its log cannot be read ({error.strerror or error})"
+        return allocation or unreadable
     lines = [line.strip() for line in content.splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith(_PREFIX)]
+    if allocation and not told:
+        return allocation
     if not lines:
         return "it ended without a word: it was killed"
-    told = [line for line in lines if line.startswith(_PREFIX)]
     return (told or lines)[-1].removeprefix(_PREFIX)
 
 

@@ -36,6 +36,12 @@ _IDLE_WARNING = re.compile(
 _TARGETS = ("all", "flops", "total")  # rules that only ask for files, and the sum
 RUN_RULES = ("profile", "profile_again")  # the latter where only first traces are kept
 _NAMES = {**dict.fromkeys(RUN_RULES, "run"), "calibrate": "calibration"}
+# What batches consist of, and what has become of it; the first that lacks counts.
+_BATCHED = (
+    (RUN_RULES, "run", "made"),
+    (("calibrate",), "calibration", "made"),
+    (("read_operators",), "trace", "read"),
+)
 
 
 def duration(seconds: float) -> str:
@@ -131,6 +137,34 @@ def failure_line(rule: str, wildcards: Mapping[str, str]) -> str:
     """The first line about a failed job."""
     label = job_label(wildcards)
     return f"{_NAMES.get(rule, rule)} failed" + (f": {label}" if label else "")
+
+
+def allocation_line(
+    number: str | None, state: str, missing: Sequence[str], batch: Sequence[str]
+) -> str:
+    """The first line about a failed batch, from the rules of its jobs.
+
+    Args:
+        number: Slurm's, None where sbatch refused the batch.
+        state: Slurm's.
+        missing: rules of the jobs that lack their results.
+        batch: rules of all jobs.
+    """
+    kind = next((kind for kind in _BATCHED if set(kind[0]) & set(missing)), None)
+    rules, noun, verb = kind or (set(batch), "job", "done")
+    lacking, total = (sum(rule in rules for rule in those) for those in (missing, batch))
+    unread = missing.count("read_operators") - lacking if noun == "run" else 0
+    count = f"({lacking} of {_count(total, noun)} not {verb}"
+    count += f", {unread} not read)" if unread > 0 else ")"
+    if number is None:
+        return f"allocation refused {count}"
+    known = f", {state}" if state not in ("", "FAILED") else ""
+    return f"allocation failed: Slurm job {number}{known} {count}"
+
+
+def says_why(log: str) -> bool:
+    """Whether a job's log tells of an error that ended the job: all of ours do."""
+    return any(line.startswith(PREFIX) for line in log.splitlines())
 
 
 def log_excerpt(log: str) -> list[str]:

@@ -244,11 +244,12 @@ def remove_outdated():
     """Remove what will be made anew, as Snakemake does right before a job on this machine.
 
     On a cluster it does so on the node. A job that never gets there would leave an outdated result,
-    which profiles/slurm (keep-incomplete) would keep for a new one.
+    which profiles/slurm (keep-incomplete) would keep for a new one, and the log of an earlier try,
+    which would be taken for its own.
     """
     for job in workflow.dag.needrun_jobs():
         if job.rule.name in BATCHED:
-            for path in job.output:
+            for path in (*job.output, *job.log):
                 Path(path).unlink(missing_ok=True)
 
 

@@ -4,12 +4,17 @@ import json
 import subprocess
 import sys
 
+from snakemake.jobs import GroupJob
+
+from mfuscope.allocations import listen
 from mfuscope.artefacts import write_json
 from mfuscope.partial import VARIABLE, OpenJob, missing_runs
 
 # Nothing is measured here, whatever has changed meanwhile.
 DERIVING = ("resolve_hardware", "inspect_images", "tabulate_metrics", "summarise")
 DERIVING += ("render_report",)
+
+FAILED_BATCHES = listen(GroupJob)
 
 
 def report_the_rest():
@@ -41,14 +46,17 @@ def report_the_rest():
 
 def _open_jobs(jobs):
     """The jobs behind runs that have not made their results, though their batch may have failed."""
-    failed = set()
+    failed = {}
     for job in workflow.scheduler.failed:
-        failed |= set(job.jobs) if job.is_group() else {job}
+        batch = FAILED_BATCHES.get(job) if job.is_group() else None
+        for member in job.jobs if job.is_group() else [job]:
+            failed[member] = batch.reason if batch else None
     for job in jobs:
         if job.rule.name in BATCHED and not all(map(os.path.exists, job.output)):
             log = Path(job.log[0])
             told = job in failed and log.exists()
-            yield OpenJob(dict(job.wildcards_dict), log if told else None)
+            names = dict(job.wildcards_dict)
+            yield OpenJob(names, log if told else None, failed.get(job))
 
 
 def _this_workflow(target):
