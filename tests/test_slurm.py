@@ -320,7 +320,8 @@ def test_what_is_only_to_be_read_asks_for_no_gpu(site: Site) -> None:
     with Image.open(checkout.pages / FIRST) as page:
         page.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(checkout.pages / FIRST)
     environment = site.environment | {"DSOCR_MAX_NEW_TOKENS": "4"}
-    said = checkout.run(*FLAGS, "gpu_model=any", **environment)
+    # In quotes: Snakemake takes the bare word for Python's function.
+    said = checkout.run(*FLAGS, "gpu_model='any'", **environment)
     assert f"{len(of_page)} runs to measure" in said
     after = checkout.digests()
     assert {path for path in after if after[path] != before[path]} == of_page
