@@ -642,7 +642,7 @@ def test_what_changes_a_measurement_is_in_its_settings(changed: dict[str, Any]) 
 
     assert run_settings(**changed) != run_settings()
     for same in (
-        {"worker": {"keep_alive": 0, "run_timeout": 5}},
+        {"worker": {"keep_alive": 0, "run_timeout": 5, "start_timeout": 5}},
         {"profiler": {"keep_traces": "none"}},
     ):
         assert run_settings(**same) == run_settings()

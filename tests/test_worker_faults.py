@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from processes import TESTS, Faults
+from processes import TESTS, Faults, wait_for
 from stand_in import Workflow
 from validate import validate
 
@@ -34,6 +34,23 @@ def test_a_run_that_takes_too_long_is_ended(workflow: Workflow, stopped: bool) -
     assert log[-1].startswith("mfuscope: the run took longer than `worker.run_timeout` (2 s)")
     assert "Remedy: " in log[-1]
     assert not any("Traceback" in line for line in log)
+    workflow.faults.heal()
+    assert workflow.measure("after").runs_before == 0
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_model_that_is_never_ready_is_ended(workflow: Workflow, stopped: bool) -> None:
+    if not stopped:
+        workflow.faults.ask_for("build", 600)
+    workflow.begin("bad", start_timeout="20" if stopped else "2")
+    if stopped:  # before it listens
+        wait_for(workflow.workers, "a worker that starts")
+        os.kill(next(iter(workflow.workers())), signal.SIGSTOP)
+    assert workflow.wait()[0] == 1
+    assert not workflow.workers()
+    log = workflow.log("bad").splitlines()
+    assert log[-1].startswith("mfuscope: the model was not ready after `worker.start_timeout` (2")
+    assert "Remedy: " in log[-1]
     workflow.faults.heal()
     assert workflow.measure("after").runs_before == 0
 

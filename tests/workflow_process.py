@@ -39,6 +39,7 @@ SETTINGS = {
 def run_job(job: dict[str, Any]) -> None:
     # Limits of this job alone: others may take as long as the machine is slow.
     os.environ["MFUSCOPE_RUN_TIMEOUT"] = job.get("run_timeout", "600")
+    os.environ["MFUSCOPE_START_TIMEOUT"] = job.get("start_timeout", "600")
     client._GREETING_S = job.get("greeting", 60)
     with job_log(job["log"]):
         if "resolution" in job:
@@ -64,7 +65,7 @@ def run_job(job: dict[str, Any]) -> None:
 
 
 def own_workers(keep_alive: float) -> None:
-    adopt_jobs(Limits(keep_alive, run_timeout=600), share=False)
+    adopt_jobs(Limits(keep_alive, run_timeout=600, start_timeout=600), share=False)
     jobs: Queue[subprocess.Popen[bytes] | None] = Queue()
 
     def report() -> None:

@@ -95,6 +95,7 @@ class Settings:
     keep_traces: str
     keep_alive: float
     run_timeout: float
+    start_timeout: float
     flops: FlopsSettings
     variants: Mapping[str, InferenceSettings] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)  # what is not as by default
@@ -151,6 +152,7 @@ def resolve_settings(
         keep_traces=merged["profiler"]["keep_traces"],
         keep_alive=merged["worker"]["keep_alive"],
         run_timeout=merged["worker"]["run_timeout"],
+        start_timeout=merged["worker"]["start_timeout"],
         flops=FlopsSettings(**merged["flops"]),
         variants=variants,
         overrides=_differing(merged | {"variants": _written_out(merged["variants"])}, usual),

@@ -169,7 +169,11 @@ MISSING = listed_missing(os.environ)
 MEASURING_THREADS = (workflow.cores or 1) if PLAN.device == "cpu" else 1
 
 adopt_jobs(
-    Limits(PLAN.settings.keep_alive, PLAN.settings.run_timeout),
+    Limits(
+        PLAN.settings.keep_alive,
+        PLAN.settings.run_timeout,
+        PLAN.settings.start_timeout,
+    ),
     share=not workflow.is_main_process,
 )
 

@@ -75,15 +75,17 @@ class Link:
             suppress(ConnectionError, ProcessLookupError),
             process_behind(connection) as worker,
         ):
-            send(connection, request, self._lease.file, sys.stderr.fileno())
-            answer, _ = receive(connection, Answer)
-            if isinstance(answer, Opened):  # building a model may take its time
-                connection.settimeout(self._limits.run_timeout)
-                try:
+            connection.settimeout(self._limits.start_timeout)
+            try:
+                send(connection, request, self._lease.file, sys.stderr.fileno())
+                answer, _ = receive(connection, Answer)
+                if isinstance(answer, Opened):
+                    connection.settimeout(self._limits.run_timeout)
                     answer, _ = receive(connection, Answer)
-                except TimeoutError:
-                    kill(worker)
-                    raise WorkerError(_too_long(self._limits.run_timeout)) from None
+            except TimeoutError:
+                kill(worker)
+                opened = isinstance(answer, Opened)
+                raise WorkerError(self._too_long() if opened else self._not_ready()) from None
             if isinstance(answer, Reply) and answer.short_of_memory and answer.last:
                 wait_for_end(worker)  # what it holds is needed
         if not isinstance(answer, Reply):
@@ -103,6 +105,7 @@ class Link:
 
     def _connection(self) -> socket.socket:
         process = None
+        end = time.monotonic() + self._limits.start_timeout
         while True:
             connection = connect(self.folder)
             if connection is not None:
@@ -121,6 +124,10 @@ class Link:
                 process = self._start()
             elif process.poll() is not None:
                 raise WorkerError(f"the model worker did not start (status {process.returncode})")
+            elif time.monotonic() > end:
+                process.kill()
+                process.wait()
+                raise WorkerError(self._not_ready())
             time.sleep(_PAUSE_S)
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -136,6 +143,22 @@ class Link:
             start_new_session=True,
         )
 
+    def _too_long(self) -> str:
+        return (
+            f"the run took longer than `worker.run_timeout` ({self._limits.run_timeout:g} s), and "
+            "its model worker was ended: it hung or was stopped, or this page takes so long here. "
+            "Remedy: run the same command again, with a higher `worker.run_timeout` where pages "
+            "take so long."
+        )
+
+    def _not_ready(self) -> str:
+        return (
+            f"the model was not ready after `worker.start_timeout` ({self._limits.start_timeout:g} "
+            "s), and its worker was ended: it hung or was stopped, or loading takes so long here. "
+            "Remedy: run the same command again, with a higher `worker.start_timeout` where models "
+            "take so long."
+        )
+
 
 @contextmanager
 def leased_worker(model: dict[str, Any]) -> Iterator[Link]:
@@ -149,14 +172,6 @@ def leased_worker(model: dict[str, Any]) -> Iterator[Link]:
 def _folder(owner: Owner, model: dict[str, Any], device: MeasuringDevice) -> Path:
     """Where the worker of a model on a device listens."""
     return owner.folder / f"{_digest(device.id)}-{_digest(model)}"
-
-
-def _too_long(limit: float) -> str:
-    return (
-        f"the run took longer than `worker.run_timeout` ({limit:g} s), and its model worker was "
-        "ended: it hung or was stopped, or this page takes so long here. Remedy: run the same "
-        "command again, with a higher `worker.run_timeout` where pages take so long."
-    )
 
 
 def _digest(content: object) -> str:

@@ -24,6 +24,7 @@ _LOCKS = "locks"
 _OWNER_VARIABLE = "MFUSCOPE_WORKFLOW"
 _KEEP_ALIVE_VARIABLE = "MFUSCOPE_KEEP_ALIVE"
 _RUN_TIMEOUT_VARIABLE = "MFUSCOPE_RUN_TIMEOUT"
+_START_TIMEOUT_VARIABLE = "MFUSCOPE_START_TIMEOUT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,12 @@ class Limits:
     Attributes:
         keep_alive: after which an idle worker ends; 0 gives every run a fresh process.
         run_timeout: after which a run is given up and its worker ended.
+        start_timeout: after which a worker is ended whose model is not ready.
     """
 
     keep_alive: float
     run_timeout: float
+    start_timeout: float
 
 
 def adopt_jobs(limits: Limits, *, share: bool) -> None:
@@ -113,6 +116,7 @@ def adopt_jobs(limits: Limits, *, share: bool) -> None:
     os.environ[_OWNER_VARIABLE] = str(owner)
     os.environ[_KEEP_ALIVE_VARIABLE] = str(limits.keep_alive)
     os.environ[_RUN_TIMEOUT_VARIABLE] = str(limits.run_timeout)
+    os.environ[_START_TIMEOUT_VARIABLE] = str(limits.start_timeout)
 
 
 def job_owner() -> Owner:
@@ -125,6 +129,7 @@ def job_limits() -> Limits:
     return Limits(
         keep_alive=float(os.environ[_KEEP_ALIVE_VARIABLE]),
         run_timeout=float(os.environ[_RUN_TIMEOUT_VARIABLE]),
+        start_timeout=float(os.environ[_START_TIMEOUT_VARIABLE]),
     )
 
 
