@@ -153,7 +153,7 @@ def test_two_allocations_measure_at_the_same_time(site: Site) -> None:
     began = min(deed.started for deed in found)
     one, other = by_job.values()
     together = seconds_together(one, other)
-    print(f"{told(one, began)}, {told(other, began)}: {together:.1f} s at the same time")
+    print(f"{told(one, began)}, {told(other, began)}: {together:.1f} s of work at the same time")
     for of_job in (one, other):
         assert [deed.what for deed in of_job].count("build") == 1
         assert len(of_job) == 1 + 3 * 2  # runs of two passes
