@@ -20,6 +20,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.tests import MockOutputSettings, TestLogHandlerBase
 
 from snakemake_logger_plugin_mfuscope import LogHandler, causes, text
+from snakemake_logger_plugin_mfuscope.failures import Failures
 
 RUN = {"variant": "baseline", "image": "text.png", "repeat": "1"}
 
@@ -505,10 +506,10 @@ def test_a_failed_jobs_log_is_shown_though_the_clock_was_set(
     os.utime(log, (written, written))
     shown = handler()
     for seconds, what in ((0, job_info(1)), (90, job_error(1, log))):
-        monkeypatch.setattr("snakemake_logger_plugin_mfuscope.monotonic", lambda s=seconds: 500 + s)
-        monkeypatch.setattr(
-            "snakemake_logger_plugin_mfuscope.time", lambda s=seconds: began + s + jump * (s > 0)
-        )
+        for room in ("snakemake_logger_plugin_mfuscope", Failures.__module__):
+            monkeypatch.setattr(f"{room}.monotonic", lambda s=seconds: 500 + s)
+        now = began + seconds + jump * (seconds > 0)
+        monkeypatch.setattr(f"{Failures.__module__}.time", lambda now=now: now)
         what.created = began + seconds
         shown.emit(what)
     assert "mfuscope: why it failed" in capsys.readouterr().err

@@ -10,101 +10,33 @@ in our words in any call.
 
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from logging import DEBUG, ERROR, WARNING, Handler, LogRecord
-from pathlib import Path
-from time import monotonic, time
-from typing import Any, TextIO, cast
+from time import monotonic
+from typing import TextIO
 
-from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter, logger
+from snakemake.logging import ColorizingTextHandler, DefaultFilter, logger
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from mfuscope import printable
-from mfuscope.allocations import WORDS, last_words, without_call
-from snakemake_logger_plugin_mfuscope import causes, text
+from snakemake_logger_plugin_mfuscope import text
+from snakemake_logger_plugin_mfuscope.failures import Failures
+from snakemake_logger_plugin_mfuscope.own_words import (
+    Formatter,
+    cause_of,
+    known_meaning,
+    note_cause,
+)
+from snakemake_logger_plugin_mfuscope.state import Job, State
 
 __all__ = ["LogHandler"]
 
 RED, YELLOW, RESET = "\033[31m", "\033[33m", "\033[0m"
-RECENT_RUNS = 5  # runs that the estimate of the time left looks back on
-LOG_TAIL = 64 * 1024  # bytes
-MTIME_SLACK = 2.0  # seconds; file systems keep coarser times than the clock
 # INFO records before the execution begins; others there answer e.g. --lint or --unlock.
 EXTENDED = "Config file "  # ... is extended by --config
 CHATTER = (EXTENDED, "Assuming unrestricted shared ", "Building DAG ", "Multiple includes ")
 FAILED_AT_END = "At least one job did not complete successfully."
-
-
-@dataclass
-class Job:
-    """A job that has begun."""
-
-    rule: str
-    wildcards: dict[str, str]
-    created: float  # by the time of day, which may be set meanwhile
-    started: float  # by the monotonic clock, as all durations are
-
-
-@dataclass
-class State:
-    """What is known of this call of Snakemake."""
-
-    executing: bool = False
-    interrupted: bool = False  # by Ctrl-C
-    stopping: bool = False  # by Ctrl-C or SIGTERM
-    halted: bool = False  # a job failed and none has begun since
-    stats: dict[str, int] = field(default_factory=dict)
-    jobs: dict[int, Job] = field(default_factory=dict)  # by job id, under way or failed
-    failed: set[int] = field(default_factory=set)
-    runs_done: int = 0
-    reads_begun: int = 0
-    told_reading: bool = False
-    recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS))
-    ended: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS + 1))  # as started
-    width: int = 0
-    held: dict[int | None, str] = field(default_factory=dict)  # by thread
-    batched: bool = False  # runs share allocations of a cluster: their own times are not known
-    doubtful: dict[int, tuple[str, ...]] = field(default_factory=dict)  # results of failed batches
-    told: set[int] = field(default_factory=set)  # jobs whose failure was told with their batch's
-    refusals: set[str] = field(default_factory=set)  # of allocations, as told
-
-
-def _note_cause(record: LogRecord) -> bool:
-    """A filter that lets all pass. It runs where the error is handled: the handler's thread has
-    only the words of it.
-    """
-    error = sys.exception()
-    if error is not None and vars(record).get("exception") == type(error).__name__:
-        record.cause = causes.told(error)
-    return True
-
-
-def _known_meaning(record: LogRecord) -> str | None:
-    """An error that is told in our words even where Snakemake's were asked for."""
-    if record.levelno < ERROR or getattr(record, "event", None) == LogEvent.JOB_ERROR:
-        return None
-    return _cause(record) or text.meaning(record.getMessage())
-
-
-def _cause(record: LogRecord) -> str | None:
-    cause = vars(record).get("cause")
-    return text.PREFIX + cause if cause else None
-
-
-class _Formatter(DefaultFormatter):  # type: ignore[misc]
-    """Snakemake's own words, in which names of files stand as they are."""
-
-    def format(self, record: LogRecord) -> str:
-        return printable.lines(super().format(record))
-
-    def format_job_info(self, msg: dict[str, Any]) -> str:
-        """Names of pages may have line breaks in them."""
-        pages = [printable.one_line(name) for name in msg["input"]]
-        reason = printable.one_line(msg["reason"])
-        return cast(str, super().format_job_info({**msg, "input": pages, "reason": reason}))
 
 
 class LogHandler(LogHandlerBase):
@@ -122,28 +54,28 @@ class LogHandler(LogHandlerBase):
         dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         self.colour = not settings.nocolor and not dumb and self.stream.isatty()
         self.quiet = {choice.name.lower() for choice in settings.quiet or ()}
-        self.called_from = Path.cwd()
         self.state = State()
+        failures = Failures(self.state, whole_logs=settings.show_failed_logs)
         self.events: dict[LogEvent, Callable[[LogRecord], Iterable[str]]] = {
             LogEvent.WORKFLOW_STARTED: self._workflow_started,
             LogEvent.RUN_INFO: self._plan,
             LogEvent.JOB_INFO: self._job_started,
             LogEvent.JOB_FINISHED: self._job_finished,
             LogEvent.ERROR: self._error,
-            LogEvent.JOB_ERROR: self._job_failed,
+            LogEvent.JOB_ERROR: failures.of_job,
             LogEvent.GROUP_INFO: self._batch_started,
-            LogEvent.GROUP_ERROR: self._batch_failed,  # followed by one JOB_ERROR per job
+            LogEvent.GROUP_ERROR: failures.of_batch,  # followed by one JOB_ERROR per job
         }
         self.detail = settings.verbose or settings.printshellcmds or settings.debug_dag
         self.delegate = self._snakemakes_own() if settings.dryrun or self.detail else None
-        logger.addFilter(_note_cause)
+        logger.addFilter(note_cause)
 
     def _snakemakes_own(self) -> Handler:
         settings = self.common_settings
         handler: Handler = ColorizingTextHandler(
             nocolor=not self.colour,
             stream=self.stream,
-            formatter=_Formatter(settings.quiet, settings.show_failed_logs),
+            formatter=Formatter(settings.quiet, settings.show_failed_logs),
         )
         handler.addFilter(
             DefaultFilter(
@@ -171,7 +103,7 @@ class LogHandler(LogHandlerBase):
             self.handleError(record)
 
     def _delegate(self, handler: Handler, record: LogRecord) -> None:
-        if known := _known_meaning(record):
+        if known := known_meaning(record):
             if self.common_settings.dryrun or "all" not in self.quiet:
                 self._write([known], ERROR)
         elif self.detail or not record.getMessage().startswith(EXTENDED):
@@ -179,7 +111,7 @@ class LogHandler(LogHandlerBase):
 
     def close(self) -> None:
         """Show what was held back to the end: an error that no failed job has claimed."""
-        logger.removeFilter(_note_cause)
+        logger.removeFilter(note_cause)
         held, self.state.held = list(self.state.held.values()), {}
         if held and "all" not in self.quiet:
             self._write(map(text.error_text, held), ERROR)
@@ -286,7 +218,7 @@ class LogHandler(LogHandlerBase):
 
     def _error(self, record: LogRecord) -> list[str]:
         message = record.getMessage()
-        if cause := _cause(record):
+        if cause := cause_of(record):
             return [cause]
         if "CalledProcessError" in message:
             # A failed command: the JOB_ERROR that follows from this thread says it better.
@@ -296,112 +228,6 @@ class LogHandler(LogHandlerBase):
         if FAILED_AT_END in message:
             return self._end(message)
         return [text.error_text(message)]
-
-    def _batch_failed(self, record: LogRecord) -> list[str]:
-        """The runs that say why they failed, and the allocation, unless they explain it all."""
-        fields, state = vars(record), self.state
-        batch: list[dict[str, Any]] = fields["job_error_info"]
-        state.told |= {info["jobid"] for info in batch}
-        if state.interrupted:
-            return []
-        missing = [info for info in batch if not self._has_results(info)]
-        state.failed |= {info["jobid"] for info in missing}
-        state.halted = state.halted or bool(missing)
-        lines: list[str] = []
-        explained: list[dict[str, str]] = []
-        for info in missing:
-            if own := self._own_failure(info, record.created):
-                lines += own
-                explained.append(state.jobs[info["jobid"]].wildcards)
-        logs = [log for log in fields["aux_logs"] if log and Path(log).exists()]
-        words = [told for log in logs if (told := last_words(Path(log)))]
-        rest = [x for x in missing if state.jobs[x["jobid"]].wildcards not in explained]
-        if rest or (missing and words):
-            lines += self._allocation(fields, [info["rule_name"] for info in missing])
-            lines += [f"    {line}" for line in words]
-            if not words and not explained:
-                lines += [line for log in logs for line in text.log_excerpt(self._end_of(log))]
-            lines += map(self._log_line, logs)
-        return lines
-
-    def _allocation(self, fields: dict[str, Any], missing: list[str]) -> list[str]:
-        """A failed batch, and in the words of who refused it, why; those once."""
-        number, says = fields.get("external_jobid"), fields.get(WORDS, "")
-        batch = [info["rule_name"] for info in fields["job_error_info"]]
-        line = text.allocation_line(number, says, missing, batch)
-        return [line] if number else [line, *self._refusal(says)]
-
-    def _refusal(self, words: str) -> list[str]:
-        told = words in self.state.refusals
-        self.state.refusals.add(words)
-        return [] if told else [f"    {line}" for line in words.splitlines()]
-
-    def _has_results(self, info: dict[str, Any]) -> bool:
-        """Whether a job of a failed batch has made its results; another has failed then."""
-        results = tuple(map(str, info.get("output") or ()))
-        made = bool(results) and all(map(os.path.exists, results))
-        if made:
-            self.state.doubtful[info["jobid"]] = results
-        return made
-
-    def _own_failure(self, info: dict[str, Any], now: float) -> list[str]:
-        """A job of a failed batch, if its log says why it failed; else the allocation has to."""
-        job = self.state.jobs.setdefault(
-            info["jobid"], Job(info["rule_name"], {}, now, monotonic())
-        )
-        for log in info["log"]:
-            tail = self._log_tail(log, job)
-            if text.says_why(tail):
-                line = text.failure_line(job.rule, job.wildcards)
-                return [line, *self._excerpt(tail), self._log_line(log)]
-        return []
-
-    def _job_failed(self, record: LogRecord) -> list[str]:
-        fields: dict[str, Any] = vars(record)
-        if fields["jobid"] in self.state.told:
-            self.state.told.remove(fields["jobid"])
-            return []
-        unknown = Job(fields["rule_name"], {}, record.created, monotonic())
-        job = self.state.jobs.setdefault(fields["jobid"], unknown)
-        held = self.state.held.pop(record.thread, "")
-        ended_by = text.stop_signal(held)
-        if self.state.interrupted or ended_by == "SIGINT":
-            return []
-        self.state.failed.add(fields["jobid"])
-        self.state.halted = True
-        lines = [text.failure_line(job.rule, job.wildcards)]
-        if ended_by:
-            hint = " (out of host memory?)" if ended_by == "SIGKILL" else ""
-            lines.append(f"stopped by signal {ended_by}{hint}")
-        if fields.get("rule_msg"):
-            lines += self._refusal(without_call(fields["rule_msg"]))
-        for log in fields.get("log") or ():
-            if tail := self._log_tail(log, job):
-                return [*lines, *self._excerpt(tail), self._log_line(log)]
-        return [*lines, *held.splitlines(), *map(self._log_line, fields.get("log", ())[:1])]
-
-    def _excerpt(self, tail: str) -> list[str]:
-        whole = self.common_settings.show_failed_logs
-        return tail.splitlines() if whole else text.log_excerpt(tail)
-
-    def _log_tail(self, log: str, job: Job) -> str:
-        """End of a job's log; empty when it was not written by this job."""
-        # The job's start by the time of day as it was then, or as it has been set since.
-        return self._end_of(log, min(job.created, time() - (monotonic() - job.started)))
-
-    def _end_of(self, log: str, since: float = 0.0) -> str:
-        """End of a log; empty when it was last written before that."""
-        try:
-            with Path(log).open("rb") as stream:
-                status = os.fstat(stream.fileno())
-                stream.seek(max(0, status.st_size - LOG_TAIL))
-                tail = stream.read().decode(errors="replace").strip()
-        except OSError:
-            return ""
-        return tail if status.st_mtime >= since - MTIME_SLACK else ""
-
-    def _log_line(self, log: str) -> str:
-        return f"log: {os.path.relpath(log, self.called_from)}"
 
     def _end(self, message: str) -> list[str]:
         state = self.state
