@@ -171,6 +171,21 @@ def test_the_roofs_are_of_their_own_arithmetic_and_bandwidth() -> None:
         assert heights == pytest.approx([low * gbs / 1e3, tflops, tflops])
 
 
+@pytest.mark.parametrize("ridge", [0.1, 1.0, 5.0, 50.0, 500.0, 5000.0])
+def test_the_ridges_name_stays_within_the_axes(ridge: float) -> None:
+    """It is far to the left where a peak was measured on a busy CPU."""
+    data = tables(repeats(2)).data
+    bandwidth = data.hardware.peaks["bf16"].tflops * 1e3 / ridge
+    data = replace(data, hardware=replace(data.hardware, bandwidth_gbs=bandwidth))
+    figure = Figure(figsize=(3.7, 4.4), layout="constrained")
+    assert paint_roofline(figure, data, False) == ""
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    (name,) = (text for text in axes.texts if text.get_text().startswith("ridge"))
+    shown, room = name.get_window_extent(), axes.get_window_extent()
+    assert room.x0 <= shown.x0 < shown.x1 <= room.x1
+
+
 @pytest.mark.parametrize(("variant", "peak"), [("baseline", 1000.0), ("half", 830.0)])
 @pytest.mark.parametrize("stage", ["prefill", "decode"])
 def test_points_are_what_pages_achieve(variant: str, peak: float, stage: str) -> None:

@@ -43,14 +43,16 @@ def paint_roofline(figure: Figure, data: ReportData, wide: bool) -> str:
             color=colour,
         )
         if above:
+            # On the roomier side of its line: beyond the axes it would cover the numbers there.
+            left = ridge**2 > low * high
             axes.axvline(ridge, color=COLOURS["muted"], lw=0.8, ls=":")
             axes.annotate(
                 f"ridge {number(ridge)} FLOP/byte",
                 (ridge, 0),
                 xycoords=("data", "axes fraction"),
-                xytext=(-4, 5),
+                xytext=(-4 if left else 4, 5),
                 textcoords="offset points",
-                ha="right",
+                ha="right" if left else "left",
                 color=COLOURS["muted"],
             )
     several = len(data.variants) > 1
