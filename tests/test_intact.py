@@ -165,7 +165,6 @@ UNSOUND: dict[str, tuple[str, str, Any, str]] = {
     "run without its timed pass": (RUN, "timed", None, "missing required field `timed`"),
     "text for a number": (RUN, "timed.prefill_ms", "fast", "`$.timed.prefill_ms`"),
     "time of 0": (RUN, "traced.prefill_ms", 0.0, "its traced pass"),
-    "record of another run": (RUN, "repeat", 1, "that of baseline/b.png/1"),
     "no stages": (ACTIVITY, "stages", {}, "no stage `prefill`"),
     "no speeds": ("ceiling.json", "gemm_tflops", None, "missing required field `gemm_tflops`"),
     "speeds of others": ("ceiling.json", "gemm_tflops", {"fp32": 1.0}, "no speed of bf16"),
@@ -174,7 +173,6 @@ UNSOUND: dict[str, tuple[str, str, Any, str]] = {
     "totals of null": (CALIBRATION, "prefill_total", [], "got `array` - at `$.prefill_total`"),
     "nothing counted": (CALIBRATION, "prefill_total", {"directional": 1}, "no counted FLOPs"),
     "no decode steps": (CALIBRATION, "decode_steps", [], "no two decode steps"),
-    "calibration of another": (CALIBRATION, "resolution", "512", "that of baseline at 512"),
 }
 
 

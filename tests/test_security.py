@@ -58,6 +58,7 @@ CODE = ("src", "workflow/scripts", "benchmarks")
 KNOWN = {
     ("src/mfuscope/checkout.py", "S603"),  # git, with fixed words, as a list
     ("src/mfuscope/checkout.py", "S607"),
+    ("src/mfuscope/submission.py", "S603"),  # what the executor asks Slurm, as a list
     ("src/mfuscope/worker/client.py", "S603"),  # this Python, with paths of ours, as a list
     ("src/mfuscope/worker/places.py", "S108"),  # what lies there is checked
     ("src/mfuscope/report/figures/style.py", "S704"),  # markup that matplotlib made
@@ -166,6 +167,8 @@ NAMES = [
     "Case.png",
     "case.jpg",
 ]
+# A page that cannot be read, and so is named on the terminal.
+BAD = "bad\x1b[31m\nmfuscope: all is well.png"
 # Whoever runs the workflow, and where: results are shown to others.
 PRIVATE = {"HOME": "home-of-somebody", "USER": "user-somebody", "LOGNAME": "user-somebody"}
 PLACE, HOST = "private place", "host-of-somebody"
@@ -179,8 +182,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, str, st
         small = ImageOps.contain(page.convert("RGB"), (90, 90))
     for name in NAMES:
         small.save(checkout.pages / name, format="JPEG" if name.endswith("jpg") else "PNG")
+    (checkout.pages / BAD).write_text("no image")
     profiler = {"with_stack": True, "record_shapes": True, "decode_steps": 1}
-    checkout.configure(**SETTINGS | {"repeats": 1, "max_new_tokens": 2, "profiler": profiler})
+    own = {"repeats": 1, "max_new_tokens": 2, "profiler": profiler, "on_bad_image": "skip"}
+    checkout.configure(**SETTINGS | own)
     environment = PRIVATE | {"HOME": str(checkout.root.parent / PRIVATE["HOME"])}
     environment |= {"PYTHONUSERBASE": site.getuserbase(), "PYTHONPATH": str(checkout.root / "src")}
     Path(environment["HOME"]).mkdir()
@@ -223,8 +228,9 @@ def test_no_name_is_run(hostile: tuple[Checkout, str, str]) -> None:
 def test_no_name_commands_the_terminal(hostile: tuple[Checkout, str, str]) -> None:
     checkout, *said = hostile
     for text in said:
-        assert "\\x1b[31m" in text
+        assert "left out: cannot read 'my pages/bad\\x1b[31m\\nmfuscope: all is well.png'" in text
         assert "\x1b" not in text
+        assert not any(line.startswith("mfuscope: all is well") for line in text.splitlines())
     for log in (checkout.root / "logs").rglob("*.log"):
         assert "\x1b" not in log.read_text(encoding="utf-8")
 

@@ -3,7 +3,6 @@
 Slurm itself is not needed, its executor is (`make test-slurm`).
 """
 
-import json
 import os
 import re
 import shlex
@@ -169,9 +168,9 @@ def test_a_call_ends_before_it_submits(tmp_path: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout")
     checkout.configure(**SETTINGS)
     checkout.add_page(FIRST)
-    outdated = checkout.results / "baseline" / "runs" / FIRST / "0.json"
+    outdated = checkout.root / "logs" / "baseline" / "runs" / FIRST / "0.log"
     outdated.parent.mkdir(parents=True)
-    outdated.write_text(json.dumps({}))
+    outdated.touch()
     submitted = tmp_path / "submitted"
     sbatch = f"touch {shlex.quote(str(submitted))}; exit 1"
     path = pretend(tmp_path / "bin", sbatch=sbatch, sacct=FAILS, sacctmgr=FAILS)

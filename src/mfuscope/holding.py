@@ -16,11 +16,14 @@ LOCK: Final = ".lock"
 _held: list[int] = []  # open for as long as this process lives
 
 
-def hold_results(results: Path) -> None:
+def hold_results(results: Path) -> bool:
     """Make sure of a folder of results, and hold its lock until this process ends, however it does.
 
     Where the file system has no such locks (some of those on a network), or the folder cannot be
     written to, nothing is held: in the latter case nothing can be made there either.
+
+    Returns:
+        Whether it is held.
 
     Raises:
         UserError: there is no such folder and it cannot be made, or another call holds it.
@@ -29,7 +32,7 @@ def hold_results(results: Path) -> None:
     try:
         file = _open(results / LOCK)
     except OSError:
-        return  # read-only; whatever has to be written is told of with its own path
+        return False  # read-only; whatever has to be written is told of with its own path
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -41,8 +44,9 @@ def hold_results(results: Path) -> None:
         ) from None
     except OSError:
         os.close(file)  # no locks here
-        return
+        return False
     _held.append(file)
+    return True
 
 
 def _make(results: Path) -> None:

@@ -17,12 +17,14 @@ from typing import Final
 
 from mfuscope.artefacts import CUT, UnsoundError, file_note
 from mfuscope.layout import RunFiles, records, texts
+from mfuscope.printable import one_line
 from mfuscope.records import Activity, Calibration, Ceiling, Hardware, Run
 from mfuscope.soundness import Record, read_record
 
 _TAIL: Final = 8  # bytes: gzip ends with a checksum and a size, which may well hold zeros
 # What people read, they may add to; what programs read is as it was written.
 _DIGESTED: Final = (".csv", ".json")
+_MOST_WORDS: Final = 200  # characters of a finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Damage:
     outdated: tuple[Path, ...]
 
     def __str__(self) -> str:
-        return f"{self.path} {self.finding} and {self.consequence}"
+        # What was found may quote the file.
+        return one_line(f"{self.path} {self.finding[:_MOST_WORDS]} and {self.consequence}")
 
     def remove(self) -> None:
         """Remove the file and what must go with it."""

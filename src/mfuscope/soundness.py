@@ -1,4 +1,7 @@
-"""Records that hold what every reader of them relies on, beyond the types of their fields."""
+"""Records that hold what every reader of them relies on, beyond the types of their fields.
+
+Whether a record tells of what lies under its name: `naming`.
+"""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -18,39 +21,33 @@ def read_record(path: Path, kind: type[Record]) -> Record:
         UnsoundError: the file is no such record, or lacks what such a record must hold.
     """
     record = read_json(path, kind)
-    if lack := next(_lacks(record, path), None):
+    if lack := next(_lacks(record), None):
         raise UnsoundError(path, f"is no sound {kind.__name__.lower()} record ({lack})")
     return record
 
 
-def _lacks(record: Run | Activity | Calibration | Ceiling | Hardware, path: Path) -> Iterator[str]:
+def _lacks(record: Run | Activity | Calibration | Ceiling | Hardware) -> Iterator[str]:
     match record:
         case Run():
-            yield from _of_run(record, path)
+            yield from _of_run(record)
         case Activity():
             if "prefill" not in record.stages:
                 yield "no stage `prefill`"
         case Calibration():
-            yield from _of_calibration(record, path)
+            yield from _of_calibration(record)
         case Ceiling():
             yield from _of_ceiling(record)
         case Hardware():
             yield from _of_hardware(record)
 
 
-def _of_run(run: Run, path: Path) -> Iterator[str]:
-    own = run.variant, run.image, str(run.repeat)
-    if own != (path.parts[-4], path.parent.name, path.stem):
-        yield f"it is that of {'/'.join(own)}"
+def _of_run(run: Run) -> Iterator[str]:
     for name, one in (("timed", run.timed), ("traced", run.traced)):
         if one.new_tokens < 1 or one.prefill_ms <= 0 or one.decode_ms < 0:
             yield f"times or tokens of its {name} pass are not above 0"
 
 
-def _of_calibration(calibration: Calibration, path: Path) -> Iterator[str]:
-    own = calibration.variant, calibration.resolution
-    if own != (path.parts[-3], path.stem):
-        yield f"it is that of {' at '.join(own)}"
+def _of_calibration(calibration: Calibration) -> Iterator[str]:
     totals = [calibration.prefill_total, *(step.total for step in calibration.decode_steps)]
     if any(total.get("counted", 0) <= 0 for total in totals):
         yield "no counted FLOPs"

@@ -159,10 +159,15 @@ def _check_accounts(jobs: Iterable[_Job]) -> None:
 
     given = {str(job.resources.get("slurm_account") or "") for job in jobs}
     for accounts in sorted(given):
-        names = [name for name in re.split(r"[,\s]+", accounts) if name]
-        for name in names or [get_account(_QUIET)]:
-            if name:
-                validate_account(name, _QUIET)
+        names: list[str | None] = [name for name in re.split(r"[,\s]+", accounts) if name]
+        try:
+            for name in names or [get_account(_QUIET)]:
+                if name:
+                    validate_account(name, _QUIET)
+        except FileNotFoundError as error:  # it asks sacct for one, and sacctmgr of one
+            problem = f"slurm_account: the executor asks {error.filename}, which is not installed"
+            remedy = f"name `slurm_account` in {PROFILE}" if not names else "have it installed"
+            raise UserError(problem, remedy) from error
 
 
 def _check_partition(jobs: Iterable[_Job]) -> None:
@@ -177,7 +182,7 @@ def _check_command_line(runs: int, bytes_of_run: int) -> None:
     if runs * bytes_of_run > _MOST_BYTES:
         raise UserError(
             f"group-components: `measure={runs}` runs do not fit into one command line",
-            f"write `measure={_MOST_BYTES // bytes_of_run}` or less in {PROFILE}",
+            f"write `measure={max(1, _MOST_BYTES // bytes_of_run)}` or less in {PROFILE}",
         )
 
 

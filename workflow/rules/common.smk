@@ -91,18 +91,17 @@ def say(line):
     logger.info(f"mfuscope: {line}")
 
 
-def know_device():
+def know_device(kind):
     """Note which device measures, for check_runs and jobs, unless the call around this one did."""
-    # Nodes are asked for where jobs go elsewhere; the executor is not known yet.
-    jobs_stay = workflow.resource_settings.nodes is None
+    # The executor of a dry run is local, but those of clusters come with a number of nodes.
+    nodes = kind.dryrun_exec and workflow.resource_settings.nodes is not None
+    jobs_stay = kind.local_exec and not nodes
     here = devices.device_here(PLAN.device) if jobs_stay else None
     os.environ.setdefault(devices.HERE, json.dumps(here and asdict(here)))
 
 
 def mend_results(look_only):
-    """See to what lies there, unless another call is at work on it."""
-    if not ALONE:
-        return
+    """See to what lies there; nobody else is at work on it."""
     forgotten = []
     if workflow.workflow_settings.persistence_backend is PersistenceBackend.FILE:
         memory = Memory(Path(".snakemake/metadata"))
@@ -120,17 +119,35 @@ def with_sound_results(execute):
     """Execute the workflow after its results were seen to; a dry run and `--touch` only look.
 
     This file is read for every command, `--summary` and `--unlock` among them, and nothing tells it
-    which. Hooks such as `onstart` come when the graph of jobs is built on what lies there.
+    which. Hooks such as `onstart` come when the graph of jobs is built on what lies there. Pages
+    that are not known are decoded here too: were a rule to do it, adding one page would measure all
+    of them again.
     """
 
     def execute_on_sound_results(executor_plugin, **settings):
         kind = executor_plugin.common_settings
+        know_device(kind)
+        if not kind.local_exec:
+            # Runs of an allocation take turns, also where --resources replaces the profile's list.
+            workflow.register_resource("turn", 1)
+        look_only = kind.dryrun_exec or kind.touch_exec
+        alone = ALONE
         try:
             if not kind.dryrun_exec:
                 check_space(Path())
                 if workflow.execution_settings.lock:
-                    hold_results(RESULTS)
-            mend_results(look_only=kind.dryrun_exec or kind.touch_exec)
+                    # A call that only looks may be there, too.
+                    alone = hold_results(RESULTS) or alone
+                    check_space(RESULTS)
+                note_skipped(SKIPPED, PLAN.skipped)
+            if not FLOPS_ALONE >= set(workflow.dag_settings.targets or ["all"]):
+                for left_out in PLAN.skipped:
+                    say(f"left out: {left_out.reason.removeprefix('images: ')}")
+                if not look_only:
+                    # Before anything is removed that could then not be made again.
+                    PLAN.check_decodable(known_pages(RESULTS / "inputs.csv"))
+                if alone:
+                    mend_results(look_only)
         except ToldError as error:
             raise told(error) from None
         return execute(executor_plugin=executor_plugin, **settings)
@@ -138,13 +155,14 @@ def with_sound_results(execute):
     return execute_on_sound_results
 
 
+# Targets that need nothing of what was measured.
+FLOPS_ALONE = {"flops", "results/flops.csv", "results/flops.md"}
+
 try:
     PLAN = plan()
     if workflow.is_main_process:
-        know_device()
         ALONE = remove_stale_locks(Path(".snakemake"))
         workflow.execute = with_sound_results(workflow.execute)
-        note_skipped(SKIPPED, PLAN.skipped)
         os.environ[SETTINGS] = hand_over(PLAN.settings, PLAN.device)
     else:
         PLAN = PLAN.without(noted_skipped(SKIPPED))
@@ -194,23 +212,20 @@ wildcard_constraints:
 
 
 def prepare_call():
-    """Say what is left out, decode every new page before any job measures one, say what on what.
-
-    Not a rule: profile jobs would have to depend on it, and adding one page would then measure all
-    of them again. (`ancient()` is no way out: Snakemake 9 drops jobs of their own need behind it.)
-    """
-    for page in PLAN.skipped:
-        say(f"left out: {page.reason.removeprefix('images: ')}")
+    """See that the jobs can be run where they will be, say what will be measured on what."""
     jobs = list(workflow.dag.needrun_jobs())
     measures = any(job.rule.name in PROFILING for job in jobs)
-    try:
+    findings = Findings()
+    with findings.collect():
         check_writable(Path(file) for job in jobs for file in (*job.output, *job.log))
+    with findings.collect():
         if measures and workflow.local_exec:
             PLAN.check_device()
+    with findings.collect():
         if workflow.executor_plugin.name == "slurm":
             check_slurm(jobs)
-        if measures:
-            PLAN.check_decodable(known_pages(RESULTS / "inputs.csv"))
+    try:
+        findings.tell()
     except ToldError as error:
         raise told(error) from None
     if not workflow.local_exec:
@@ -295,6 +310,7 @@ def batch_of_reading(wildcards):
 
     Also, Snakemake wants all jobs of a batch that wait for none of it to name the same `gpu_model`.
     """
+    batch_together()
     run = "results/{variant}/runs/{image}/{repeat}.json".format(**wildcards)
     return "measure" if run in measured_files() else "read"
 
