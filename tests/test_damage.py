@@ -3,6 +3,7 @@
 The tests follow one another on one folder of results: what one spoils, the next call makes good.
 """
 
+import fcntl
 import itertools
 import json
 import os
@@ -149,6 +150,35 @@ def test_commands_that_only_look_remove_nothing(checkout: Checkout) -> None:
     shutil.rmtree(memory)
     kept.rename(memory)
     assert checkout.planned() == {}
+
+
+def test_calls_that_end_at_once_or_need_no_results_remove_none(checkout: Checkout) -> None:
+    memory, kept = checkout.root / ".snakemake", checkout.root / "kept"
+    memory.rename(kept)
+    before = checkout.digests("**/*.*")
+    page = checkout.pages / "cut.png"
+    page.write_bytes((checkout.pages / FIRST).read_bytes()[:-20])
+    status, said = checkout.call()
+    assert status == 1
+    assert "cannot read 'my pages/cut.png'" in said
+    assert checkout.digests("**/*.*") == before
+    page.unlink()
+    checkout.run("flops")
+    assert before.items() <= checkout.digests("**/*.*").items()
+    shutil.rmtree(memory)
+    kept.rename(memory)
+    assert checkout.planned() == {}
+
+
+def test_a_call_that_looks_beside_another_hides_no_damage(checkout: Checkout) -> None:
+    summary = checkout.results / "summary.csv"
+    whole = summary.read_bytes()
+    summary.write_bytes(whole[: len(whole) // 2])
+    with (checkout.root / ".snakemake" / "mfuscope.lock").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        said = checkout.run()
+    assert "results/summary.csv is cut short and will be made again" in said
+    assert summary.read_bytes() == whole
 
 
 def test_a_page_dated_in_the_future_is_measured_once(checkout: Checkout) -> None:

@@ -3,6 +3,7 @@
 Run with ``pytest -m gpu``; what the machine lacks for a test skips it.
 """
 
+import importlib.util
 import itertools
 import json
 import os
@@ -21,7 +22,13 @@ pytestmark = [
     pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA GPUs"),
 ]
 
-SLURM = all(shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in DAEMONS)
+SLURM = (
+    os.geteuid() == 0
+    and importlib.util.find_spec("snakemake_executor_plugin_slurm") is not None
+    and all(
+        shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("munged", *DAEMONS)
+    )
+)
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def test_two_gpus_of_this_host(checkout: Checkout) -> None:
     assert_side_by_side(checkout)
 
 
-@pytest.mark.skipif(not SLURM, reason="no Slurm (Debian: slurm-wlm, munge)")
+@pytest.mark.skipif(not SLURM, reason="no Slurm to start (docs/cluster.md)")
 def test_two_allocations_with_a_gpu_each(checkout: Checkout, tmp_path: Path) -> None:
     with cluster(tmp_path / "cluster", ["/dev/nvidia0", "/dev/nvidia1"]) as made:
         said = checkout.run(

@@ -255,7 +255,8 @@ def check_slurm(jobs):
             runs_in_batch=min(
                 workflow.group_settings.group_components.get("measure", 1), len(lengths)
             ),
-            bytes_of_run=max(lengths, default=0),
+            # As a script, a command may be of any length.
+            bytes_of_run=0 if own.pass_command_as_script else max(lengths, default=0),
         )
 
 
