@@ -138,7 +138,6 @@ def with_sound_results(execute):
                 if workflow.execution_settings.lock:
                     # A call that only looks may be there, too.
                     alone = hold_results(RESULTS) or alone
-                    check_space(RESULTS)
                 note_skipped(SKIPPED, PLAN.skipped)
             if not FLOPS_ALONE >= set(workflow.dag_settings.targets or ["all"]):
                 for left_out in PLAN.skipped:
