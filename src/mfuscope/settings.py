@@ -165,9 +165,9 @@ def _checked(
     """What of a layer is right, with the types that the schema asks for; the rest is noted."""
 
     def fits(values: Mapping[str, Any]) -> bool:
-        noted = Findings()
-        check(values, schema, origin, noted)
-        return not noted
+        wrong = Findings()
+        check(values, schema, origin, wrong)
+        return not wrong
 
     if not check_plain(layer, origin, findings):
         return {}
@@ -175,9 +175,12 @@ def _checked(
         layer = typed(layer, schema, schema)
         if not check_plain(layer, origin, findings):
             return {}
-    check(layer, schema, origin, findings)
-    if fits(layer):
+    noted = Findings()
+    check(layer, schema, origin, noted)
+    if not noted:
         return layer
+    with findings.collect():
+        noted.tell()
     right = {key: value for key, value in layer.items() if fits({key: value})}
     for key, usual in defaults(schema).items():
         if isinstance(usual, Mapping) and isinstance(layer.get(key), Mapping) and key not in right:

@@ -22,12 +22,12 @@ def header_sizes(
 ) -> tuple[dict[str, tuple[int, int]], dict[str, UserError]]:
     """Width and height in pixels by page, and what is wrong with the pages that tell none."""
     sizes, bad = {}, {}
-    for key, image in images.items():
-        try:
-            with quiet_libraries():
+    with quiet_libraries():
+        for key, image in images.items():
+            try:
                 sizes[key] = image_size(image.path)
-        except UserError as error:
-            bad[key] = error
+            except UserError as error:
+                bad[key] = error
     return sizes, bad
 
 
