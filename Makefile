@@ -41,16 +41,16 @@ test-slurm: $(VENV)/.installed-dev $(VENV)/.installed-slurm ## run the workflow 
 	@if ! command -v slurmctld munged >/dev/null; then \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; \
 	fi
-	$(BIN)/python -m pytest -m slurm -rP tests/test_submission.py tests/test_slurm.py
+	$(BIN)/python -m pytest -m slurm -rP tests/cluster/test_submission.py tests/cluster/test_slurm.py
 
 test-wheelhouse: $(VENV)/.installed-dev ## collect a wheelhouse, then install and run without a network
-	$(BIN)/python -m pytest -m slow tests/test_wheelhouse.py
+	$(BIN)/python -m pytest -m slow tests/tools/test_wheelhouse.py
 
 bench: $(VENV)/.installed ## measure mfuscope itself: overhead, trace reading, scale
 	$(BIN)/python benchmarks/bench.py
 
 contracts: $(VENV)/.installed ## make docs/data-model.md and contracts/openapi.yaml from the schemas
-	$(BIN)/python -m mfuscope.contracts
+	$(BIN)/python -m generate
 
 lint: $(VENV)/.installed-dev ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

@@ -39,11 +39,11 @@ def _trace(page: str, packed: str) -> dict[str, float]:
     """Trace one full run, save it, then have torch average it."""
     from stage_timing import TOKENS
 
-    from mfuscope.preprocess import read_page
-    from mfuscope.settings import ProfilerSettings
-    from mfuscope.stages import StageTimer
-    from mfuscope.trace_file import pack_trace
-    from mfuscope.tracing import recording
+    from mfuscope.config.settings import ProfilerSettings
+    from mfuscope.measure.profiler import recording
+    from mfuscope.measure.stages import StageTimer
+    from mfuscope.pages.preprocess import read_page
+    from mfuscope.traces.file import pack_trace
 
     session = default_session()
     inputs = session.inputs(read_page(Path(page)), "auto")
@@ -76,9 +76,10 @@ def _trace(page: str, packed: str) -> dict[str, float]:
 
 
 def _read(packed: str) -> dict[str, float]:
-    from mfuscope.kernels import kernel_table
-    from mfuscope.operators import operator_table
-    from mfuscope.traces import activity, read_trace
+    from mfuscope.traces.activity import activity
+    from mfuscope.traces.columns import read_trace
+    from mfuscope.traces.kernels import kernel_table
+    from mfuscope.traces.operators import operator_table
 
     started = time.perf_counter()
     trace = read_trace(packed)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mfuscope.sessions import Session
+    from mfuscope.measure.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -120,10 +120,10 @@ def bundled_pages(number: int) -> list[Path]:
 
 def default_session() -> "Session":
     """The model that a bare call would measure, ready in this process."""
+    from mfuscope.config.settings import ModelSettings
     from mfuscope.hardware.devices import plan_device
+    from mfuscope.measure.session import Session
     from mfuscope.models.spec import resolve_model
-    from mfuscope.sessions import Session
-    from mfuscope.settings import ModelSettings
 
     device = plan_device("auto")
     name = "deepseek-ocr-nano" if device == "cpu" else "deepseek-ocr"

@@ -6,14 +6,14 @@ Run in a copy of the workflow's folder; leaves its records and traces in loop/.
 import os
 from pathlib import Path
 
-from mfuscope.artefacts import write_json
-from mfuscope.calibration import calibrate
+from mfuscope.config.settings import load_schema, resolve_settings
 from mfuscope.hardware.ceiling import measure_ceiling
-from mfuscope.planning import make_plan
-from mfuscope.profiling import RunSettings, measure
-from mfuscope.sessions import open_session
-from mfuscope.settings import load_schema, resolve_settings
-from mfuscope.trace_file import pack_trace
+from mfuscope.measure.calibration import calibrate
+from mfuscope.measure.passes import RunSettings, measure
+from mfuscope.measure.session import open_session
+from mfuscope.planning.plan import make_plan
+from mfuscope.storage.artefacts import write_json
+from mfuscope.traces.file import pack_trace
 
 
 def main() -> None:

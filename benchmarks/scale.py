@@ -86,10 +86,10 @@ def _derive(folder: Path) -> dict[str, float]:
     import resource
     import time
 
-    from mfuscope.artefacts import read_json
-    from mfuscope.metrics import metrics_table
-    from mfuscope.records import Activity, Calibration, Ceiling, Hardware, Run
-    from mfuscope.statistics import summarise
+    from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
+    from mfuscope.metrics.runs import metrics_table
+    from mfuscope.metrics.statistics import summarise
+    from mfuscope.storage.artefacts import read_json
 
     baseline = folder / "results" / "baseline"
     counted = [read_json(path, Calibration) for path in (baseline / "calibration").iterdir()]

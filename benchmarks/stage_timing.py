@@ -24,9 +24,9 @@ from common import Figure, Options, bundled_pages, child, default_session
 if TYPE_CHECKING:
     import torch
 
+    from mfuscope.measure.session import Session
+    from mfuscope.measure.stages import StageTimer
     from mfuscope.models.inputs import PageInputs
-    from mfuscope.sessions import Session
-    from mfuscope.stages import StageTimer
 
 TOKENS = 64  # of a whole call
 CALLS = 10  # whole calls before and after a trace
@@ -60,7 +60,7 @@ def _interval(values: list[float]) -> tuple[float, float, float]:
 
 def _hooks_us(session: "Session") -> float:
     """What one decode step's hooks take, without a model between them."""
-    from mfuscope.stages import StageTimer
+    from mfuscope.measure.stages import StageTimer
 
     timer, steps = StageTimer(session.model, session.device), 1000
     with timer.measure():
@@ -74,7 +74,8 @@ def _hooks_us(session: "Session") -> float:
 
 def _prefill(session: "Session", page: "PageInputs", groups: int) -> list[float]:
     """Calls for one token, bare and instrumented."""
-    from mfuscope.stages import StageTimer, device_clock
+    from mfuscope.hardware.clocks import device_clock
+    from mfuscope.measure.stages import StageTimer
 
     clock = device_clock(session.device)
 
@@ -121,7 +122,7 @@ def _decode(session: "Session", page: "PageInputs", groups: int) -> list[float]:
     """Steps, bare and instrumented, of as many calls as it takes."""
     from transformers import LogitsProcessorList
 
-    from mfuscope.stages import StageTimer
+    from mfuscope.measure.stages import StageTimer
 
     seconds: list[float] = []
     while len(seconds) < groups * len(IN_TURN):
@@ -145,9 +146,9 @@ def _longer(seconds: list[float]) -> list[float]:
 
 
 def _main(path: Path, groups: int) -> dict[str, Any]:
-    from mfuscope.preprocess import read_page
-    from mfuscope.settings import ProfilerSettings
-    from mfuscope.tracing import recording
+    from mfuscope.config.settings import ProfilerSettings
+    from mfuscope.measure.profiler import recording
+    from mfuscope.pages.preprocess import read_page
 
     session = default_session()
     page = session.inputs(read_page(path), "auto")

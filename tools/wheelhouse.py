@@ -16,7 +16,7 @@ from pathlib import Path
 from collected import NAME, Collected, read_collected, write_collected
 from wheels import Target, Wheel, host_glibc, pins, read_wheel, target_of
 
-from mfuscope.errors import UserError
+from mfuscope.core.errors import UserError
 
 # Registries have these as sources only. They are pure Python: a wheel made here runs anywhere.
 SOURCES_ONLY = ("connection-pool",)

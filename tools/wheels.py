@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mfuscope.errors import UserError
+from mfuscope.core.errors import UserError
 
 # Older names of glibc versions. No wheel of any use asks for less than 2.5.
 _ALIASES = {"manylinux2014": 17, "manylinux2010": 12, "manylinux1": 5}

@@ -19,7 +19,7 @@ from snakemake.logging import ColorizingTextHandler, DefaultFilter, logger
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from mfuscope import printable
+from mfuscope.core import text as printable
 from snakemake_logger_plugin_mfuscope import text
 from snakemake_logger_plugin_mfuscope.failures import Failures
 from snakemake_logger_plugin_mfuscope.own_words import (

@@ -12,7 +12,7 @@ from typing import Any
 from yaml import MarkedYAMLError
 from yaml.reader import ReaderError
 
-from mfuscope.errors import UserError
+from mfuscope.core.errors import UserError
 
 # Functions of Snakemake, by module and name, and the local variable that says what they work on.
 ENTRIES = ("snakemake.cli", "parse_config", "entry")

@@ -6,7 +6,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
-from mfuscope.allocations import WORDS, last_words, without_call
+from mfuscope.workflow.allocations import WORDS, last_words, without_call
 from snakemake_logger_plugin_mfuscope import text
 from snakemake_logger_plugin_mfuscope.state import Job, State
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 from snakemake.logging import DefaultFormatter
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from mfuscope import printable
+from mfuscope.core import text as printable
 from snakemake_logger_plugin_mfuscope import causes, text
 
 

@@ -13,23 +13,24 @@ from snakemake.logging import logger
 from snakemake.settings.enums import PersistenceBackend
 from snakemake.utils import update_config
 
-from mfuscope.artefacts import check_space, check_writable
-from mfuscope.command import command_line
-from mfuscope.errors import Findings, ToldError
-from mfuscope.forgotten import Memory, check_runs, forgotten_tables
-from mfuscope.holding import hold_results
-from mfuscope.image_headers import limit_pixels
-from mfuscope.partial import RunKey, listed_missing
-from mfuscope.mending import access_told, mend
-from mfuscope.planning import make_plan
+from mfuscope.storage.artefacts import check_space, check_writable
+from mfuscope.workflow.command import command_line
+from mfuscope.core.errors import Findings, MfuscopeError
+from mfuscope.provenance.untracked import Memory, check_runs, forgotten_tables
+from mfuscope.storage.locks import hold_results
+from mfuscope.pages.headers import limit_pixels
+from mfuscope.core.runs import RunKey
+from mfuscope.workflow.missing import listed_missing
+from mfuscope.storage.repair import report_access, mend
+from mfuscope.planning.plan import make_plan
 from mfuscope.hardware import devices
-from mfuscope.settings import hand_over, load_schema, resolve_settings, take_over
-from mfuscope.sources import code_digest
-from mfuscope.stale_locks import remove_stale_locks
-from mfuscope.submission import check_submission
-from mfuscope.vetting import known_pages, note_skipped, noted_skipped
+from mfuscope.config.settings import hand_over, load_schema, resolve_settings, take_over
+from mfuscope.workflow.digests import code_digest
+from mfuscope.workflow.stale_locks import remove_stale_locks
+from mfuscope.workflow.submission import check_submission
+from mfuscope.pages.checks import known_pages, note_skipped, noted_skipped
 from mfuscope.worker.ending import end_workers
-from mfuscope.worker.places import Limits, adopt_jobs, remove_abandoned
+from mfuscope.worker.runtime import Limits, adopt_jobs, remove_abandoned
 
 ROOT = Path(workflow.basedir)
 RESULTS = Path("results")
@@ -108,7 +109,7 @@ def mend_results(look_only):
         if not look_only:
             memory.drop_unreadable()
         here = devices.handed_over(os.environ)
-        with access_told(RESULTS):
+        with report_access(RESULTS):
             check_runs(PLAN, RESULTS, memory, here, Path("logs/measure_again.txt"))
             forgotten = forgotten_tables(RESULTS, memory)
     for line in mend(RESULTS, PLAN.runs(RESULTS), forgotten, look_only=look_only):
@@ -147,7 +148,7 @@ def with_sound_results(execute):
                     PLAN.check_decodable(known_pages(RESULTS / "inputs.csv"))
                 if alone:
                     mend_results(look_only)
-        except ToldError as error:
+        except MfuscopeError as error:
             raise told(error) from None
         return execute(executor_plugin=executor_plugin, **settings)
 
@@ -165,7 +166,7 @@ try:
         os.environ[SETTINGS] = hand_over(PLAN.settings, PLAN.device)
     else:
         PLAN = PLAN.without(noted_skipped(SKIPPED))
-except ToldError as error:
+except MfuscopeError as error:
     raise told(error) from None
 
 
@@ -224,8 +225,8 @@ def prepare_call():
         if workflow.executor_plugin.name == "slurm":
             check_slurm(jobs)
     try:
-        findings.tell()
-    except ToldError as error:
+        findings.raise_any()
+    except MfuscopeError as error:
         raise told(error) from None
     if not workflow.local_exec:
         remove_outdated()

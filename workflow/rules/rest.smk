@@ -6,9 +6,9 @@ import sys
 
 from snakemake.jobs import GroupJob
 
-from mfuscope.allocations import listen
-from mfuscope.artefacts import write_json
-from mfuscope.partial import VARIABLE, OpenJob, missing_runs
+from mfuscope.workflow.allocations import listen
+from mfuscope.storage.artefacts import write_json
+from mfuscope.workflow.missing import VARIABLE, OpenJob, missing_runs
 
 # Nothing is measured here, whatever has changed meanwhile.
 DERIVING = ("resolve_hardware", "inspect_images", "tabulate_metrics", "summarise")

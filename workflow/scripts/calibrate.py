@@ -1,6 +1,6 @@
 """Have the FLOPs of one resolution counted: results/VARIANT/calibration/RESOLUTION.json."""
 
-from mfuscope.jobs import job_log
+from mfuscope.workflow.joblog import job_log
 
 with job_log(snakemake.log[0]):
     from pathlib import Path

@@ -1,15 +1,15 @@
 """Count chosen models at chosen resolutions: results/flops.csv and flops.md."""
 
-from mfuscope.jobs import job_log
+from mfuscope.workflow.joblog import job_log
 
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import write_noted
     from mfuscope.flops.budget import budget
     from mfuscope.models.spec import resolve_model
     from mfuscope.report.budget import render_budget
-    from mfuscope.tables import write_table
+    from mfuscope.storage.artefacts import write_noted
+    from mfuscope.storage.tables import write_table
 
     bundled = Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models"
     settings = snakemake.params.settings

@@ -1,11 +1,11 @@
 """Measure what the device sustains: results/ceiling.json."""
 
-from mfuscope.jobs import job_log
+from mfuscope.workflow.joblog import job_log
 
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import write_json
+    from mfuscope.storage.artefacts import write_json
     from mfuscope.worker.leases import candidates, lease
 
     settings = snakemake.params.settings

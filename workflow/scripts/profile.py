@@ -1,6 +1,6 @@
 """Have one run measured: results/VARIANT/runs/IMAGE/REPEAT.json and its trace."""
 
-from mfuscope.jobs import job_log
+from mfuscope.workflow.joblog import job_log
 
 with job_log(snakemake.log[0]):
     from pathlib import Path

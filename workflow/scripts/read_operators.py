@@ -4,18 +4,19 @@ Writes IMAGE/REPEAT.csv in results/VARIANT/operators and in results/VARIANT/kern
 results/VARIANT/activity/IMAGE/REPEAT.json.
 """
 
-from mfuscope.jobs import job_log
+from mfuscope.workflow.joblog import job_log
 
 with job_log(snakemake.log[0]):
     from dataclasses import replace
     from pathlib import Path
 
-    from mfuscope.artefacts import write_columns, write_json
-    from mfuscope.kernels import kernel_table
-    from mfuscope.operators import operator_table
-    from mfuscope.records import Run
-    from mfuscope.soundness import read_record
-    from mfuscope.traces import activity, read_trace
+    from mfuscope.core.records import Run
+    from mfuscope.storage.artefacts import write_columns, write_json
+    from mfuscope.storage.validation import read_record
+    from mfuscope.traces.activity import activity
+    from mfuscope.traces.columns import read_trace
+    from mfuscope.traces.kernels import kernel_table
+    from mfuscope.traces.operators import operator_table
 
     run = read_record(Path(snakemake.input.run), Run)
     trace = read_trace(Path(snakemake.input.trace))

@@ -1,21 +1,21 @@
 """Render the report: its page, its Markdown, its head as JSON, and its figures."""
 
-from mfuscope.jobs import job_log
+from mfuscope.workflow.joblog import job_log
 
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.artefacts import write_noted, write_noted_json
-    from mfuscope.checkout import commit
-    from mfuscope.records import Calibration, Ceiling, Hardware, MissingRun, Run, SkippedPage
+    from mfuscope.core.records import Calibration, Ceiling, Hardware, MissingRun, Run, SkippedPage
+    from mfuscope.core.versions import commit
+    from mfuscope.metrics.statistics import NAMES, SUMMARISED
     from mfuscope.report.gather import gather
     from mfuscope.report.head import head
     from mfuscope.report.operators import aggregate_kernels, aggregate_operators
     from mfuscope.report.render import render
     from mfuscope.report.survey import survey_runs
-    from mfuscope.soundness import read_record
-    from mfuscope.statistics import NAMES, SUMMARISED
-    from mfuscope.tables import read_table
+    from mfuscope.storage.artefacts import write_noted, write_noted_json
+    from mfuscope.storage.tables import read_table
+    from mfuscope.storage.validation import read_record
 
     paths = snakemake.input
 

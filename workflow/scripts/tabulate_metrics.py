@@ -1,20 +1,20 @@
 """Derive every run's metrics: results/metrics.csv."""
 
-from mfuscope.jobs import job_log
+from mfuscope.workflow.joblog import job_log
 
 with job_log(snakemake.log[0]):
     import os
     from pathlib import Path
 
-    from mfuscope.artefacts import read_json
+    from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
     from mfuscope.hardware.devices import describe_versions, handed_over
-    from mfuscope.metrics import metrics_table
-    from mfuscope.mixing import Present, check_alike
-    from mfuscope.naming import check_names
-    from mfuscope.origins import Origin
-    from mfuscope.records import Activity, Calibration, Ceiling, Hardware, Run
-    from mfuscope.soundness import read_record
-    from mfuscope.tables import read_table, write_table
+    from mfuscope.metrics.runs import metrics_table
+    from mfuscope.provenance.consistency import Present, check_alike
+    from mfuscope.provenance.facts import Origin
+    from mfuscope.storage.artefacts import read_json
+    from mfuscope.storage.naming import check_names
+    from mfuscope.storage.tables import read_table, write_table
+    from mfuscope.storage.validation import read_record
 
     paths = snakemake.input
     again = Path(snakemake.log[0]).with_name("measure_again.txt")

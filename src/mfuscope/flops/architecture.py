@@ -7,9 +7,10 @@ keys with h heads of width d is ``4·t·s·h·d`` (scores and weighted sum), wit
 from collections import Counter
 from math import ceil
 
+from mfuscope.core.language import Language
 from mfuscope.flops import components as c
-from mfuscope.flops.dims import Architecture, Clip, Language, QueryEncoder, Sam, downsampled
-from mfuscope.geometry import Geometry
+from mfuscope.flops.dims import Architecture, Clip, QueryEncoder, Sam, downsampled
+from mfuscope.models.geometry import Geometry
 
 Flops = dict[str, int]
 

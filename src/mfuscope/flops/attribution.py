@@ -3,7 +3,7 @@
 from torch import nn
 
 from mfuscope.flops import components as c
-from mfuscope.stages import find_parts
+from mfuscope.models.parts import find_parts
 
 # Names of modules within transformers' unlimited_ocr and deepseek_ocr2, by the module they lie in.
 _SAM_LINEAR = ("attn.qkv", "attn.proj", "mlp")

@@ -6,13 +6,13 @@ Counted part by part on the meta device, beside the closed form and the directio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mfuscope.errors import UserError
+from mfuscope.core.errors import UserError
 from mfuscope.flops import architecture, directional
 from mfuscope.flops.components import ATTENTION, COMPONENTS, TOTAL
 from mfuscope.flops.dims import Architecture, read_dims
-from mfuscope.flops.memory import stage_weight_bytes
-from mfuscope.flops.parts import build_on_meta, count_prefill, count_steps
-from mfuscope.geometry import (
+from mfuscope.flops.meta import build_on_meta, count_prefill, count_steps
+from mfuscope.flops.traffic import stage_weight_bytes
+from mfuscope.models.geometry import (
     SINGLE_VIEW_SIZES,
     TILED_MODE,
     Geometry,

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from mfuscope.geometry import Geometry
+from mfuscope.core.language import Language, TextWidths
+from mfuscope.models.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +46,6 @@ class QueryEncoder:
 
 
 @dataclass(frozen=True, slots=True)
-class TextWidths:
-    """The widths of a decoder that every config of the kind names; enough for rough formulas."""
-
-    hidden: int
-    layers: int
-    kv_heads: int
-    head_dim: int
-    mlp: int
-
-
-@dataclass(frozen=True, slots=True)
 class VisionWidths:
     """Likewise of a ViT-like encoder on views of one size."""
 
@@ -63,42 +53,6 @@ class VisionWidths:
     layers: int
     mlp: int
     patches: int
-
-
-@dataclass(frozen=True, slots=True)
-class Language:
-    """The decoder: attention, a dense MLP in the first layers, experts in the others.
-
-    Attributes:
-        window: generated tokens that a sliding layer attends to beside the whole prompt, None where
-            every layer attends to everything.
-        sliding_layers: how many layers slide.
-    """
-
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    dense_layers: int
-    dense_mlp: int
-    experts: int
-    active_experts: int
-    expert_mlp: int
-    shared_mlp: int
-    vocabulary: int
-    window: int | None
-    sliding_layers: int
-
-    @property
-    def sparse_layers(self) -> int:
-        """Layers with experts."""
-        return self.layers - self.dense_layers
-
-    @property
-    def widths(self) -> TextWidths:
-        """What rough formulas need of it."""
-        return TextWidths(self.hidden, self.layers, self.kv_heads, self.head_dim, self.dense_mlp)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,10 @@ prompt. Experts, gates, windows, convolutions and the LM head do not occur in th
 
 from collections import Counter
 
+from mfuscope.core.language import TextWidths
 from mfuscope.flops import components as c
-from mfuscope.flops.dims import (
-    Architecture,
-    QueryEncoder,
-    TextWidths,
-    VisionWidths,
-    downsampled,
-)
-from mfuscope.geometry import Geometry
+from mfuscope.flops.dims import Architecture, QueryEncoder, VisionWidths, downsampled
+from mfuscope.models.geometry import Geometry
 
 DEFAULT_CONTEXT = 512
 

@@ -7,16 +7,11 @@ from functools import partial
 
 import torch
 
-from mfuscope.dtypes import TORCH_NAMES, torch_dtype
-from mfuscope.hardware.devices import (
-    describe_device,
-    describe_versions,
-    pick_precision,
-    use_device,
-)
+from mfuscope.core.dtypes import TORCH_NAMES, torch_dtype
+from mfuscope.core.records import Ceiling
+from mfuscope.hardware.clocks import device_clock
+from mfuscope.hardware.devices import describe_device, describe_versions, pick_precision, use_device
 from mfuscope.hardware.threads import measuring_threads
-from mfuscope.records import Ceiling
-from mfuscope.stages import device_clock
 
 _GPU_SIZES = (2048, 4096, 8192)
 _CPU_SIZES = (512, 1024, 2048)

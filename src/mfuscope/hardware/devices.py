@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from mfuscope.errors import UserError
+from mfuscope.core.errors import UserError
+from mfuscope.core.records import Device, Versions
 from mfuscope.hardware import nvml
 from mfuscope.hardware.threads import measuring_threads
-from mfuscope.records import Device, Versions
 
 if TYPE_CHECKING:  # planning must not pay for the import
     import torch

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from mfuscope.errors import RanOutOfMemoryError, ShortOfMemoryError
+from mfuscope.core.errors import InsufficientMemoryError, OutOfMemoryError
 
 # What allocations on a device raise beside torch.OutOfMemoryError and MemoryError, all of them as
 # plain RuntimeErrors: the CPU's allocator, the CUDA runtime, cuBLAS, the C++ library.
@@ -128,14 +128,14 @@ def check_fits(name: str, weight_bytes: int, dtype: str, device: torch.device) -
     """Refuse a model whose weights alone are larger than what is free on its device.
 
     Raises:
-        ShortOfMemoryError: with the figures.
+        InsufficientMemoryError: with the figures.
     """
     memory = device_memory(device)
     if weight_bytes > memory.free:
         remedy = "set a shorter `dtype` or a smaller `model`"
         if weight_bytes <= memory.total:
             remedy = f"{_who_holds_it(device)}, or {remedy}"
-        raise ShortOfMemoryError(
+        raise InsufficientMemoryError(
             f"model: {name!r} does not fit: its weights alone need {_size(weight_bytes)} in "
             f"{dtype}, and {_free(memory, device)}",
             remedy,
@@ -143,7 +143,7 @@ def check_fits(name: str, weight_bytes: int, dtype: str, device: torch.device) -
 
 
 @contextmanager
-def shortage_told(what: str, weight_bytes: int | None, device: torch.device) -> Iterator[None]:
+def report_shortage(what: str, weight_bytes: int | None, device: torch.device) -> Iterator[None]:
     """Have an allocation that fails within told in words.
 
     Args:
@@ -151,7 +151,7 @@ def shortage_told(what: str, weight_bytes: int | None, device: torch.device) -> 
         weight_bytes: the model's size; None where there is no model yet.
 
     Raises:
-        RanOutOfMemoryError: with the figures.
+        OutOfMemoryError: with the figures.
     """
     try:
         yield
@@ -160,7 +160,7 @@ def shortage_told(what: str, weight_bytes: int | None, device: torch.device) -> 
             raise
         if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
             device = torch.device("cpu")  # also beside a GPU
-        raise RanOutOfMemoryError(
+        raise OutOfMemoryError(
             f"the {_kind(device)}'s memory ran out in {what}: {_figures(weight_bytes, device)}",
             "set a smaller `resolution` or `max_new_tokens` or a shorter `dtype`, or "
             f"{_who_holds_it(device)}",

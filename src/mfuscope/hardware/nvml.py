@@ -7,7 +7,7 @@ from typing import Any
 
 import pynvml
 
-from mfuscope.records import Conditions
+from mfuscope.core.records import Conditions
 
 #: The model that a slice of a GPU has here: which one it is of is not asked for.
 SLICE = "MIG"

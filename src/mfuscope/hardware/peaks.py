@@ -9,8 +9,8 @@ import re
 from functools import cache
 from importlib.resources import files
 
-from mfuscope.errors import UserError
-from mfuscope.records import Ceiling, Device, Hardware, Peak
+from mfuscope.core.errors import UserError
+from mfuscope.core.records import Ceiling, Device, Hardware, Peak
 
 # Dense FLOPs per SM and clock of 16-bit tensor cores with fp32 accumulation, by compute capability:
 # what an unlisted card is estimated from. GeForce cards accumulate in fp32 at half the rate.

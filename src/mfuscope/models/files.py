@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from safetensors import SafetensorError, safe_open
 
-from mfuscope.errors import UserError
+from mfuscope.core.errors import UserError
 
 # The names under which transformers looks for weights, in this order.
 _SINGLE = "model.safetensors"

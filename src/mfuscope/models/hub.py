@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mfuscope.errors import UserError
+from mfuscope.core.errors import UserError
 from mfuscope.models.files import missing_weights
 
 _DESCRIPTION = ["*.json", "*.jinja", "*.txt", "*.model"]

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 
-from mfuscope.errors import UserError
-from mfuscope.geometry import Geometry, parse_resolution
+from mfuscope.core.errors import UserError
+from mfuscope.models.geometry import Geometry, parse_resolution
 from mfuscope.models.prompt import instruction_tokens
 from mfuscope.models.spec import Family, ModelSpec
-from mfuscope.preprocess import make_views
+from mfuscope.models.views import make_views
 
 
 @dataclass(frozen=True, slots=True)

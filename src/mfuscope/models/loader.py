@@ -13,9 +13,9 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 
-from mfuscope.dtypes import torch_dtype
-from mfuscope.errors import UserError
-from mfuscope.hardware.memory import check_fits, shortage_told
+from mfuscope.core.dtypes import torch_dtype
+from mfuscope.core.errors import UserError
+from mfuscope.hardware.memory import check_fits, report_shortage
 from mfuscope.models.files import check_weights, read_json
 from mfuscope.models.hub import fetch_weights
 from mfuscope.models.published import map_published_config
@@ -73,14 +73,14 @@ def load_model(spec: ModelSpec, dtype: str, attention: str, device: torch.device
     model_class, config = model_class_and_config(spec, folder)
     implementation = _attention_implementation(spec.family, attention)
     building = (f"build {spec.name!r} from its files", "correct or restore the files")
-    with _nonsense_told(*building):
+    with _report_nonsense(*building):
         size = _planned_bytes(model_class, config, torch_dtype(dtype))
     if not hasattr(config, "quantization_config"):  # packed weights take less than that
         check_fits(spec.name, size, dtype, device)
     if spec.source == "hub" and spec.weights == "checkpoint":
         folder = fetch_weights(spec.name, folder)
         check_weights(folder)
-    with _nonsense_told(*building), shortage_told(f"loading {spec.name!r}", size, device):
+    with _report_nonsense(*building), report_shortage(f"loading {spec.name!r}", size, device):
         if spec.weights == "dummy":
             model = _build_empty(model_class, config, torch_dtype(dtype), implementation, device)
             fill_with_dummy_weights(model, DUMMY_SEED)
@@ -104,7 +104,7 @@ def model_class_and_config(spec: ModelSpec, folder: Path) -> tuple[Any, Any]:
     Raises:
         UserError: the config does not follow the layout that its architecture promises.
     """
-    with _nonsense_told(f"use the config of {spec.name!r}", "correct or restore its config.json"):
+    with _report_nonsense(f"use the config of {spec.name!r}", "correct or restore its config.json"):
         if spec.family is Family.DEEPSEEK_OCR:
             from transformers import UnlimitedOcrConfig, UnlimitedOcrForConditionalGeneration
 
@@ -117,7 +117,7 @@ def model_class_and_config(spec: ModelSpec, folder: Path) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _nonsense_told(what: str, remedy: str) -> Iterator[None]:
+def _report_nonsense(what: str, remedy: str) -> Iterator[None]:
     """Have what transformers makes of nonsense told as: cannot do `what`, and what to do.
 
     Where it broke is printed too, for the job's log: it need not have been nonsense.

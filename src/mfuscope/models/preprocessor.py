@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mfuscope.errors import UserError
-from mfuscope.geometry import MODES, TILED_MODE, Tiling
+from mfuscope.core.errors import UserError
 from mfuscope.models.files import read_json
+from mfuscope.models.geometry import MODES, TILED_MODE, Tiling
 from mfuscope.models.sizes import is_whole, shown
 
 # Pixels and tiles that views may have: below, a view has no token; above, no memory would do.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from mfuscope.errors import UserError
+from mfuscope.core.errors import UserError
 
 # What published prompts begin with. Here the page comes first by itself.
 IMAGE_MARK = "<image>"

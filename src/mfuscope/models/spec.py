@@ -12,14 +12,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from mfuscope.errors import UserError
-from mfuscope.geometry import Geometry, Tiling, image_tokens, page_geometry, query_image_tokens
+from mfuscope.core.errors import UserError
 from mfuscope.models.files import (
     check_tokenizer,
     check_weights,
     read_json,
     unreadable,
     weight_headers,
+)
+from mfuscope.models.geometry import (
+    Geometry,
+    Tiling,
+    image_tokens,
+    page_geometry,
+    query_image_tokens,
 )
 from mfuscope.models.hub import find_on_hub
 from mfuscope.models.preprocessor import read_tiling

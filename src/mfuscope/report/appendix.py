@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mfuscope.report import checks
+from mfuscope.report import validity as checks
 from mfuscope.report.cells import Cell, Table, absent, amount, build, figure, label, mean
 from mfuscope.report.data import ReportData
 from mfuscope.report.formats import interval, number, percent

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mfuscope.records import Ceiling, Hardware, MissingRun, Model, SkippedPage
+from mfuscope.core.records import Ceiling, Hardware, MissingRun, Model, SkippedPage
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import Outlier, Stage
 from mfuscope.report.survey import RunName, Survey, Tokens

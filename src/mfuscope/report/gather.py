@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mfuscope.records import Calibration, Ceiling, Hardware, MissingRun, SkippedPage
+from mfuscope.core.records import Calibration, Ceiling, Hardware, MissingRun, SkippedPage
+from mfuscope.metrics.statistics import ALL, describe, describe_pages
+from mfuscope.metrics.workload import decode_flops
 from mfuscope.report.data import PARTS, Flops, Measured, Page, ReportData, Stat, Variant
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import outliers, slow_causes
 from mfuscope.report.survey import Survey
-from mfuscope.statistics import ALL, describe, describe_pages
-from mfuscope.work import decode_flops
 
 _NO_STEPS = "one new token: no decode step"
 _NO_PARTS = "the model's parts are not told apart"

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mfuscope import __version__
-from mfuscope.report import checks
+from mfuscope.report import validity as checks
 from mfuscope.report.data import ReportData, Stat, Variant
 from mfuscope.report.formats import plain
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts

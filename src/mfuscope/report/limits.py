@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mfuscope.records import Ceiling, Hardware
+from mfuscope.core.records import Ceiling, Hardware
 from mfuscope.report.data import Variant
 from mfuscope.report.formats import number, percent
 

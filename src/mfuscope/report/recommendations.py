@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mfuscope.report.checks import CV_LIMIT, unsteady
 from mfuscope.report.data import STAGES, ReportData, Variant
 from mfuscope.report.formats import milliseconds, number, percent, plural
 from mfuscope.report.limits import StageFacts, StageName, stage_facts
 from mfuscope.report.operators import OVERHEAD, StageOperators
+from mfuscope.report.validity import CV_LIMIT, unsteady
 from mfuscope.report.words import CENTRES, name_in_sentence
 
 #: A recommendation that could gain less than this share of a page's time is not made.

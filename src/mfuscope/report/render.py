@@ -11,14 +11,18 @@ from markupsafe import Markup
 
 from mfuscope.report import (
     appendix,
-    checks,
     definitions,
     flops,
     formats,
     operator_tables,
     stakeholder,
-    tables,
     words,
+)
+from mfuscope.report import (
+    metric_tables as tables,
+)
+from mfuscope.report import (
+    validity as checks,
 )
 from mfuscope.report.cells import Cell, Table
 from mfuscope.report.data import STAGES, Measured, Page, ReportData, Variant

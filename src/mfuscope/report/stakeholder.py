@@ -3,11 +3,11 @@
 import math
 from typing import Literal
 
-from mfuscope.report.checks import CV_LIMIT
 from mfuscope.report.data import CostCentre, ReportData, Variant
 from mfuscope.report.formats import milliseconds, number, percent, plural
 from mfuscope.report.limits import StageFacts, main_stage, stage_facts
 from mfuscope.report.recommendations import Recommendation
+from mfuscope.report.validity import CV_LIMIT
 from mfuscope.report.words import CENTRES, stand_in_statement
 
 #: Recommendations that fit on one page.

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mfuscope.records import Conditions, Device, Model, Pass, Run, Versions
-from mfuscope.work import mean_context
+from mfuscope.core.records import Conditions, Device, Model, Pass, Run, Versions
+from mfuscope.metrics.workload import mean_context
 
 Floats = NDArray[np.float32]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from mfuscope.records import Hardware
+from mfuscope.core.records import Hardware
 from mfuscope.report.data import MFU_METRICS, ReportData, Stat, Variant
 from mfuscope.report.formats import count, listing, milliseconds, percent, plural, size
 

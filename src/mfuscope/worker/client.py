@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from mfuscope.errors import WorkerError
+from mfuscope.core.errors import WorkerError
 from mfuscope.hardware.threads import measuring_threads
 from mfuscope.worker.ending import end_idle, kill, process_behind, wait_for_end
 from mfuscope.worker.leases import Lease, MeasuringDevice, candidates, lease
-from mfuscope.worker.messages import (
+from mfuscope.worker.protocol import (
     GREETING,
     Answer,
     Calibrate,
@@ -27,7 +27,7 @@ from mfuscope.worker.messages import (
     receive,
     send,
 )
-from mfuscope.worker.places import Limits, Owner, connect, job_limits, job_owner
+from mfuscope.worker.runtime import Limits, Owner, connect, job_limits, job_owner
 
 _PAUSE_S = 0.01  # between two looks for a worker that is starting
 _GREETING_S = 60.0  # an idle worker greets at once

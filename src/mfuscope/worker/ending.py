@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mfuscope.worker.messages import End, send
-from mfuscope.worker.places import connect, job_owner
+from mfuscope.worker.protocol import End, send
+from mfuscope.worker.runtime import connect, job_owner
 
 _CREDENTIALS = struct.Struct("3i")  # process, user and group
 _END_S = 5.0  # for a worker that was told to end to let its device go

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from mfuscope.artefacts import write_encoded, write_json
-from mfuscope.errors import UserError
-from mfuscope.records import Run
-from mfuscope.trace_file import pack_trace
+from mfuscope.core.errors import UserError
+from mfuscope.core.records import Run
+from mfuscope.storage.artefacts import write_encoded, write_json
+from mfuscope.traces.file import pack_trace
 from mfuscope.worker.client import leased_worker
-from mfuscope.worker.messages import Calibrate, MeasureRun
-from mfuscope.worker.places import job_folder
+from mfuscope.worker.protocol import Calibrate, MeasureRun
+from mfuscope.worker.runtime import job_folder
 
 
 def measure_run(

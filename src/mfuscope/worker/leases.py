@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mfuscope.errors import UserError
-from mfuscope.worker.places import lock_file
+from mfuscope.core.errors import UserError
+from mfuscope.worker.runtime import lock_file
 
 _PAUSE_S = 0.02  # between two looks at devices that are all taken
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from mfuscope.errors import RanOutOfMemoryError, ShortOfMemoryError, UserError
-from mfuscope.worker.messages import (
+from mfuscope.core.errors import InsufficientMemoryError, OutOfMemoryError, UserError
+from mfuscope.worker.protocol import (
     GREETING,
     Calibrate,
     End,
@@ -33,11 +33,11 @@ from mfuscope.worker.messages import (
     receive,
     send,
 )
-from mfuscope.worker.places import SOCKET, Owner, remove_worker_folder
+from mfuscope.worker.runtime import SOCKET, Owner, remove_worker_folder
 from mfuscope.worker.watch import DeathWatch
 
 if TYPE_CHECKING:  # torch is imported with the first request, whose log then has any trouble
-    from mfuscope.sessions import Session
+    from mfuscope.measure.session import Session
 
 _FIRST_REQUEST_S = 60.0  # whoever starts a worker connects at once
 _REQUEST_S = 10.0  # and who is greeted sends at once; who does not, keeps others waiting
@@ -54,10 +54,10 @@ class Worker:
         session = self._open(request)
         opened()
         if isinstance(request, Calibrate):
-            from mfuscope.calibration import calibrate
+            from mfuscope.measure.calibration import calibrate
 
             return calibrate(session, request.resolution, variant=request.variant)
-        from mfuscope.profiling import RunSettings, measure
+        from mfuscope.measure.passes import RunSettings, measure
 
         return measure(
             session,
@@ -71,7 +71,7 @@ class Worker:
 
     def _open(self, request: ModelRequest) -> "Session":
         if self._session is None:
-            from mfuscope.sessions import open_session
+            from mfuscope.measure.session import open_session
 
             self._session = open_session(request.model, Path(request.bundled))
         return self._session
@@ -152,9 +152,9 @@ def _serve_one(connection: socket.socket, worker: Worker, watch: DeathWatch, *, 
             record = worker.record(request, opened)
             reply = Reply(record=msgspec.Raw(msgspec.json.encode(record)))
         except UserError as error:
-            short = isinstance(error, ShortOfMemoryError)
+            short = isinstance(error, InsufficientMemoryError)
             reply = Reply(error=str(error), short_of_memory=short)
-            goes_on = goes_on and not isinstance(error, RanOutOfMemoryError)
+            goes_on = goes_on and not isinstance(error, OutOfMemoryError)
         except Exception as error:  # noqa: BLE001 - told to the job; the worker ends
             traceback.print_exc()
             reply = Reply(error=f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -1,0 +1,136 @@
+"""Settings against their JSON Schema: types, defaults, and what is wrong with them in words."""
+
+import copy
+import difflib
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+import jsonschema
+import yaml
+
+from mfuscope.config.values import quoted, shorten
+from mfuscope.core.errors import Findings, UserError
+
+_BOUNDS = {
+    "minimum": "of at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "up to {}",
+    "minLength": "that is not empty",
+    "maxLength": "of up to {} characters",
+    "minItems": "that is not empty",
+    "maxItems": "of up to {} entries",
+    "maxProperties": "of up to {} entries",
+}
+
+# Whole values must match a pattern; to Python's `$`, a line end behind them is no part of them.
+_VALIDATOR = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator,
+    {"pattern": lambda _, pattern, value, __: _unlike(pattern, value)},
+)
+
+
+def typed(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
+    """A value whose scalars may be strings, with the types that its part of the schema asks for."""
+    if isinstance(value, Mapping):
+        return {
+            key: typed(inner, _inner(part, key, schema), schema) for key, inner in value.items()
+        }
+    if not isinstance(value, str) or "string" in _types(part):
+        return value
+    # Numbers as people write them. To YAML 1.1, 010 is 8, 1:30 is 90 and 1e3 is text.
+    with suppress(ValueError):
+        return int(value)
+    with suppress(ValueError):
+        if math.isfinite(number := float(value)):
+            return number
+    try:
+        read = yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError, RecursionError):  # e.g. of 2001-99-99
+        return value
+    return value if type(read) in (int, float) else read
+
+
+def whole(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
+    """A checked value, whole floats made integers where the schema asks for integers.
+
+    To JSON 3.0 is an integer; to a recorded parameter it would be another setting than 3.
+    """
+    if isinstance(value, Mapping):
+        return {
+            key: whole(inner, _inner(part, key, schema), schema) for key, inner in value.items()
+        }
+    return int(value) if isinstance(value, float) and _types(part) == ["integer"] else value
+
+
+def _inner(part: Mapping[str, Any], key: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a key within an object; empty for a key that there is not."""
+    others = part.get("additionalProperties")
+    found = part.get("properties", {}).get(key, others if isinstance(others, Mapping) else {})
+    if "$ref" in found:
+        found = schema["$defs"][found["$ref"].rpartition("/")[2]]
+    return cast(Mapping[str, Any], found)
+
+
+def _types(part: Mapping[str, Any]) -> list[str]:
+    types = part.get("type", "string")
+    return [types] if isinstance(types, str) else list(types)
+
+
+def defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Every property's default; an object without one is made of its properties' defaults."""
+    return {
+        key: copy.deepcopy(part["default"]) if "default" in part else defaults(part)
+        for key, part in schema["properties"].items()
+    }
+
+
+def check(
+    layer: Mapping[str, Any], schema: Mapping[str, Any], origin: str, findings: Findings
+) -> None:
+    """Note everything that a layer of settings has and may not have; its values are plain."""
+    errors = _VALIDATOR(schema).iter_errors(layer)
+    for error in sorted(errors, key=lambda one: list(map(str, one.path))):
+        for told in _explain(error, origin):
+            findings.add(told)
+
+
+def _unlike(pattern: str, value: Any) -> Iterator[jsonschema.ValidationError]:
+    if isinstance(value, str) and not re.fullmatch(pattern, value):
+        yield jsonschema.ValidationError(f"is not like {pattern}")
+
+
+def _explain(error: jsonschema.ValidationError, origin: str) -> Iterator[UserError]:
+    key = ".".join(str(part) for part in error.absolute_path)
+    part = cast(Mapping[str, Any], error.schema)
+    if error.validator != "additionalProperties":
+        value = shorten(error.instance)
+        yield UserError(f"setting {quoted(key)} is {value}{origin}", f"use {_wanted(part)}")
+        return
+    known = list(part["properties"])
+    for name in cast(dict[str, Any], error.instance):
+        if name not in known:
+            full = f"{key}.{name}" if key else name
+            near = difflib.get_close_matches(name.lower(), known, n=1)
+            remedy = f"write {near[0]!r}" if near else f"use one of {', '.join(known)}"
+            yield UserError(f"setting {quoted(full)} does not exist{origin}", remedy)
+
+
+def _wanted(part: Mapping[str, Any]) -> str:
+    if "enum" in part:
+        return "one of " + ", ".join(str(choice) for choice in part["enum"])
+    if "pattern" in part:
+        return str(part.get("x-wanted", f"a string like {part['pattern']}"))
+    names = {
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+        "string": "text",
+        "array": "a list",
+        "object": "a mapping of keys to values",
+    }
+    wanted = " or ".join(names[name] for name in _types(part) if name != "null")
+    bounds = [words.format(part[bound]) for bound, words in _BOUNDS.items() if bound in part]
+    return " ".join([wanted, *bounds])

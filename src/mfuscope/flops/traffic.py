@@ -1,0 +1,55 @@
+"""Bytes of weights that a stage must read at the least, from the model's own parameters."""
+
+from collections import Counter
+from typing import Any
+
+from mfuscope.core.language import Language
+from mfuscope.flops import components as c
+from mfuscope.flops.attribution import label_methods, label_modules
+from mfuscope.models.parts import find_parts, has_experts
+
+
+def stage_weight_bytes(
+    model: Any, language: Language | None, tokens: int, *, prefill: bool
+) -> dict[str, int] | None:
+    """Bytes of weights by component that a stage reads once, None where that cannot be told.
+
+    A parameter belongs to the innermost labelled module that holds it; norms, positions and
+    separators belong to none and count as ``other``, as do the embeddings of the stage's tokens.
+
+    Args:
+        language: the decoder's dimensions where they are known: they tell how many experts run,
+            the active ones in a decode step, at most ``tokens x active`` in prefill.
+        tokens: tokens that the decoder takes at once: the prompt in prefill, 1 in a decode step.
+        prefill: whether the encoders run.
+    """
+    if language is None and has_experts(model):
+        return None
+    owner = _owners(model)
+    table = model.get_input_embeddings().weight
+    head = model.get_output_embeddings()
+    decoder = find_parts(model).get("language_prefill")
+    decoding = {id(p) for module in (decoder, head) if module for p in module.parameters()}
+    sizes: Counter[str] = Counter()
+    for parameter in model.parameters():
+        if (parameter is table and table is not head.weight) or (
+            not prefill and id(parameter) not in decoding
+        ):
+            continue
+        sizes[owner.get(id(parameter), c.OTHER)] += parameter.numel() * parameter.element_size()
+    if language is not None and language.sparse_layers:
+        used = min(language.experts, tokens * language.active_experts)
+        sizes[c.ROUTED_EXPERTS] = sizes[c.ROUTED_EXPERTS] * used // language.experts
+    sizes[c.OTHER] += tokens * table.shape[1] * table.element_size()
+    return dict(sizes)
+
+
+def _owners(model: Any) -> dict[int, str]:
+    """Label of the innermost labelled module, by the parameter's identity."""
+    labels = label_modules(model)
+    outermost_first = sorted(labels, key=lambda item: -sum(p.numel() for p in item[1].parameters()))
+    owner = {id(p): label for label, module in outermost_first for p in module.parameters()}
+    for label, module, _ in label_methods(model):
+        # A method's parameters are the module's own, not those of the modules within it.
+        owner |= {id(p): label for p in module.parameters(recurse=False)}
+    return owner

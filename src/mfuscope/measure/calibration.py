@@ -1,0 +1,205 @@
+"""Calibration: FLOPs and bytes of one resolution, counted once and used for every page of it."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mfuscope.core import records
+from mfuscope.core.language import TextWidths
+from mfuscope.flops import architecture, directional
+from mfuscope.flops.attribution import label_methods, label_modules
+from mfuscope.flops.counting import FlopCounter
+from mfuscope.flops.dims import Architecture, read_dims, read_text_widths, read_vision_widths
+from mfuscope.flops.traffic import stage_weight_bytes
+from mfuscope.measure.session import Session
+from mfuscope.measure.stages import Ranges
+from mfuscope.models.geometry import parse_resolution
+from mfuscope.models.inputs import PageInputs
+
+_STEPS = 2  # two contexts fix the straight line that a step's FLOPs follow
+
+# What torch.profiler has FLOP formulas for, elementwise operators left out.
+_MATMUL_LIKE = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::conv2d")
+
+
+@dataclass(frozen=True, slots=True)
+class _Formulas:
+    """The closed forms of one model at one resolution."""
+
+    dims: Architecture | None
+    text: TextWidths | None
+    prefill: dict[str, Mapping[str, int | float] | None]
+
+
+def calibrate(session: Session, resolution: str, *, variant: str) -> records.Calibration:
+    """Count one real forward of an empty page of a resolution, and two decode steps after it.
+
+    FLOPs follow from shapes alone, so that no page of the user's is needed, and editing one
+    calibrates nothing again.
+    """
+    page = session.blank_inputs(resolution)
+    snapshots, uncounted = _count(session, page)
+    formulas = _formulas(session, resolution, page.prompt_tokens)
+    prefill = _table({"counted": snapshots[0], **formulas.prefill})
+    steps = [
+        _step(session, formulas, page.prompt_tokens, page.prompt_tokens + 1 + number, counts)
+        for number, counts in enumerate(_differences(snapshots)[:_STEPS])
+    ]
+    dims = formulas.dims
+    weights = stage_weight_bytes(
+        session.model, dims.language if dims else None, page.prompt_tokens, prefill=True
+    )
+    return records.Calibration(
+        variant=variant,
+        resolution=resolution,
+        model=session.description,
+        prompt_tokens=page.prompt_tokens,
+        image_tokens=page.image_tokens,
+        prefill_flops=prefill,
+        prefill_total=_totals(prefill),
+        prefill_weight_bytes=sum(weights.values()) if weights else None,
+        prefill_kv_bytes=_kv_bytes(session, formulas, page.prompt_tokens, page.prompt_tokens),
+        profiler_matmul_flops=_profiler_matmul_flops(session, page),
+        decode_steps=steps,
+        language=dims.language if dims else None,
+        uncounted_operators=uncounted,
+        versions=session.versions,
+        absent=_absent(prefill, steps[0], weights is None) | page.absent,
+    )
+
+
+def _count(session: Session, page: PageInputs) -> tuple[list[dict[str, int]], list[str]]:
+    """Counts after each forward, and the operators left uncounted."""
+    counter = FlopCounter()
+    snapshots: list[dict[str, int]] = []
+
+    def after_forward(*_: Any) -> None:
+        snapshots.append(dict(counter.counts))
+
+    model = session.model
+    handle = model.register_forward_hook(after_forward)
+    try:
+        with counter.attribute(label_modules(model), label_methods(model)), counter:
+            session.generate(page, 1 + _STEPS, ignore_eos=True)
+    finally:
+        handle.remove()
+    return snapshots, sorted(counter.uncounted)
+
+
+def _differences(snapshots: list[dict[str, int]]) -> list[dict[str, int]]:
+    return [
+        {
+            name: after[name] - before.get(name, 0)
+            for name in after
+            if after[name] != before.get(name)
+        }
+        for before, after in itertools.pairwise(snapshots)
+    ]
+
+
+def _formulas(session: Session, resolution: str, prompt_tokens: int) -> _Formulas:
+    config = session.model.config
+    dims, text = read_dims(config), read_text_widths(config)
+    prefill: dict[str, Mapping[str, int | float] | None] = {}
+    if dims is not None:
+        geometry = parse_resolution(resolution)
+        prefill["architecture"] = architecture.prefill_flops(dims, geometry, prompt_tokens)
+        prefill["directional"] = directional.prefill_flops(dims, geometry, prompt_tokens)
+        text = dims.language.widths
+    elif text is not None:
+        prefill["directional"] = directional.generic_prefill_flops(
+            read_vision_widths(config), text, prompt_tokens
+        )
+    return _Formulas(dims, text, prefill)
+
+
+def _step(
+    session: Session,
+    formulas: _Formulas,
+    prompt_tokens: int,
+    context_tokens: int,
+    counted: dict[str, int],
+) -> records.DecodeStep:
+    by_model: dict[str, Mapping[str, int | float] | None] = {"counted": counted}
+    language = formulas.dims.language if formulas.dims else None
+    if language is not None:
+        by_model["architecture"] = architecture.decode_flops(
+            language, context_tokens, prompt_tokens
+        )
+    if formulas.text is not None:
+        rough = directional.decode_flops(formulas.text)
+        by_model["directional"] = rough if language else {"language_model": sum(rough.values())}
+    flops = _table(by_model)
+    weights = stage_weight_bytes(session.model, language, 1, prefill=False)
+    return records.DecodeStep(
+        context_tokens=context_tokens,
+        flops=flops,
+        total=_totals(flops),
+        weight_bytes=sum(weights.values()) if weights else None,
+        kv_bytes=_kv_bytes(session, formulas, context_tokens, prompt_tokens),
+    )
+
+
+def _table(by_model: Mapping[str, Mapping[str, int | float] | None]) -> records.FlopTable:
+    """Component -> FLOP model -> FLOPs, components in the order in which they first occur."""
+    table: records.FlopTable = {}
+    for model, flops in by_model.items():
+        for component, value in (flops or {}).items():
+            if value:
+                table.setdefault(component, {})[model] = value
+    return table
+
+
+def _totals(table: records.FlopTable) -> dict[str, int | float]:
+    totals: dict[str, int | float] = {}
+    for by_model in table.values():
+        for model, value in by_model.items():
+            totals[model] = totals.get(model, 0) + value
+    return totals
+
+
+def _kv_bytes(
+    session: Session, formulas: _Formulas, context_tokens: int, prompt_tokens: int
+) -> int | None:
+    size = session.dtype.itemsize
+    if formulas.dims is not None:
+        return architecture.kv_bytes(formulas.dims.language, context_tokens, prompt_tokens, size)
+    text = formulas.text
+    if text is None or getattr(session.model.config.get_text_config(), "sliding_window", None):
+        return None
+    return 2 * text.layers * context_tokens * text.kv_heads * text.head_dim * size
+
+
+def _profiler_matmul_flops(session: Session, page: PageInputs) -> int:
+    """torch.profiler's own sum over matmul-like operators of a prefill: an independent figure.
+
+    It knows neither grouped products nor fused attention, so it is a lower bound.
+    """
+    ranges = Ranges(session.device)
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True, record_shapes=True
+    ) as recording:
+        ranges.push("prefill")
+        session.generate(page, 1, ignore_eos=True)
+        ranges.pop()
+    events = recording.events() or []
+    return int(sum(event.flops or 0 for event in events if event.name in _MATMUL_LIKE))
+
+
+def _absent(
+    prefill: records.FlopTable, step: records.DecodeStep, no_weights: bool
+) -> dict[str, str]:
+    absent = {}
+    if "architecture" not in _totals(prefill):
+        absent["architecture"] = "no closed form is known for this architecture"
+        absent["language"] = absent["architecture"]
+    if "directional" not in _totals(prefill):
+        absent["directional"] = "the config does not name the widths that the formulas need"
+    if no_weights:
+        absent["prefill_weight_bytes"] = "how many experts run is not known for this architecture"
+    if step.kv_bytes is None:
+        absent["prefill_kv_bytes"] = "the config does not tell the size of the KV cache"
+    return absent

@@ -1,0 +1,191 @@
+"""Measuring one page: the two passes of a run.
+
+The timed pass is never traced, and the traced pass is never timed: a profiler slows decode by half
+or more. Both run the same call; whether they made the same tokens is recorded.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from mfuscope.config.settings import ProfilerSettings
+from mfuscope.core import records
+from mfuscope.core.errors import UserError
+from mfuscope.hardware import nvml
+from mfuscope.hardware.memory import PeakMemory
+from mfuscope.measure.profiler import WallClock, recording, trace_label
+from mfuscope.measure.session import Session
+from mfuscope.measure.stages import StageTimer
+from mfuscope.models.context import check_length
+from mfuscope.models.inputs import PageInputs
+from mfuscope.pages.images import decode_page, file_sha256
+from mfuscope.traces.file import check_written, holds_kernels
+
+_TRACES = 2  # CUPTI has been seen to record nothing in the first trace of a process
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How a run is made with a model that is ready."""
+
+    resolution: str
+    max_new_tokens: int
+    ignore_eos: bool
+    warmup: int
+    profiler: ProfilerSettings
+
+    @classmethod
+    def from_mapping(cls, settings: Mapping[str, Any]) -> "RunSettings":
+        """From what a job gets (`planning.Plan.run_settings`)."""
+        values = {field.name: settings[field.name] for field in fields(cls)}
+        return cls(**values | {"profiler": ProfilerSettings(**settings["profiler"])})
+
+    @property
+    def traced_new_tokens(self) -> int:
+        """Tokens of the traced pass at the most: the first comes from prefill, not from a step."""
+        steps = self.profiler.decode_steps
+        return self.max_new_tokens if steps is None else min(self.max_new_tokens, 1 + steps)
+
+
+def warm_up(session: Session, page: PageInputs, settings: RunSettings) -> int:
+    """Unmeasured passes, once per resolution and settings; returns how many ran."""
+    key = (page.resolution, settings)
+    if key in session.warmed_up:
+        return 0
+    for _ in range(settings.warmup):
+        session.generate(page, settings.max_new_tokens, ignore_eos=settings.ignore_eos)
+    session.warmed_up.add(key)
+    return settings.warmup
+
+
+def measure(
+    session: Session,
+    path: Path,
+    trace: Path,
+    settings: RunSettings,
+    *,
+    variant: str,
+    image: str,
+    repeat: int,
+) -> records.Run:
+    """One run: warm-up if it is due, timed pass, traced pass.
+
+    Args:
+        path: the page.
+        trace: where the traced pass's Chrome trace goes, as plain JSON: packing it needs no device.
+    """
+    picture = decode_page(path)
+    page = session.inputs(picture, settings.resolution)
+    check_length(
+        page.prompt_tokens,
+        settings.max_new_tokens,
+        session.positions,
+        session.description.name,
+        page.resolution,
+    )
+    warmup_passes = warm_up(session, page, settings)
+    measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    timed, tokens = _pass(session, page, settings, settings.max_new_tokens)
+    # The trace says what it is of, wherever it is opened.
+    label = {"model": session.description.name, "weights": session.description.weights}
+    label |= {"variant": variant, "image": image, "repeat": str(repeat)}
+    traced, same, absent = _traced_pass(session, page, settings, trace_label(label), trace)
+    runs_before, session.runs = session.runs, session.runs + 1
+    return records.Run(
+        protocol=records.PROTOCOL,
+        variant=variant,
+        image=image,
+        repeat=repeat,
+        measured_at=measured_at,
+        page=records.Page(
+            path=str(path),
+            sha256=file_sha256(path),
+            width=picture.width,
+            height=picture.height,
+            resolution=page.resolution,
+        ),
+        model=session.description,
+        prompt_tokens=page.prompt_tokens,
+        image_tokens=page.image_tokens,
+        context_tokens=page.prompt_tokens + timed.new_tokens,
+        warmup_passes=warmup_passes,
+        runs_before=runs_before,
+        timed=timed,
+        traced=traced,
+        passes_agree=same == tokens[: settings.traced_new_tokens],
+        settings=asdict(session.settings) | asdict(settings),
+        device=session.facts,
+        versions=session.versions,
+        commit=session.commit,
+        absent=page.absent | absent | ({} if session.commit else {"commit": session.no_commit}),
+    )
+
+
+def _traced_pass(
+    session: Session, page: PageInputs, settings: RunSettings, label: str, path: Path
+) -> tuple[records.Pass, list[int], dict[str, str]]:
+    """A pass whose trace is saved, the ids of its new tokens, and what the trace lacks, and why."""
+    for _ in range(_TRACES):
+        clock = WallClock()
+        with recording(settings.profiler, session.device) as profile:
+            profile.add_metadata_json("mfuscope", label)
+            traced, tokens = _pass(session, page, settings, settings.traced_new_tokens)
+        if set_meanwhile := clock.was_set():
+            continue
+        profile.export_chrome_trace(str(path))
+        check_written(path)
+        if session.device.type != "cuda" or holds_kernels(path):
+            return traced, tokens, {}
+    if set_meanwhile:
+        raise UserError(
+            f"the system's clock was set while the last of {_TRACES} traces was recorded: no time "
+            "in it is right",
+            "run the same command again once the clock is steady",
+        )
+    return traced, tokens, {"kernels": f"CUPTI recorded none in {_TRACES} traces of this run"}
+
+
+def _pass(
+    session: Session, page: PageInputs, settings: RunSettings, max_new_tokens: int
+) -> tuple[records.Pass, list[int]]:
+    """A pass, and the ids of its new tokens."""
+    uuid = session.facts.uuid
+    timer = StageTimer(session.model, session.device)
+    memory = PeakMemory(session.device)
+    before = nvml.read_conditions(uuid)
+    energy_before, reason = nvml.read_energy_mj(uuid)
+    with timer.measure():
+        tokens = session.generate(page, max_new_tokens, ignore_eos=settings.ignore_eos)
+    energy_after, reason_after = nvml.read_energy_mj(uuid)
+    after = nvml.read_conditions(uuid)
+    peak, memory_reason = memory.read()
+    absent = {}
+    energy = None
+    if energy_before is None or energy_after is None:
+        absent["energy_j"] = reason or f"during the pass: {reason_after}"
+    elif energy_after <= energy_before:
+        moved = "did not move" if energy_after == energy_before else "started anew"
+        absent["energy_j"] = f"the counter {moved} during the pass"
+    else:
+        energy = (energy_after - energy_before) / 1000
+    if peak is None:
+        absent["peak_memory_bytes"] = memory_reason
+    ids = tokens.tolist()
+    times = timer.times(len(ids))
+    for part in ("vision_ms", "projector_ms", "language_prefill_ms"):
+        if getattr(times, part) is None:
+            absent[part] = "no part of a known name ran in prefill"
+    one = records.Pass(
+        **asdict(times),
+        new_tokens=len(ids),
+        token_ids_sha256=hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest(),
+        peak_memory_bytes=peak,
+        energy_j=energy,
+        conditions_before=before,
+        conditions_after=after,
+        absent=absent,
+    )
+    return one, ids

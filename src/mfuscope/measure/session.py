@@ -1,0 +1,148 @@
+"""A model that is ready: on its device, fed with pages, generating tokens."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from mfuscope.config.settings import ModelSettings
+from mfuscope.core import records
+from mfuscope.core.dtypes import torch_dtype
+from mfuscope.core.errors import UserError
+from mfuscope.core.versions import commit
+from mfuscope.hardware.devices import describe_device, describe_versions, pick_precision, use_device
+from mfuscope.hardware.memory import report_shortage
+from mfuscope.hardware.threads import measuring_threads
+from mfuscope.measure.profiler import attach_once
+from mfuscope.models.inputs import PageInputs, input_maker
+from mfuscope.models.loader import load_model
+from mfuscope.models.parts import has_experts
+from mfuscope.models.spec import ModelSpec, resolve_model
+
+
+def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session":
+    """A session from what a job gets (`planning.Plan.model_settings`).
+
+    Raises:
+        UserError: the model is not the one that was planned with.
+    """
+    names = [field.name for field in fields(ModelSettings)]
+    model = ModelSettings(**{name: settings[name] for name in names})
+    spec = resolve_model(model.model, model.load_format, bundled_models)
+    if spec.fingerprint != settings["fingerprint"]:
+        raise UserError(
+            f"model: the files of {model.model!r} changed while the workflow ran",
+            "run the same command again",
+        )
+    return Session(spec, model, settings["device"])
+
+
+class Session:
+    """A model on its device, ready to measure pages.
+
+    Not bound to one run: whoever holds a session may measure any number of pages with it, and
+    warms each resolution up only once.
+    """
+
+    def __init__(self, spec: ModelSpec, settings: ModelSettings, device: str) -> None:
+        torch.set_num_threads(measuring_threads())
+        self.device = torch.device(device)
+        self.facts = describe_device(device)  # tells in words what would else fail below
+        with report_shortage("preparing the device", None, self.device):
+            use_device(self.device)
+            attach_once(self.device)
+        self.versions = describe_versions()
+        self.commit, self.no_commit = commit()
+        self.settings = settings
+        # What was warmed up for, and how many runs were measured: whoever measures keeps account
+        # here (`profiling.measure`).
+        self.warmed_up: set[object] = set()
+        self.runs = 0
+        dtype, _ = pick_precision(settings.dtype, self.facts)
+        self.dtype = torch_dtype(dtype)
+        if dtype == "fp32":
+            # Held against the fp32 peak, arithmetic must not be TF32 behind our back.
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
+        loaded = load_model(spec, dtype, settings.attention, self.device)
+        self.model = loaded.model
+        self._inputs = input_maker(spec, loaded.folder, settings.prompt, loaded.model.config)
+        self.description = records.Model(
+            name=spec.name,
+            family=spec.family.value,
+            architecture=spec.architecture,
+            weights=spec.weights,
+            fingerprint=spec.fingerprint,
+            parameters=loaded.parameters,
+            weight_bytes=loaded.weight_bytes,
+            dtype=dtype,
+            attention=settings.attention,
+            experts_implementation=_experts_implementation(self.model),
+        )
+
+    @property
+    def positions(self) -> int | None:
+        """Tokens that the language model has positions for, None if its config does not tell."""
+        known = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return known if isinstance(known, int) else None
+
+    def inputs(self, page: Image.Image, mode: str) -> PageInputs:
+        """Preprocess and tokenize a page in a resolution mode and copy it to the device."""
+        return self._inputs.make(page, mode, self.device, self.dtype)
+
+    def blank_inputs(self, resolution: str) -> PageInputs:
+        """Inputs of an empty page of a canonical resolution."""
+        return self._inputs.blank(resolution, self.device, self.dtype)
+
+    def generate(self, page: PageInputs, max_new_tokens: int, *, ignore_eos: bool) -> torch.Tensor:
+        """New token ids of a page, shape (new_tokens,), on the device."""
+        # Not as an argument: generate() fills what is None there from the model's own config, and
+        # would bring the end-of-sequence token back.
+        own = self.model.generation_config
+        self.model.generation_config = _generation_config(own, max_new_tokens, ignore_eos)
+        what = f"a page at {page.resolution} with {page.prompt_tokens} prompt tokens"
+        try:
+            with (
+                torch.inference_mode(),
+                report_shortage(what, self.description.weight_bytes, self.device),
+            ):
+                out = self.model.generate(**page.tensors)
+        finally:
+            self.model.generation_config = own
+        new_tokens: torch.Tensor = out[0, page.prompt_tokens :]
+        return new_tokens
+
+
+def _generation_config(own: Any, max_new_tokens: int, ignore_eos: bool) -> Any:
+    """A model's own generation config, made greedy and of a given length."""
+    from transformers import GenerationConfig
+
+    config = GenerationConfig.from_dict(own.to_dict())
+    config.update(
+        max_new_tokens=max_new_tokens,
+        min_new_tokens=None,
+        max_length=None,
+        use_cache=True,
+        num_beams=1,
+        do_sample=False,
+        # Sampling parameters that a checkpoint may bring; greedy decoding would warn of them.
+        temperature=None,
+        top_p=None,
+        top_k=None,
+    )
+    if ignore_eos:
+        config.update(eos_token_id=None, stop_strings=None)
+    if config.pad_token_id is None:
+        config.pad_token_id = 0  # batch size 1 pads nothing, but generate wants to know
+    return config
+
+
+def _experts_implementation(model: Any) -> str | None:
+    """How the mixture-of-experts layers compute in prefill, None for models without experts."""
+    if not has_experts(model):
+        return None
+    used = {str(name) for name in model.get_experts_implementation().values() if name}
+    return "+".join(sorted(used)) or None

@@ -1,0 +1,114 @@
+"""What a run had to do: FLOPs by each FLOP model, and the least bytes to move."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mfuscope.core.dtypes import BYTES_PER_VALUE
+from mfuscope.core.records import Calibration, Run
+from mfuscope.flops import architecture
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a run had to do: FLOPs, and bytes to move at the least.
+
+    Attributes:
+        prefill_flops: FLOPs of the prefill.
+        step_flops: FLOPs of a decode step, mean over the run's steps.
+        prefill_bytes: weights read and keys and values written; None where not known.
+        step_weight_bytes, step_kv_bytes: active weights and KV cache that a decode step reads, mean
+            over the steps; None where not known.
+    """
+
+    prefill_flops: float
+    step_flops: float
+    prefill_bytes: float | None = None
+    step_weight_bytes: float | None = None
+    step_kv_bytes: float | None = None
+
+    @property
+    def step_bytes(self) -> float | None:
+        """All that a decode step reads."""
+        if self.step_weight_bytes is None or self.step_kv_bytes is None:
+            return None
+        return self.step_weight_bytes + self.step_kv_bytes
+
+
+def headline_work(calibration: Calibration, run: Run) -> Work:
+    """The run's work by the headline's FLOP models."""
+    contexts = step_contexts(run.prompt_tokens, run.timed.new_tokens)
+    language = calibration.language
+    if language is not None:
+        flops = [
+            float(sum(architecture.decode_flops(language, at, run.prompt_tokens).values()))
+            for at in contexts
+        ]
+    else:
+        flops = [decode_flops(calibration, "counted", at) for at in contexts]
+    weights, kv = calibration.prefill_weight_bytes, calibration.prefill_kv_bytes
+    return Work(
+        prefill_flops=calibration.prefill_total["counted"],
+        step_flops=float(np.mean(flops)),
+        prefill_bytes=None if weights is None or kv is None else weights + kv,
+        step_weight_bytes=calibration.decode_steps[0].weight_bytes,
+        step_kv_bytes=_step_kv_bytes(calibration, run, contexts),
+    )
+
+
+def directional_work(calibration: Calibration) -> Work | None:
+    """The work by the directional formulas, None where the model's widths are not known."""
+    prefill = calibration.prefill_total.get("directional")
+    step = calibration.decode_steps[0].total.get("directional")
+    if prefill is None or step is None:
+        return None
+    return Work(prefill, step)
+
+
+def decode_flops(calibration: Calibration, flop_model: str, context: float) -> float:
+    """FLOPs of a decode step at a context by one FLOP model: a straight line through two steps.
+
+    Args:
+        flop_model: ``counted``, ``architecture``, or ``directional``, which keeps to its S = 512.
+    """
+    points = [(s.context_tokens, s.total[flop_model]) for s in calibration.decode_steps]
+    return _line(points, context)
+
+
+def step_contexts(prompt_tokens: int, new_tokens: int) -> range:
+    """Tokens that each decode step attends to.
+
+    Step i (from 0) attends to the prompt, the first new token and those of the i steps before it:
+    ``prompt + 1 + i``; there is one step for each new token after the first. With a single new
+    token, the context that a step would have.
+    """
+    return range(prompt_tokens + 1, prompt_tokens + 1 + max(new_tokens - 1, 1))
+
+
+def mean_context(prompt_tokens: int, new_tokens: int) -> float:
+    """Mean number of tokens that a run's decode steps attend to."""
+    contexts = step_contexts(prompt_tokens, new_tokens)
+    return (contexts[0] + contexts[-1]) / 2
+
+
+def _line(points: Sequence[tuple[int, float]], at: float) -> float:
+    """The straight line through two counted steps: only attention grows, by as much per token."""
+    (x0, y0), (x1, y1) = points[:2]
+    return y0 + (y1 - y0) / (x1 - x0) * (at - x0)
+
+
+def _step_kv_bytes(calibration: Calibration, run: Run, contexts: range) -> float | None:
+    first, second = calibration.decode_steps[:2]
+    if first.kv_bytes is None or second.kv_bytes is None:
+        return None
+    language = calibration.language
+    if language is not None:
+        size = BYTES_PER_VALUE[run.model.dtype]
+        kv = [
+            float(architecture.kv_bytes(language, at, run.prompt_tokens, size)) for at in contexts
+        ]
+    else:
+        points = [(s.context_tokens, s.kv_bytes) for s in (first, second) if s.kv_bytes]
+        kv = [_line(points, at) for at in contexts]
+    return float(np.mean(kv))

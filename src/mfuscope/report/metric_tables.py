@@ -1,0 +1,317 @@
+"""The report's tables of results: times, MFU, decode steps, peaks."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mfuscope.report.cells import Cell, Table, amount, build, confidence, figure, label, mean, share
+from mfuscope.report.data import Measured, Page, ReportData, Stat, Variant
+from mfuscope.report.formats import number
+from mfuscope.report.limits import StageName, stage_facts
+
+_HEADLINE = {
+    "prefill_ms": 1.0,
+    "decode_tokens_per_s": 1.0,
+    "mfu_model": 100.0,
+    "mfu_prefill": 100.0,
+    "mfu_decode": 100.0,
+}
+_MFU_STAGES = {"model": "mfu_model", "prefill": "mfu_prefill", "decode": "mfu_decode"}
+
+
+def headline_cell(variant: Variant, metric: str, scale: float) -> Cell:
+    """A headline number; where its spread is that between pages, that between repeats below."""
+    stat = variant.headline[metric]
+    cell = mean(stat, scale)
+    if variant.over != "page" or not stat.mean or stat.std_repeats is None:
+        return cell
+    return replace(cell, sub=f"± {number(scale * stat.std_repeats, 2)} between repeats")
+
+
+def headline(data: ReportData) -> Table:
+    """The numbers that a reader came for, per variant."""
+    over = data.variants[0].over
+    return build(
+        f"Headline numbers: mean ± standard deviation between {over}s; n counts {over}s",
+        (
+            "Variant",
+            "n",
+            "Prefill, ms",
+            "Decode, tokens/s",
+            "MFU, %",
+            "MFU of prefill, %",
+            "MFU of decode, %",
+        ),
+        (
+            (
+                label(v.name),
+                amount(str(v.headline["prefill_ms"].n)),
+                *(headline_cell(v, metric, scale) for metric, scale in _HEADLINE.items()),
+            )
+            for v in data.variants
+        ),
+    )
+
+
+def times(data: ReportData) -> Table:
+    """Where the time of every page goes."""
+    several = len(data.variants) > 1
+
+    def row(page: Page, measured: Measured) -> tuple[Cell, ...]:
+        tokens = measured.tokens
+        new = str(tokens.new_least)
+        if tokens.new_most != tokens.new_least:
+            new += f" to {tokens.new_most}"
+        return (
+            label(page.image, page.file),
+            label(measured.variant if several else ""),
+            Cell(measured.resolution),
+            amount(str(tokens.prompt)),
+            amount(new),
+            mean(measured.stats["prefill_ms"]),
+            mean(measured.stats["decode_ms"]),
+            mean(measured.stats["vision_ms"]),
+            mean(measured.stats["projector_ms"]),
+            mean(measured.stats["language_prefill_ms"]),
+            mean(measured.stats["rest_ms"]),
+        )
+
+    return build(
+        "Time per page in ms: mean ± standard deviation between repeats. Prefill is the sum of the "
+        "last four",
+        (
+            "Page",
+            "Variant",
+            "Resolution",
+            "Prompt tokens",
+            "New tokens",
+            "Prefill",
+            "Decode",
+            "Vision",
+            "Projector",
+            "Language",
+            "Rest of prefill",
+        ),
+        (row(page, measured) for page in data.pages for measured in page.measured),
+    )
+
+
+def mfu(data: ReportData) -> Table:
+    """Model FLOPs utilisation per stage, variant and page, and over all pages."""
+
+    def row(page: str, variant: str, stage: str, stat: Stat) -> tuple[Cell, ...]:
+        return (
+            label(page),
+            label(variant if several else ""),
+            Cell(stage),
+            amount(str(stat.n)),
+            mean(stat, 100),
+            confidence(stat, 100),
+            share(stat.cv, stat.reason or "a single value has no spread"),
+            figure(
+                None if stat.std_repeats is None else 100 * stat.std_repeats,
+                2,
+                "no page was repeated",
+            ),
+        )
+
+    several = len(data.variants) > 1
+    everything = [("all pages", v.name, v.stats) for v in data.variants]
+    everything += [(page.image, m.variant, m.stats) for page in data.pages for m in page.measured]
+    return build(
+        "MFU in %: mean ± standard deviation, 95 % confidence interval of the mean, and variation "
+        "(standard deviation by mean). A page's n counts its repeats; for all pages it counts "
+        "pages, whose means are compared, and the spread between repeats stands beside it",
+        (
+            "Page",
+            "Variant",
+            "Stage",
+            "n",
+            "MFU, %",
+            "95 % interval",
+            "Variation",
+            "Std between repeats",
+        ),
+        (
+            row(page, variant, stage, stats[metric])
+            for page, variant, stats in everything
+            for stage, metric in _MFU_STAGES.items()
+        ),
+    )
+
+
+def wall_and_busy(data: ReportData) -> Table:
+    """MFU over wall time beside MFU over the device's busy time."""
+    reason = "only a GPU's trace tells when the device was busy"
+
+    def row(variant: Variant, stage: str) -> tuple[Cell, ...]:
+        stats = variant.stats
+        kernels = "prefill_kernels" if stage == "prefill" else "decode_kernels_per_step"
+        busy = stats[f"{stage}_device_busy_ms"]
+        return (
+            label(variant.name),
+            Cell(stage),
+            mean(stats[f"{stage}_ms"]),
+            figure(busy.mean, reason=reason),
+            share(stats[f"{stage}_busy_share"].mean, reason),
+            figure(stats[kernels].mean, reason=reason),
+            mean(stats[f"mfu_{stage}"], 100),
+            figure(_percent(stats[f"mfu_{stage}_busy"].mean), reason=reason),
+        )
+
+    return build(
+        "Launch overhead and kernel efficiency, told apart: MFU over wall time, and over the time "
+        "in which the device was busy. Means over pages; busy times are from the traced pass, "
+        "held against the timed one",
+        (
+            "Variant",
+            "Stage",
+            "Wall, ms",
+            "Busy, ms",
+            "Busy share",
+            "Kernels a prefill or step",
+            "MFU over wall, %",
+            "MFU over busy, %",
+        ),
+        (row(variant, stage) for variant in data.variants for stage in ("prefill", "decode")),
+    )
+
+
+def utilisation(data: ReportData) -> Table:
+    """What else the work is held against: the measured ceiling, and the memory's bandwidth."""
+    return build(
+        "Against the measured ceiling and the bandwidth: mean ± standard deviation between pages",
+        (
+            "Variant",
+            "Model, % of ceiling",
+            "Prefill, % of ceiling",
+            "Decode, % of ceiling",
+            "MBU of decode, %",
+            "Prefill, FLOP per byte",
+            "Decode, FLOP per byte",
+        ),
+        (
+            (
+                label(v.name),
+                mean(v.stats["mfu_model_of_ceiling"], 100),
+                mean(v.stats["mfu_prefill_of_ceiling"], 100),
+                mean(v.stats["mfu_decode_of_ceiling"], 100),
+                mean(v.stats["mbu_decode"], 100),
+                mean(v.stats["prefill_flop_per_byte"]),
+                mean(v.stats["decode_flop_per_byte"]),
+            )
+            for v in data.variants
+        ),
+    )
+
+
+def peaks(data: ReportData) -> Table:
+    """What utilisation is held against, and what the device was measured to do."""
+    hardware, ceiling = data.hardware, data.ceiling
+    rows = []
+    for dtype in dict.fromkeys(v.model.dtype for v in data.variants):
+        peak, gemm = hardware.peaks[dtype], ceiling.gemm_tflops.get(dtype)
+        rows.append(
+            (
+                Cell(f"{dtype} arithmetic, TFLOP/s"),
+                figure(peak.tflops),
+                Cell(peak.source),
+                Cell(peak.detail),
+                figure(gemm, reason=ceiling.absent.get(f"gemm_tflops.{dtype}", "not measured")),
+            )
+        )
+    rows.append(
+        (
+            Cell("memory bandwidth, GB/s"),
+            figure(hardware.bandwidth_gbs),
+            Cell(hardware.bandwidth_source),
+            Cell(hardware.bandwidth_detail),
+            figure(ceiling.copy_gbs),
+        )
+    )
+    return build(
+        "Peaks used, and what was measured on this device: its best matrix product, and a copy "
+        "(bytes read and written)",
+        ("What", "Peak used", "Source", "Detail", "Measured"),
+        rows,
+    )
+
+
+def roofline(data: ReportData) -> Table:
+    """The roofline figure's points over all pages, in numbers."""
+
+    def row(variant: Variant, stage: StageName) -> tuple[Cell, ...]:
+        facts = stage_facts(variant, stage, data.hardware, data.ceiling)
+        why = "the bytes or the ceiling are not known"
+        return (
+            label(variant.name),
+            Cell(stage),
+            figure(facts.intensity, reason=why),
+            figure(facts.ridge, reason=why),
+            figure(facts.tflops),
+            figure(facts.busy_tflops, reason="only a GPU's trace tells when the device was busy"),
+            share(facts.compute_share, why),
+            share(facts.memory_share, why),
+            Cell(facts.kind),
+        )
+
+    return build(
+        "Roofline in numbers, means over pages. Bytes are the least that must move, so that "
+        "intensity is at most and the share of bandwidth at least what is shown. Ridge and shares "
+        "are of the measured ceilings; shares while the device was busy where that is known",
+        (
+            "Variant",
+            "Stage",
+            "FLOP per byte, at most",
+            "Measured ridge",
+            "TFLOP/s",
+            "TFLOP/s while busy",
+            "Of arithmetic",
+            "Of bandwidth, at least",
+            "Limited by",
+        ),
+        (row(variant, stage) for variant in data.variants for stage in ("prefill", "decode")),
+    )
+
+
+def steps(data: ReportData) -> Table:
+    """Percentiles of the decode steps: of all steps, and the spread of every run's own."""
+    rows = []
+    for variant in data.variants:
+        runs = [run for run in data.survey.steps.get(variant.name, []) if len(run)]
+        if not runs:
+            continue
+        every = np.concatenate(runs)
+        rows.append(
+            (
+                label(variant.name),
+                amount(f"{len(every):,}"),
+                *(figure(float(np.percentile(every, q))) for q in (50, 95, 99)),
+                figure(float(every.max())),
+                figure(float(every.mean())),
+                mean(variant.stats["step_p50_ms"]),
+                mean(variant.stats["step_p95_ms"]),
+                mean(variant.stats["step_p99_ms"]),
+            )
+        )
+    return build(
+        "Decode steps in ms: percentiles of all steps of all runs; and of each run alone, mean ± "
+        "standard deviation between pages",
+        (
+            "Variant",
+            "Steps",
+            "p50",
+            "p95",
+            "p99",
+            "Longest",
+            "Mean",
+            "p50 of a run",
+            "p95 of a run",
+            "p99 of a run",
+        ),
+        rows,
+    )
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

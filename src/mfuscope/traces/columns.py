@@ -1,0 +1,247 @@
+"""Read the Chrome trace of one run into columns, and time its stages.
+
+The trace is what torch.profiler (Kineto) exports for one ``generate()`` call whose stages were
+pushed with ``record_function``. This module decides what an event is (host or device, which
+kind), which stage it belongs to, and which call launched which device event;
+:mod:`mfuscope.traces.operators` builds the operator table on top. Neither imports torch: the
+figures are computed on machines that have no accelerator, minutes or months after the measurement.
+
+All times are integer nanoseconds since the trace's own epoch. Kineto writes microseconds with
+three decimals, so nothing is rounded away, and nesting can be decided by comparing integers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfuscope.core.errors import TraceError
+from mfuscope.traces.file import Event, read_events
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+#: Stages in table order; a code is an index into this tuple. ``outside`` is everything that
+#: started in neither annotation: kept, so that the sums over a trace hold.
+STAGES: Final = ("prefill", "decode", "outside")
+OUTSIDE: Final = STAGES.index("outside")
+STEP_PREFIX: Final = "decode_step["
+
+#: Kinds of spans. An operator's is lower than a runtime call's: of two spans of the same
+#: nanoseconds it is the parent, because operators hold calls.
+ANNOTATION, OPERATOR, RUNTIME, OVERHEAD, KERNEL, COPY = range(6)
+
+_ANNOTATION_KINDS: Final = {"user_annotation": ANNOTATION}
+_HOST_KINDS: Final = {"cpu_op": OPERATOR, "cuda_runtime": RUNTIME, "cuda_driver": RUNTIME}
+# The profiler's own pauses: they happen on host threads, but Kineto does not say on which.
+_OVERHEAD_KINDS: Final = {"overhead": OVERHEAD}
+# `gpu_user_annotation` is left out on purpose: it spans kernels that are counted themselves.
+_DEVICE_KINDS: Final = {"kernel": KERNEL, "gpu_memcpy": COPY, "gpu_memset": COPY}
+_MEMORY_CATEGORY: Final = "cpu_instant_event"
+_MEMORY_NAME: Final = "[memory]"
+
+# What key_averages() hides as the profiler's own doings; their time stays with their parent.
+_HIDDEN: Final = frozenset(
+    {
+        "profiler::_record_function_enter",
+        "profiler::_record_function_enter_new",
+        "profiler::_record_function_exit",
+        "aten::is_leaf",
+        "aten::output_nr",
+        "aten::_version",
+    }
+)
+
+# c10::DeviceType, grouped as key_averages() groups it.
+_CPU_DEVICE_TYPES: Final = (0, 2, 5)  # CPU, MKLDNN, IDEEP
+_ACCELERATOR_DEVICE_TYPES: Final = (1, 6, 12, 20)  # CUDA, HIP, XPU, PrivateUse1
+
+# Above this many microseconds an int64 of nanoseconds overflows.
+_MAX_US: Final = 9e15
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spans:
+    """Events with a duration, one array element each, all arrays of the same length.
+
+    ``kind``: the module's constants. ``name``: index into ``Trace.names``. ``thread``: small
+    number of the host thread or device stream. ``start``, ``end``: ns, ``end >= start``.
+    ``external_id``: the profiler's number of the operator, or on a device event of the operator
+    that launched it; ``correlation``: joins a device event to its launching call; 0 is none.
+    """
+
+    kind: Ints
+    name: Ints
+    thread: Ints
+    start: Ints
+    end: Ints
+    external_id: Ints
+    correlation: Ints
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def take(self, index: Ints) -> Spans:
+        """The spans at ``index``, in that order."""
+        return Spans(*(getattr(self, column)[index] for column in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryRecords:
+    """Allocations (positive) and frees (negative): host ``thread``, ``time`` in ns, bytes."""
+
+    thread: Ints
+    time: Ints
+    cpu_bytes: Ints
+    device_bytes: Ints
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """One run's trace.
+
+    ``host`` holds operators and runtime calls, sorted by thread, then start, the longer one first:
+    an event's ancestors stand before it. In the file's order: ``annotations``, ``overhead`` (the
+    profiler's own pauses) and ``device`` (kernels, copies, memsets). ``memory`` is empty unless
+    the profiler ran with ``profile_memory``. ``windows`` gives start and end (ns) of ``prefill``
+    and, if there was one, ``decode``. ``events`` is the number of events in the file, those left
+    out included.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    annotations: Spans
+    host: Spans
+    overhead: Spans
+    device: Spans
+    memory: MemoryRecords
+    windows: dict[str, tuple[int, int]]
+    events: int
+
+    def stage_at(self, time: Ints) -> Ints:
+        """Stage codes (see ``STAGES``) of moments in ns, whatever the thread."""
+        stage = np.full(len(time), OUTSIDE, dtype=np.int64)
+        for name, (start, end) in self.windows.items():
+            stage[(time >= start) & (time < end)] = STAGES.index(name)
+        return stage
+
+
+def read_trace(path: str | Path) -> Trace:
+    """Read a trace, gzipped or not (told by its content, not by its name).
+
+    Peak memory is about the text's size plus 0.5 kB per event.
+
+    Raises:
+        TraceError: the file is empty, damaged, truncated, no Chrome trace, or holds no single
+            ``prefill`` annotation, or decode steps without a ``decode`` annotation. A run of one
+            token has neither steps nor ``decode``, and is fine.
+        OSError: the file cannot be opened.
+    """
+    path = Path(path)
+    events = read_events(path)
+    try:
+        return _columns(path, events)
+    except OverflowError as error:
+        raise TraceError(path, "holds a number that does not fit 64 bits") from error
+
+
+def _columns(path: Path, events: list[Event]) -> Trace:
+    kinds = _ANNOTATION_KINDS | _HOST_KINDS | _OVERHEAD_KINDS | _DEVICE_KINDS
+    by_category: dict[str, list[Event]] = {c: [] for c in (*kinds, _MEMORY_CATEGORY)}
+    for event in events:
+        bucket = by_category.get(event.cat)
+        if bucket is not None:
+            bucket.append(event)
+    by_category["cpu_op"] = [e for e in by_category["cpu_op"] if e.name not in _HIDDEN]
+    memory = [e for e in by_category[_MEMORY_CATEGORY] if e.name == _MEMORY_NAME]
+
+    names, threads = _numbering(), _numbering()
+
+    def spans(kinds: dict[str, int]) -> Spans:
+        return _spans(path, by_category, kinds, names, threads)
+
+    annotations, host = spans(_ANNOTATION_KINDS), spans(_HOST_KINDS)
+    # Parents before children: of equal starts the longer first, of equal spans the lower kind.
+    host = host.take(np.lexsort((host.kind, -host.end, host.start, host.thread)))
+    overhead, device = spans(_OVERHEAD_KINDS), spans(_DEVICE_KINDS)
+    nbytes = _ints([e.args.nbytes for e in memory])
+    device_type = _ints([e.args.device_type for e in memory])
+    all_names = tuple(str(name) for name in names)
+    return Trace(
+        path=path,
+        names=all_names,
+        annotations=annotations,
+        host=host,
+        overhead=overhead,
+        device=device,
+        memory=MemoryRecords(
+            thread=_ints([threads[e.pid, e.tid] for e in memory]),
+            time=_nanoseconds(path, [e.ts for e in memory]),
+            cpu_bytes=np.where(np.isin(device_type, _CPU_DEVICE_TYPES), nbytes, 0),
+            device_bytes=np.where(np.isin(device_type, _ACCELERATOR_DEVICE_TYPES), nbytes, 0),
+        ),
+        windows=_windows(path, all_names, annotations),
+        events=len(events),
+    )
+
+
+def _spans(
+    path: Path,
+    by_category: dict[str, list[Event]],
+    kinds: dict[str, int],
+    names: dict[object, int],
+    threads: dict[object, int],
+) -> Spans:
+    events = [event for category in kinds for event in by_category[category]]
+    start = _nanoseconds(path, [e.ts for e in events])
+    return Spans(
+        kind=np.repeat(_ints(list(kinds.values())), [len(by_category[c]) for c in kinds]),
+        name=_ints([names[e.name] for e in events]),
+        thread=_ints([threads[e.pid, e.tid] for e in events]),
+        start=start,
+        end=start + np.maximum(_nanoseconds(path, [e.dur for e in events]), 0),
+        external_id=_ints([e.args.external_id for e in events]),
+        correlation=_ints([e.args.correlation for e in events]),
+    )
+
+
+def _windows(path: Path, names: tuple[str, ...], annotations: Spans) -> dict[str, tuple[int, int]]:
+    windows: dict[str, tuple[int, int]] = {}
+    for stage in STAGES[:OUTSIDE]:
+        mine = [i for i, name in enumerate(annotations.name.tolist()) if names[name] == stage]
+        if len(mine) > 1:
+            raise TraceError(path, f"holds {len(mine)} `{stage}` annotations instead of one")
+        if mine:
+            windows[stage] = (int(annotations.start[mine[0]]), int(annotations.end[mine[0]]))
+    if "prefill" not in windows:
+        raise TraceError(path, "holds no `prefill` annotation")
+    if "decode" not in windows and any(name.startswith(STEP_PREFIX) for name in names):
+        raise TraceError(path, "holds decode steps but no `decode` annotation")
+    return windows
+
+
+def _numbering() -> dict[object, int]:
+    """Numbers new keys in the order of their first look-up."""
+    return defaultdict(count().__next__)
+
+
+def _ints(values: list[int]) -> Ints:
+    return np.array(values, dtype=np.int64)
+
+
+def _nanoseconds(path: Path, microseconds: list[float]) -> Ints:
+    us = np.array(microseconds, dtype=np.float64)
+    if us.size and float(np.abs(us).max()) > _MAX_US:
+        raise TraceError(path, "holds a time that does not fit 64 bits")
+    # Multiplied as a whole, 16-digit timestamps would lose their last digit.
+    whole = np.floor(us)
+    return whole.astype(np.int64) * 1000 + np.rint((us - whole) * 1000).astype(np.int64)

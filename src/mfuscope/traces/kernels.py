@@ -1,0 +1,45 @@
+"""The kernel table of one run: what ran on the device, by its own name and by stage.
+
+The operator table says which call of torch asked for device time; this one says which kernel took
+it. Both add up to the duration of all device events of the trace.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+
+from mfuscope.traces.activity import launches
+from mfuscope.traces.columns import COPY, KERNEL, STAGES, Trace
+
+_KIND_NAMES: Final = {KERNEL: "kernel", COPY: "copy"}
+
+
+def kernel_table(trace: Trace) -> dict[str, list[Any]]:
+    """Add up a trace's device events to one row per stage, kind and name; column by column.
+
+    - ``stage``: ``prefill``, ``decode`` or ``outside``, by the start of the call that launched it.
+    - ``kind``: ``kernel``, or ``copy`` for copies and memsets.
+    - ``kernel``: its name, demangled as the trace has it.
+    - ``calls``: how often it ran.
+    - ``device_ms``: its summed duration; overlaps on several streams count for each.
+
+    Rows are sorted by stage, then falling device time, and name. A CPU's trace gives none.
+    """
+    device = trace.device
+    place = launches(trace).stage * len(trace.names) + device.name
+    keys, row = np.unique(np.stack([place, device.kind]), axis=1, return_inverse=True)
+    row = row.reshape(-1)  # NumPy 2.0 alone gives it another shape
+    (places, kinds), size = keys, keys.shape[1]
+    stages, names = np.divmod(places, max(len(trace.names), 1))
+    # Doubles hold integers exactly up to 2^53 ns: 104 days.
+    device_ns = np.bincount(row, weights=device.end - device.start, minlength=size)
+    calls = np.bincount(row, minlength=size)
+    label = np.array([trace.names[i] for i in names], dtype=np.str_)
+    order = np.lexsort((label, -device_ns, stages))
+    return {
+        "stage": [STAGES[i] for i in stages[order]],
+        "kind": [_KIND_NAMES[i] for i in kinds[order].tolist()],
+        "kernel": label[order].tolist(),
+        "calls": calls[order].tolist(),
+        "device_ms": (device_ns[order] / 1e6).tolist(),
+    }

@@ -1,0 +1,220 @@
+"""The operator table of one run: calls, host time, device time and memory per operator.
+
+Definitions follow ``torch.profiler``'s ``key_averages()``, so that a reader can check one against
+the other, but take a second where that takes half a minute. Where they differ, on purpose:
+
+- Annotations are no operators: they get no rows, and one inside an operator takes no time from
+  it and does not part it from an inner call of the same name.
+- A runtime call belongs to the operator that encloses it on its thread, also when the profiler
+  recorded no link between the two (``key_averages()`` then leaves its time with the operator).
+- Memory belongs to the innermost operator on the thread that allocated. ``key_averages()`` looks
+  at the time alone, so that it counts one record under operators of several threads.
+- The profiler's own pauses (a few ms each) name no thread in a trace. Their time is taken from
+  the operator or runtime call that encloses them, if there is such a one on one thread only;
+  ``key_averages()`` does so for some threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from mfuscope.traces.activity import launches
+from mfuscope.traces.columns import (
+    ANNOTATION,
+    OPERATOR,
+    OVERHEAD,
+    RUNTIME,
+    STAGES,
+    Bools,
+    Ints,
+    Spans,
+    Trace,
+)
+
+#: Name of the row of whatever no operator can be named for.
+UNATTRIBUTED: Final = "[unattributed]"
+
+# Annotations are not in this table, which leaves their code to what has no operator.
+_NO_OPERATOR: Final = ANNOTATION
+_KIND_NAMES: Final = {
+    _NO_OPERATOR: "unattributed",
+    OPERATOR: "operator",
+    RUNTIME: "runtime",
+    OVERHEAD: "overhead",
+}
+
+# Clocks are converted to nanoseconds by rounding: a child may seem to outlive its parent by one.
+_TOLERANCE_NS: Final = 1
+
+
+def operator_table(trace: Trace) -> dict[str, list[Any]]:
+    """Add up a trace to one row per stage, kind and operator; returned column by column.
+
+    ``kind`` is ``operator``; ``runtime`` for calls of the CUDA runtime or driver; ``overhead`` for
+    the profiler's own pauses; ``unattributed`` for the row ``[unattributed]``, which holds device
+    time and memory without an operator, and has no calls. Columns:
+
+    - ``stage``: ``prefill``, ``decode`` or ``outside``, by an event's start, on every thread; of
+      device time by the start of the call that launched it.
+    - ``calls``: as ``key_averages()``, which counts an operator that only wraps another of the
+      same name once.
+    - ``self_cpu_ms``: host time without child operators, child runtime calls and overhead. Sums
+      to the time of the outermost ones, plus overhead that no operator or call encloses.
+    - ``total_cpu_ms``: host time with children, added up over calls: recursion counts again.
+    - ``device_ms``: summed duration of the kernels, copies and memsets that the operator itself
+      launched; a runtime call's is its operator's. Sums to the duration of all device events.
+      None in every row if the trace holds none.
+    - ``self_cpu_memory_bytes``, ``self_device_memory_bytes``: allocated minus freed by the
+      operator itself. None in every row if the trace holds no memory record.
+
+    Rows are sorted by stage, then falling device time, self time, and name.
+    """
+    host, overhead, device, memory = trace.host, trace.overhead, trace.device, trace.memory
+    parent = parents(host)
+
+    # A row is a number, (stage, kind, name); sums are dense, then reduced to the rows in use.
+    names = (*trace.names, UNATTRIBUTED)
+    size = len(STAGES) * len(_KIND_NAMES) * len(names)
+
+    def row(stage: Ints, kind: Ints, name: Ints) -> Ints:
+        return (stage * len(_KIND_NAMES) + kind) * len(names) + name
+
+    def row_of(stage: Ints, span: Ints) -> Ints:
+        """Rows of the host spans with these indices; -1 is no operator."""
+        kind = np.append(host.kind, _NO_OPERATOR)[span]
+        return row(stage, kind, np.append(host.name, len(trace.names))[span])
+
+    def sums(rows: Ints, amount: Ints) -> Ints:
+        # Doubles hold integers exactly up to 2^53: 104 days in ns, 8 PiB.
+        total: Ints = np.bincount(rows, weights=amount, minlength=size).astype(np.int64)[used]
+        return total
+
+    # A repeat's time goes to the row of the call that it repeats, also across a stage's start.
+    counts = ~_repeats(host, parent)
+    counting = _nearest(parent, np.arange(len(host)), counts)
+    pause = overhead.end - overhead.start
+    cpu_rows = np.concatenate(
+        [
+            row_of(trace.stage_at(host.start[counting]), counting),
+            row(trace.stage_at(overhead.start), overhead.kind, overhead.name),
+        ]
+    )
+    self_ns = np.concatenate([_self_time(host, parent, overhead), pause])
+    total_ns = np.concatenate([host.end - host.start, pause])
+    counted = np.concatenate([counts, np.ones(len(overhead), dtype=np.bool_)])
+
+    launch, is_operator = launches(trace), host.kind == OPERATOR
+    caller = _nearest(parent, launch.call, is_operator)
+    device_rows = row_of(launch.stage, np.where(launch.operator >= 0, launch.operator, caller))
+
+    running = _enclosing(host, parent, memory.thread, memory.time, memory.time)
+    memory_rows = row_of(trace.stage_at(memory.time), _nearest(parent, running, is_operator))
+
+    used = np.unique(np.concatenate([cpu_rows, device_rows, memory_rows]))
+    stage_and_kind, name = np.divmod(used, len(names))
+    stage, kind = np.divmod(stage_and_kind, len(_KIND_NAMES))
+    device_ns = sums(device_rows, device.end - device.start)
+
+    self_cpu_ns = sums(cpu_rows, self_ns)
+    label = np.array([names[i] for i in name], dtype=np.str_)
+    order = np.lexsort((label, -self_cpu_ns, -device_ns, stage))
+
+    def memory_column(nbytes: Ints) -> list[int | None]:
+        held = sums(memory_rows, nbytes)[order].tolist()
+        return held if len(memory) else [None] * len(held)
+
+    return {
+        "stage": [STAGES[i] for i in stage[order]],
+        "kind": [_KIND_NAMES[i] for i in kind[order]],
+        "operator": [names[i] for i in name[order]],
+        "calls": np.bincount(cpu_rows[counted], minlength=size)[used][order].tolist(),
+        "self_cpu_ms": (self_cpu_ns / 1e6)[order].tolist(),
+        "total_cpu_ms": (sums(cpu_rows[counted], total_ns[counted]) / 1e6)[order].tolist(),
+        "device_ms": (device_ns / 1e6)[order].tolist() if len(device) else [None] * len(order),
+        "self_cpu_memory_bytes": memory_column(memory.cpu_bytes),
+        "self_device_memory_bytes": memory_column(memory.device_bytes),
+    }
+
+
+def parents(host: Spans) -> Ints:
+    """Index of each span's innermost enclosing span on its thread, -1 for the outermost.
+
+    ``host`` must be sorted as in :class:`~mfuscope.traces.Trace`. A span that outlives another
+    by more than the tolerance is not inside it, but may be inside that one's parent: the rule
+    of ``key_averages()``.
+    """
+    start, end = _line(host, host.thread, host.start), _line(host, host.thread, host.end)
+    ends: list[int] = end.tolist()
+    parent: list[int] = []
+    stack: list[int] = []
+    for i, (begin, finish) in enumerate(zip(start.tolist(), ends, strict=True)):
+        while stack:
+            limit = ends[stack[-1]]
+            if begin < limit and finish <= limit + _TOLERANCE_NS:
+                break
+            stack.pop()
+        parent.append(stack[-1] if stack else -1)
+        stack.append(i)
+    return np.array(parent, dtype=np.int64)
+
+
+def _line(host: Spans, thread: Ints, time: Ints) -> Ints:
+    """Moments of all threads laid end to end, so that one pass and one search serve them all."""
+    if not len(host):
+        return np.zeros_like(time)
+    origin = int(host.start.min())
+    length = int(host.end.max()) - origin
+    # Every thread gets a second length as a gap: room for moments just outside the spans.
+    return thread * 2 * (length + 1) + np.clip(time - origin, -1, length + 1)
+
+
+def _self_time(host: Spans, parent: Ints, overhead: Spans) -> Ints:
+    """Nanoseconds of each span without its children and without overhead."""
+    duration = host.end - host.start
+    owner = np.concatenate([parent, _interrupted(host, parent, overhead)])
+    taken = np.concatenate([duration, overhead.end - overhead.start])
+    owned = owner >= 0
+    spent = np.bincount(owner[owned], weights=taken[owned], minlength=len(host))
+    return duration - spent.astype(np.int64)
+
+
+def _interrupted(host: Spans, parent: Ints, overhead: Spans) -> Ints:
+    """Innermost span around each pause; -1 if there is none, or on several threads."""
+    found = np.full(len(overhead), -1, dtype=np.int64)
+    threads = np.zeros(len(overhead), dtype=np.int64)
+    for thread in np.unique(host.thread) if len(overhead) else ():
+        here = np.full(len(overhead), thread)
+        span = _enclosing(host, parent, here, overhead.start, overhead.end)
+        found = np.where(span >= 0, span, found)
+        threads += span >= 0
+    return np.where(threads == 1, found, -1)
+
+
+def _repeats(host: Spans, parent: Ints) -> Bools:
+    """Whether a span is the only child of one with its name: the same call, seen twice."""
+    nested = parent >= 0
+    only: Bools = np.bincount(parent[nested], minlength=len(host)) == 1
+    same: Bools = host.name[parent] == host.name
+    return nested & only[parent] & same
+
+
+def _nearest(parent: Ints, span: Ints, wanted: Bools) -> Ints:
+    """The spans themselves or their innermost ancestors that are wanted; -1 if there are none."""
+    span = span.copy()
+    wanted = np.append(wanted, True)  # where -1 leads: the search ends
+    while (wrong := ~wanted[span]).any():
+        span[wrong] = parent[span[wrong]]
+    return span
+
+
+def _enclosing(host: Spans, parent: Ints, thread: Ints, start: Ints, end: Ints) -> Ints:
+    """Innermost host span on ``thread`` that holds ``start`` to ``end``, both included; or -1."""
+    moments = _line(host, thread, start)
+    span = np.searchsorted(_line(host, host.thread, host.start), moments, side="right") - 1
+    span[np.append(host.thread, -1)[span] != thread] = -1
+    last = np.append(host.end, np.iinfo(np.int64).max)  # where -1 leads: the search ends
+    while (short := last[span] < end).any():
+        span[short] = parent[span[short]]
+    return span

@@ -1,0 +1,184 @@
+"""The workflow on disks that fill up or refuse to be written to, and beside another workflow."""
+
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checkouts import FIRST, SECOND, SETTINGS, THIRD, Checkout, make_checkout
+from mounts import make_room, read_only, small_disk
+from processes import WORKER, Faults, wait_for
+from validate import validate_results
+
+from mfuscope.core.errors import UserError
+from mfuscope.storage.artefacts import PARTIAL
+from mfuscope.storage.locks import LOCK, hold_results
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    made = make_checkout(tmp_path / "checkout")
+    made.configure(**SETTINGS, repeats=1)
+    for page in (FIRST, SECOND, THIRD):
+        made.add_page(page)
+    return made
+
+
+def told(said: str, sign: str) -> list[str]:
+    """The lines of ours that hold a sign."""
+    return [line for line in said.splitlines() if line.startswith("mfuscope: ") and sign in line]
+
+
+def check_sound(checkout: Checkout) -> None:
+    """Nothing half-written lies in the results, and all that lies there is valid."""
+    assert not list(checkout.results.rglob(f".*{PARTIAL}"))
+    files = [path for path in checkout.results.rglob("*") if path.is_file() and path.name != LOCK]
+    assert all(path.stat().st_size for path in files)
+    validate_results(checkout.results)
+
+
+def test_a_full_disk_fails_the_runs_that_it_has_no_room_for(checkout: Checkout) -> None:
+    full = "the disk is full (No space left on device). Remedy: free space there"
+    with small_disk(checkout.results, "540k"):  # two traces and what is read from them, not three
+        status, said = checkout.call()
+        assert status != 0
+        lines = told(said, "could not be written")
+        assert all(full in line for line in lines)
+        # Which of a page's files found no room depends on what was derived from the others by then.
+        failed = [line for line in lines if "/traces/" in line or "/runs/" in line]
+        assert failed
+        assert said.count("run failed: ") == len(failed)
+        assert "Traceback" not in said
+        check_sound(checkout)
+        runs = checkout.digests()
+        assert len(runs) == 3 - len(failed)
+
+        # Room for what is measured, but not for the report on it.
+        make_room(checkout.results, "50m")
+        checkout.run("--until", "profile")
+        measured = checkout.digests()
+        assert len(measured) == 3
+        assert runs.items() < measured.items()
+        used = sum(path.stat().st_blocks // 2 for path in checkout.results.rglob("*"))
+        make_room(checkout.results, f"{used + 60}k")
+        status, said = checkout.call()
+        assert status != 0
+        lines = told(said, "could not be written")
+        assert lines
+        assert all(full in line for line in lines)
+        assert "run failed: " not in said
+        check_sound(checkout)
+        assert checkout.digests() == measured
+
+        make_room(checkout.results, "50m")
+        checkout.run()
+        check_sound(checkout)
+        assert checkout.digests() == measured
+        assert len(checkout.table("metrics.csv")) == 3
+
+
+def test_a_read_only_results_folder_is_told_before_anything_is_measured(
+    checkout: Checkout,
+) -> None:
+    checkout.results.mkdir()
+    with read_only(checkout.results):
+        status, said = checkout.call()
+    assert status != 0
+    (line,) = told(said, "Remedy: ")
+    assert line.startswith("mfuscope: the folder 'results' cannot be written to. Remedy: ")
+    assert "probing" not in said
+    assert "Traceback" not in said
+
+
+def test_results_that_are_there_and_read_only_are_told_too(checkout: Checkout) -> None:
+    checkout.run("results/inputs.csv")
+    checkout.add_page("mixed_de_text_music.png")
+    with read_only(checkout.results):
+        status, said = checkout.call()
+    assert status != 0
+    (line,) = told(said, "Remedy: ")
+    assert line.startswith("mfuscope: results that must be made again are write-protected.")
+    assert len(checkout.table("inputs.csv")) == 3
+
+
+def test_a_second_workflow_ends_and_leaves_the_first_alone(
+    checkout: Checkout, faults: Faults
+) -> None:
+    # Snakemake's own lock lies in the checkout, which this one does not share.
+    other = make_checkout(checkout.root.with_name("other"))
+    other.configure(**SETTINGS, repeats=1)
+    for page in checkout.pages.iterdir():
+        shutil.copy(page, other.pages)
+    checkout.results.mkdir()
+    other.results.symlink_to(checkout.results)
+
+    first = checkout.start(**faults.environment)
+    wait_for(lambda: faults.processes(WORKER), "a worker")
+    (worker,) = faults.processes(WORKER)
+    os.kill(worker, signal.SIGSTOP)  # for as long as the second takes
+    try:
+        before = checkout.digests("**/*.*")
+        seconds = [checkout.call(), other.call()]
+        assert checkout.digests("**/*.*") == before
+        beside = checkout.call("-n")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    for status, said in seconds:
+        assert status != 0
+        (line,) = told(said, "Remedy: ")
+        assert line.startswith("mfuscope: another call is making these results. Remedy: wait until")
+        assert f"(it holds '{checkout.results}'" in line
+        assert len(said.splitlines()) == 2, "that, and which profile is used"
+    assert beside[0] == 0, "looking is allowed"
+    told_by_first, _ = first.communicate(timeout=600)
+    assert first.returncode == 0, told_by_first
+    check_sound(checkout)
+    runs = checkout.digests()
+    assert len(runs) == 3
+    assert checkout.planned() == {}
+    assert "no run to measure" in other.run()
+    assert checkout.digests() == runs
+
+
+def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    code = "import time; from mfuscope.holding import hold_results; from pathlib import Path\n"
+    code += "hold_results(Path('results')); print('held', flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=r"another call .* wait until"):
+            hold_results(results)
+        holder.kill()
+    hold_results(results)
+
+
+def test_a_file_system_without_locks_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    hold_results(tmp_path / "results")
+
+
+def test_results_that_are_a_dead_link_are_told_before_anything_is_measured(
+    checkout: Checkout,
+) -> None:
+    checkout.results.symlink_to(checkout.root / "not mounted")
+    status, said = checkout.call()
+    assert status != 0
+    (line,) = told(said, "Remedy: ")
+    assert line.startswith("mfuscope: the folder 'results', a link to ")
+    assert "not mounted'," in line
+    assert "probing" not in said
+    assert "Traceback" not in said

@@ -1,0 +1,97 @@
+"""On a CUDA GPU: the kernels really used are counted as the closed form has it.
+
+Run with ``pytest -m gpu``.
+"""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from checkpoints import MODELS, ROOT
+
+from mfuscope.config.settings import ModelSettings, ProfilerSettings
+from mfuscope.hardware import nvml
+from mfuscope.measure.calibration import calibrate
+from mfuscope.measure.passes import RunSettings, measure
+from mfuscope.measure.session import Session
+from mfuscope.models.spec import resolve_model
+from mfuscope.planning.plan import countable
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"),
+]
+
+ATTENTION = ["sdpa", "eager"] + (["flash"] if importlib.util.find_spec("flash_attn") else [])
+EXPERTS = ["grouped_mm", "batched_mm", "eager"]
+
+
+def session(name: str, attention: str = "sdpa") -> Session:
+    # As the workflow calibrates: flash attention is counted as sdpa.
+    attention = countable({"attention": attention})["attention"]
+    settings = ModelSettings(name, "dummy", "bf16", attention, "Free OCR.")
+    return Session(resolve_model(name, "dummy", MODELS), settings, "cuda")
+
+
+def assert_counts_agree(made: Session, resolution: str) -> Any:
+    counted = calibrate(made, resolution, variant="baseline")
+    assert counted.uncounted_operators == []
+    for table in (counted.prefill_flops, *(step.flops for step in counted.decode_steps)):
+        for component, models in table.items():
+            assert models["counted"] == models["architecture"], component
+    return counted
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("experts", EXPERTS)
+@pytest.mark.parametrize("name", ["deepseek-ocr-nano", "deepseek-ocr-2"])
+def test_every_implementation_counts_the_same(name: str, attention: str, experts: str) -> None:
+    made = session(name, attention)
+    made.model.set_experts_implementation(experts)
+    assert_counts_agree(made, "512")
+
+
+@pytest.mark.parametrize(
+    ("resolution", "flops"),
+    [("1024", 1_372_237_348_864), ("1024+640x2x3", 4_261_900_484_608)],
+)
+def test_the_full_size_reference_figures(resolution: str, flops: int) -> None:
+    counted = assert_counts_agree(session("deepseek-ocr"), resolution)
+    assert counted.prefill_total["counted"] == flops
+
+
+def test_planning_knows_the_compute_capability() -> None:
+    """Without torch: what refuses bf16 on cards that lack it."""
+    gpus, _ = nvml.visible_gpus()
+    found = {gpu.compute_capability for gpu in gpus if gpu.name != "MIG"}
+    count = torch.cuda.device_count()
+    assert found <= {torch.cuda.get_device_capability(index) for index in range(count)}
+
+
+def test_a_run_has_device_times_and_conditions(tmp_path: Path) -> None:
+    made = session("deepseek-ocr-nano")
+    plain = ProfilerSettings(
+        decode_steps=None, record_shapes=False, profile_memory=False, with_stack=False
+    )
+    run = measure(
+        made,
+        ROOT / "data" / "samples" / "image_eu_map.png",
+        tmp_path / "trace.json",
+        RunSettings("tiny", 16, ignore_eos=True, warmup=1, profiler=plain),
+        variant="baseline",
+        image="map.png",
+        repeat=0,
+    )
+    assert run.passes_agree
+    assert run.device.kind == "cuda"
+    assert run.device.uuid is not None
+    timed = run.timed
+    assert timed.vision_ms is not None
+    assert 0 < timed.vision_ms < timed.prefill_ms
+    # Events on the stream and the host's clock tell of the same call.
+    assert timed.prefill_ms + timed.decode_ms <= timed.host_ms * 1.05
+    assert timed.prefill_ms + timed.decode_ms >= timed.host_ms * 0.8
+    assert timed.conditions_before.sm_clock_mhz
+    assert timed.peak_memory_bytes

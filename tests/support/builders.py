@@ -1,0 +1,388 @@
+"""Hand-made records of plausible size, for tests: every builder takes the fields to change."""
+
+import gzip
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from mfuscope.core import records
+from mfuscope.core.language import Language
+from mfuscope.flops import architecture, directional
+from mfuscope.traces.columns import Trace
+from mfuscope.traces.operators import operator_table
+
+Json = dict[str, Any]
+
+SHA256 = hashlib.sha256(b"a page").hexdigest()
+MEASURED_AT = "2026-01-02T03:04:05Z"
+
+
+def gpu(**changes: Any) -> records.Device:
+    """A GPU of which everything is known."""
+    device = records.Device(
+        kind="cuda",
+        name="NVIDIA H100 80GB HBM3",
+        compute_capability="9.0",
+        sm_count=132,
+        memory_bytes=85_000_000_000,
+        sm_clock_max_mhz=1980.0,
+        uuid="GPU-01234567-89ab-cdef-0123-456789abcdef",
+        threads=16,
+    )
+    return replace(device, **changes)
+
+
+def cpu(**changes: Any) -> records.Device:
+    """A CPU, with everything absent that it cannot have."""
+    none = ("compute_capability", "sm_count", "sm_clock_max_mhz", "uuid")
+    device = gpu(
+        kind="cpu",
+        name="A processor",
+        memory_bytes=16_000_000_000,
+        threads=2,
+        absent=dict.fromkeys(none, "a CPU has none"),
+        **dict.fromkeys(none),
+    )
+    return replace(device, **changes)
+
+
+def versions(**changes: Any) -> records.Versions:
+    """Versions of a CUDA installation."""
+    made = records.Versions(
+        mfuscope="0.1.0",
+        python="3.11.7",
+        torch="2.11.0+cu128",
+        transformers="5.23.0",
+        cuda="12.8",
+        driver="580.65.06",
+        platform="Linux-6.8-x86_64-with-glibc2.36",
+    )
+    return replace(made, **changes)
+
+
+def conditions(**changes: Any) -> records.Conditions:
+    """A GPU at work."""
+    made = records.Conditions(
+        sm_clock_mhz=1980,
+        memory_clock_mhz=2619,
+        temperature_c=35,
+        power_w=121.5,
+        throttle_reasons=[],
+    )
+    return replace(made, **changes)
+
+
+def no_conditions() -> records.Conditions:
+    """What a CPU tells: nothing."""
+    names = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "power_w", "throttle_reasons")
+    return conditions(**dict.fromkeys(names), absent=dict.fromkeys(names, "not a GPU"))
+
+
+def model(**changes: Any) -> records.Model:
+    """DeepSeek-OCR with dummy weights."""
+    made = records.Model(
+        name="deepseek-ocr",
+        family="deepseek-ocr",
+        architecture="DeepseekOCRForCausalLM",
+        weights="dummy",
+        fingerprint="0123456789abcdef",
+        parameters=3_336_106_240,
+        weight_bytes=6_672_212_480,
+        dtype="bf16",
+        attention="sdpa",
+        experts_implementation="grouped_mm",
+    )
+    return replace(made, **changes)
+
+
+def page(**changes: Any) -> records.Page:
+    """A small page, seen as one view."""
+    made = records.Page(
+        path="pages/page.png", sha256=SHA256, width=600, height=400, resolution="1024"
+    )
+    return replace(made, **changes)
+
+
+def a_pass(new_tokens: int = 4, **changes: Any) -> records.Pass:
+    """A pass on a GPU: 50 ms prefill, then 20 ms per step and 2 ms for the first token's choice."""
+    steps = [20.0] * (new_tokens - 1)
+    made = records.Pass(
+        prefill_ms=50.0,
+        decode_ms=sum(steps) + 2.0,
+        step_ms=steps,
+        vision_ms=30.0,
+        projector_ms=1.0,
+        language_prefill_ms=18.0,
+        host_ms=sum(steps) + 53.0,
+        forwards=new_tokens,
+        new_tokens=new_tokens,
+        token_ids_sha256=SHA256,
+        peak_memory_bytes=7_000_000_000,
+        energy_j=12.5,
+        conditions_before=conditions(),
+        conditions_after=conditions(),
+    )
+    return replace(made, **changes)
+
+
+def run(new_tokens: int = 4, **changes: Any) -> records.Run:
+    """A run of `page` on `gpu`; the traced pass takes longer than the timed one."""
+    prompt_tokens = changes.get("prompt_tokens", 278)
+    made = records.Run(
+        protocol=records.PROTOCOL,
+        variant="baseline",
+        image="page.png",
+        repeat=0,
+        measured_at=MEASURED_AT,
+        page=page(),
+        model=model(),
+        prompt_tokens=prompt_tokens,
+        image_tokens=273,
+        context_tokens=prompt_tokens + new_tokens,
+        warmup_passes=1,
+        runs_before=0,
+        timed=a_pass(new_tokens),
+        traced=a_pass(new_tokens, prefill_ms=80.0, host_ms=200.0),
+        passes_agree=True,
+        settings={
+            "model": "deepseek-ocr",
+            "load_format": "auto",
+            "dtype": "auto",
+            "attention": "sdpa",
+            "prompt": "Free OCR.",
+            "resolution": "auto",
+            "max_new_tokens": new_tokens,
+            "ignore_eos": True,
+            "warmup": 1,
+            "profiler": {
+                "decode_steps": None,
+                "record_shapes": False,
+                "profile_memory": False,
+                "with_stack": False,
+            },
+        },
+        device=gpu(),
+        versions=versions(),
+        commit="0123456789ab",
+        trace_bytes=9_000_000,
+    )
+    return replace(made, **changes)
+
+
+def activity(**changes: Any) -> records.Activity:
+    """What the trace of `run` says, on a GPU: half of each stage busy."""
+    made = records.Activity(
+        weights="dummy",
+        trace_events=1000,
+        stages={
+            "prefill": records.StageActivity(
+                wall_ms=70.0, steps=0, kernels=500, device_busy_ms=25.0
+            ),
+            "decode": records.StageActivity(
+                wall_ms=90.0, steps=3, kernels=300, device_busy_ms=31.0
+            ),
+        },
+        table_bytes={"operators": 30_000, "kernels": 20_000},
+    )
+    return replace(made, **changes)
+
+
+def cpu_activity(steps: int = 3) -> records.Activity:
+    """What a CPU's trace says; without steps, that of a run of one token."""
+    nothing: dict[str, Any] = {"kernels": None, "device_busy_ms": None}
+    stages = {"prefill": records.StageActivity(wall_ms=70.0, steps=0, **nothing)}
+    if steps:
+        stages["decode"] = records.StageActivity(wall_ms=90.0, steps=steps, **nothing)
+    absent = dict.fromkeys(nothing, "the trace holds no device event")
+    return activity(stages=stages, absent=absent)
+
+
+def language(**changes: Any) -> Language:
+    """DeepSeek-OCR's decoder."""
+    made = Language(
+        hidden=1280,
+        layers=12,
+        heads=10,
+        kv_heads=10,
+        head_dim=128,
+        dense_layers=1,
+        dense_mlp=6848,
+        experts=64,
+        active_experts=6,
+        expert_mlp=896,
+        shared_mlp=1792,
+        vocabulary=129280,
+        window=None,
+        sliding_layers=0,
+    )
+    return replace(made, **changes)
+
+
+def decode_step(context: int) -> records.DecodeStep:
+    """A step of DeepSeek-OCR in bf16."""
+    exact = architecture.decode_flops(language(), context, 278)
+    rough = directional.decode_flops(language().widths)
+    flops: records.FlopTable = {
+        name: {"counted": value, "architecture": value} for name, value in exact.items()
+    }
+    for name, value in rough.items():
+        flops[name]["directional"] = value
+    totals = {"counted": sum(exact.values()), "architecture": sum(exact.values())}
+    return records.DecodeStep(
+        context_tokens=context,
+        flops=flops,
+        total=totals | {"directional": sum(rough.values())},
+        weight_bytes=1_148_257_280,
+        kv_bytes=architecture.kv_bytes(language(), context, 278, 2),
+    )
+
+
+def calibration(**changes: Any) -> records.Calibration:
+    """FLOPs of DeepSeek-OCR at 1024: the true total, split among the parts by guess."""
+    prefill = {
+        "clip": 1_138_624_856_064,
+        "projector": 1_342_177_280,
+        "attention": 231_939_358_720,
+        "lm_head": 330_956_800,
+    }
+    flops: records.FlopTable = {
+        name: {"counted": value, "architecture": value} for name, value in prefill.items()
+    }
+    flops["clip"]["directional"] = 6e11
+    total = sum(prefill.values())
+    made = records.Calibration(
+        variant="baseline",
+        resolution="1024",
+        model=model(),
+        prompt_tokens=278,
+        image_tokens=273,
+        prefill_flops=flops,
+        prefill_total={"counted": total, "architecture": total, "directional": 6e11},
+        prefill_weight_bytes=6_342_375_936,
+        prefill_kv_bytes=17_080_320,
+        profiler_matmul_flops=1_000_000_000_000,
+        decode_steps=[decode_step(279), decode_step(280)],
+        language=language(),
+        uncounted_operators=[],
+        versions=versions(),
+    )
+    return replace(made, **changes)
+
+
+def generic_calibration(**changes: Any) -> records.Calibration:
+    """Of a model that is known by its parts only, with experts."""
+    steps = [
+        records.DecodeStep(
+            context_tokens=context,
+            flops={"language_model": {"counted": flops}},
+            total={"counted": flops},
+            weight_bytes=None,
+            kv_bytes=None,
+        )
+        for context, flops in ((279, 1000), (280, 1010))
+    ]
+    reason = "not known for this architecture"
+    names = ("architecture", "directional", "language", "prefill_weight_bytes", "prefill_kv_bytes")
+    made = calibration(
+        prefill_flops={"vision": {"counted": 10**12}},
+        prefill_total={"counted": 10**12},
+        prefill_weight_bytes=None,
+        prefill_kv_bytes=None,
+        decode_steps=steps,
+        language=None,
+        absent=dict.fromkeys(names, reason),
+    )
+    return replace(made, **changes)
+
+
+def ceiling(**changes: Any) -> records.Ceiling:
+    """A GPU that sustains about two thirds of its peak."""
+    made = records.Ceiling(
+        measured_at=MEASURED_AT,
+        device=gpu(),
+        versions=versions(),
+        precision="bf16",
+        precision_reason="auto: the GPU has bf16 tensor cores",
+        precisions=["bf16", "fp16"],
+        gemm_tflops={"bf16": 650.0, "fp16": 620.0, "fp32": 50.0},
+        gemm_shape={name: [8192, 8192, 8192] for name in ("bf16", "fp16", "fp32")},
+        copy_gbs=2600.0,
+        copy_bytes=2 << 30,
+    )
+    return replace(made, **changes)
+
+
+def hardware(**changes: Any) -> records.Hardware:
+    """`gpu` with a peak of 1000 TFLOP/s from the table."""
+    made = records.Hardware(
+        device=gpu(),
+        versions=versions(),
+        precision="bf16",
+        precision_reason="auto: the GPU has bf16 tensor cores",
+        peak_tflops=1000.0,
+        peak_source="table",
+        peak_detail="a data sheet",
+        peaks={
+            name: records.Peak(tflops=1000.0, source="table", detail="a data sheet")
+            for name in ("bf16", "fp16")
+        },
+        bandwidth_gbs=3350.0,
+        bandwidth_source="table",
+        bandwidth_detail="a data sheet",
+    )
+    return replace(made, **changes)
+
+
+def operator_frame(trace: Trace) -> pd.DataFrame:
+    """A trace's operator table as a data frame, absent values as pandas has them."""
+    whole = ("self_cpu_memory_bytes", "self_device_memory_bytes")
+    types: dict[str, Any] = dict.fromkeys(whole, "Int64") | {"device_ms": float}
+    return pd.DataFrame(operator_table(trace)).astype(types)
+
+
+def write_trace(path: Path, *, device: bool = True, memory: bool = True) -> Path:
+    """A gzipped Chrome trace of prefill and one decode step, with one operator in each.
+
+    Args:
+        device: with runtime calls and the kernels that they launch, as on a GPU.
+        memory: with memory records, as under ``profile_memory``.
+    """
+    events = [
+        _event("user_annotation", "prefill", 0, 100),
+        _event("user_annotation", "decode", 100, 300),
+        _event("user_annotation", "decode_step[0]", 110, 300),
+    ]
+    for number, (stage_start, operator) in enumerate([(10, "aten::conv2d"), (120, "aten::mm")], 1):
+        ids = {"External id": number, "correlation": number}
+        events.append(_event("cpu_op", operator, stage_start, 50, **ids))
+        if device:
+            events += [
+                _event("cuda_runtime", "cudaLaunchKernel", stage_start + 5, 10, **ids),
+                _event("kernel", f"kernel_{number}", stage_start + 20, 30, pid=0, **ids),
+            ]
+        if memory:
+            args = {"Bytes": 1024, "Device Type": 1 if device else 0}
+            events.append(_event("cpu_instant_event", "[memory]", stage_start + 2, 0, **args))
+    if device:  # what no operator launched
+        events.append(_event("gpu_memset", "Memset (Device)", 400, 10, pid=0))
+        events.append(_event("overhead", "Activity Buffer Request", 350, 5))
+    path.write_bytes(gzip.compress(msgspec.json.encode({"traceEvents": events}), 1))
+    return path
+
+
+def _event(cat: str, name: str, start: int, length: int, pid: int = 7, **args: int) -> Json:
+    """A complete event; `start` and `length` in microseconds."""
+    return {
+        "ph": "X",
+        "cat": cat,
+        "name": name,
+        "pid": pid,
+        "tid": 1,
+        "ts": float(start),
+        "dur": float(length),
+        "args": args,
+    }

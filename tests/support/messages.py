@@ -1,0 +1,28 @@
+"""Messages to workers, and what is none."""
+
+import struct
+
+from mfuscope.worker import protocol as messages
+from mfuscope.worker.protocol import MeasureRun
+
+RUN_REQUEST = MeasureRun(
+    model={"model": "a"},
+    bundled="models",
+    variant="baseline",
+    page="pages/ä.png",
+    trace="t.json",
+    settings={"profiler": {"with_stack": False}},
+    image="ä.png",
+    repeat=2,
+)
+
+
+GARBAGE = {
+    "a length beyond all memory": b"\xff" * 8 + b"x" * 1000,
+    "a length beyond the limit": struct.pack("!Q", messages.MAX_BYTES + 1),
+    "no JSON": struct.pack("!Q", 5) + b"\x80\x04K\x01.",  # a pickle, as it happens
+    "JSON of another kind": struct.pack("!Q", 15) + b'{"type": "run"}',
+    "a message of no type": struct.pack("!Q", 2) + b"[]",
+    "too deep": struct.pack("!Q", 100_000) + b"[" * 100_000,
+    "another protocol": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+}

@@ -1,0 +1,9 @@
+"""`make contracts`: write what is generated from the schemas, from the repository's root."""
+
+from generate import data_model, openapi
+from generate.schemas import FOLDER, read_schemas
+from mfuscope.storage.artefacts import write_text
+
+SCHEMAS = read_schemas(FOLDER)
+write_text(data_model.FILE, data_model.data_model(SCHEMAS))
+write_text(openapi.FILE, openapi.openapi(openapi.BASE, SCHEMAS))
