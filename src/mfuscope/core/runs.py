@@ -1,11 +1,26 @@
-"""The key of a run, which every table, path and message names it by."""
+"""The keys that tables, paths and messages name runs and calibrations by."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class RunKey(NamedTuple):
-    """Which run."""
+@dataclass(frozen=True, slots=True, order=True)
+class RunKey:
+    """One image x one repeat x one variant."""
 
     variant: str
     image: str
     repeat: int
+
+    def __str__(self) -> str:
+        return f"{self.variant}/{self.image}/{self.repeat}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CalibrationKey:
+    """One variant at one canonical resolution."""
+
+    variant: str
+    resolution: str
+
+    def __str__(self) -> str:
+        return f"{self.variant} at {self.resolution}"
