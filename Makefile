@@ -22,6 +22,7 @@ CHECK_HOST_TORCH = $(PYTHON) -c 'import subprocess, sys; looked = subprocess.run
   wheelhouse install-offline supported-python clean help FORCE
 
 run: $(VENV)/.installed ## measure every page and write results/report.html
+	$(BIN)/mfuscope check --repair
 	$(BIN)/snakemake
 
 flops: $(VENV)/.installed ## count FLOPs without a GPU: results/flops.md
@@ -49,13 +50,14 @@ test-wheelhouse: $(VENV)/.installed-dev ## collect a wheelhouse, then install an
 bench: $(VENV)/.installed ## measure mfuscope itself: overhead, trace reading, scale
 	$(BIN)/python benchmarks/bench.py
 
-contracts: $(VENV)/.installed ## make docs/data-model.md and contracts/openapi.yaml from the schemas
-	$(BIN)/python -m generate
+contracts: $(VENV)/.installed ## generate docs/data-model.md and contracts/openapi.yaml from the schemas
+	PYTHONPATH=tools $(BIN)/python -m generate
 
-lint: $(VENV)/.installed-dev ## ruff, mypy, snakefmt, snakemake --lint
+lint: $(VENV)/.installed-dev ## ruff, mypy, import-linter, snakefmt, snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 

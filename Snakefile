@@ -19,7 +19,6 @@ include: "workflow/rules/profile.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/flops.smk"
-include: "workflow/rules/rest.smk"
 
 
 rule all:
@@ -45,14 +44,17 @@ rule all:
 
 
 onstart:
-    prepare_call()
+    reported(HOOKS.start)
 
 
 onsuccess:
-    end_workers()
-    say_where_results_are()
+    HOOKS.succeed()
 
 
 onerror:
-    end_workers()
-    report_the_rest()
+    HOOKS.fail(ROOT / "Snakefile")
+
+
+# After the rules: a rule takes over the resources that are registered when it is read.
+if not ENGINE.is_main_process:
+    ENGINE.run_batch(BATCHES)

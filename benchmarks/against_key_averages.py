@@ -42,11 +42,11 @@ def _trace(page: str, packed: str) -> dict[str, float]:
     from mfuscope.config.settings import ProfilerSettings
     from mfuscope.measure.profiler import recording
     from mfuscope.measure.stages import StageTimer
-    from mfuscope.pages.preprocess import read_page
+    from mfuscope.pages.decoding import decode_page
     from mfuscope.traces.file import pack_trace
 
     session = default_session()
-    inputs = session.inputs(read_page(Path(page)), "auto")
+    inputs = session.inputs(decode_page(Path(page), 150).image, "auto")
 
     def traced() -> tuple["profile", float]:
         with recording(ProfilerSettings(None, False, False, False), session.device) as profile:

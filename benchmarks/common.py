@@ -51,9 +51,12 @@ class Figure:
 def machine() -> dict[str, str]:
     """What measures."""
     code = (
-        "import json; from mfuscope.hardware.devices import describe_device, describe_versions, "
-        "plan_device; from dataclasses import asdict; device = plan_device('auto'); "
-        "print(json.dumps([asdict(describe_device(device)), asdict(describe_versions())]))"
+        "import json; from mfuscope.hardware.devices import describe_device, plan_device; "
+        "from mfuscope.core.versions import software_versions; "
+        "from mfuscope.hardware.nvml import driver_version; "
+        "from dataclasses import asdict; device = plan_device('auto'); "
+        "print(json.dumps([asdict(describe_device(device)), "
+        "asdict(software_versions(driver_version()))]))"
     )
     device, versions = json.loads(child(["-c", code]))
     return {

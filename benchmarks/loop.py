@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 
 from mfuscope.config.settings import load_schema, resolve_settings
+from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.hardware.ceiling import measure_ceiling
 from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.passes import RunSettings, measure
 from mfuscope.measure.session import open_session
+from mfuscope.planning.parameters import device_parameters, run_parameters
 from mfuscope.planning.plan import make_plan
 from mfuscope.storage.artefacts import write_json
 from mfuscope.traces.file import pack_trace
@@ -29,15 +31,15 @@ def main() -> None:
         ),
         bundled_models=Path("config/models"),
     )
-    device = plan.device_settings()
+    device = device_parameters(plan)
     write_json(Path("loop/ceiling.json"), measure_ceiling(device["device"], device["dtypes"]))
     for variant in plan.variants:
-        settings = plan.run_settings(variant)
+        settings = run_parameters(plan, variant)
         session = open_session(settings["model"], plan.bundled_models)
-        for resolution in plan.resolutions(variant):
-            counted = calibrate(session, resolution, variant=variant)
+        for resolution in sorted({plan.resolution(variant, image) for image in plan.pages}):
+            counted = calibrate(session, CalibrationKey(variant, resolution))
             write_json(Path(f"loop/{variant}/calibration/{resolution}.json"), counted)
-        for image, file in plan.images.items():
+        for image, file in plan.pages.items():
             for repeat in range(plan.settings.repeats):
                 plain = Path(f"loop/{variant}/{image}.{repeat}.trace.json")
                 run = measure(
@@ -45,9 +47,8 @@ def main() -> None:
                     file.path,
                     plain,
                     RunSettings.from_mapping(settings),
-                    variant=variant,
-                    image=image,
-                    repeat=repeat,
+                    key=RunKey(variant, image, repeat),
+                    max_megapixels=plan.settings.max_image_megapixels,
                 )
                 pack_trace(plain, plain.with_suffix(".json.gz"))
                 write_json(plain.with_name(f"{image}.{repeat}.json"), run)

@@ -87,7 +87,7 @@ def _derive(folder: Path) -> dict[str, float]:
     import time
 
     from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
-    from mfuscope.metrics.runs import metrics_table
+    from mfuscope.metrics.run_metrics import metrics_table
     from mfuscope.metrics.statistics import summarise
     from mfuscope.storage.artefacts import read_json
 

@@ -148,10 +148,10 @@ def _longer(seconds: list[float]) -> list[float]:
 def _main(path: Path, groups: int) -> dict[str, Any]:
     from mfuscope.config.settings import ProfilerSettings
     from mfuscope.measure.profiler import recording
-    from mfuscope.pages.preprocess import read_page
+    from mfuscope.pages.decoding import decode_page
 
     session = default_session()
-    page = session.inputs(read_page(path), "auto")
+    page = session.inputs(decode_page(path, 150).image, "auto")
 
     def whole_call() -> float:
         started = time.perf_counter()

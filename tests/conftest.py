@@ -1,5 +1,7 @@
 """Fixtures that several test modules use."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,17 +9,31 @@ from typing import TYPE_CHECKING
 import pytest
 from processes import Faults, wait_for
 
-if TYPE_CHECKING:  # tests without a model need not pay for torch
+if TYPE_CHECKING:  # most tests need neither pandas nor a model
     from stand_in import Workflow
 
 #: The modules that take longest, so that processes that share the tests do not end on one of them.
-LONGEST = ("workflow", "worker", "security", "devices", "damage", "faults", "worker_faults", "disk")
+LONGEST = ("workflow", "lifecycle", "security", "devices", "damage", "kills", "disk")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest modules first; within a module nothing changes."""
     ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(LONGEST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime_dir() -> Iterator[Path]:
+    """A runtime folder of this test process's own, also for the workflows that it starts.
+
+    Processes that share the tests never wait for each other's devices, nor for a user's. The path
+    is short, as the addresses of sockets must be.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="mf", dir="/tmp"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MFUSCOPE_RUNTIME_DIR", str(folder))
+        yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -44,10 +60,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workflow(published: Path, tmp_path: Path, faults: Faults) -> Iterator["Workflow"]:
-    """A stand-in for the workflow, whose idle workers live for a minute."""
+def workflow(tmp_path: Path, faults: Faults) -> Iterator["Workflow"]:
+    """A stand-in for the workflow and its model; idle workers live for a minute."""
     from stand_in import Workflow
 
-    made = Workflow(published, tmp_path, faults, keep_alive=60)
-    yield made
-    made.end()
+    with Workflow(tmp_path, faults) as made:
+        yield made

@@ -1,6 +1,6 @@
-"""What a wheelhouse was collected with: a file beside its wheels, by which a loss on the way shows.
+"""The record of a wheelhouse: what it was collected for, and every wheel with its size.
 
-Without it, a folder that lost its largest wheel would look like one that was to have none.
+The record lies beside the wheels. `make install-offline` finds lost and truncated wheels by it.
 """
 
 import json
@@ -15,12 +15,12 @@ NAME = "collected.json"
 
 @dataclass(frozen=True)
 class Collected:
-    """What `make wheelhouse` was asked for, and what it got.
+    """The arguments and the result of `make wheelhouse`.
 
     Attributes:
         python: e.g. ``3.12``.
         platform: e.g. ``manylinux_2_28_x86_64``.
-        torch: its version; empty: the hosts have their own.
+        torch: its version; empty if the hosts have their own.
         requirements: names of the requirement files.
         wheels: file name -> size in bytes.
     """
@@ -35,7 +35,7 @@ class Collected:
 def write_collected(
     folder: Path, target: Target, requirements: Iterable[Path], wheels: Iterable[Wheel]
 ) -> None:
-    """Leave that file in a folder that has just been filled."""
+    """Write the record into a folder of collected wheels."""
     held = list(wheels)
     made = Collected(
         python=".".join(map(str, target.python)),
@@ -48,9 +48,9 @@ def write_collected(
 
 
 def read_collected(folder: Path) -> Collected:
-    """What that file says.
+    """Read the record of a wheelhouse.
 
     Raises:
-        OSError, TypeError, ValueError: it is gone or damaged.
+        OSError, TypeError, ValueError: the record is missing or invalid.
     """
     return Collected(**json.loads((folder / NAME).read_text(encoding="utf-8")))

@@ -1,8 +1,8 @@
 """A stand-in tokenizer for model folders without one of their own.
 
-The bundled folders carry no weights and therefore no vocabulary that would mean anything to them.
-What measurements need is a tokenizer with DeepSeek-OCR's special tokens under their published ids
-and with the published prompts at their true lengths; this byte-level BPE is that and no more.
+The bundled model folders have no weights, so no vocabulary has a meaning there. Measurements need
+DeepSeek-OCR's special tokens under their published ids and the published prompts at their true
+lengths. This byte-level BPE provides both. Tests and the authors of bundled folders call it.
 """
 
 import json
@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 BOS, EOS, PAD, IMAGE = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>", "<image>"
 
-# DeepSeek-OCR's published prompts: their words become single tokens.
+# DeepSeek-OCR's published prompts; their words become single tokens.
 _PROMPTS = [
     "\nFree OCR.",
     "\n<|grounding|>Convert the document to markdown.",
@@ -30,6 +30,9 @@ def write_stand_in_tokenizer(folder: Path, image_token_id: int) -> None:
     Args:
         image_token_id: id of ``<image>``, at least 771: the ids below hold the special tokens, 256
             bytes and at most 512 learned pieces.
+
+    Raises:
+        ValueError: the id belongs to another token.
     """
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -45,7 +48,7 @@ def write_stand_in_tokenizer(folder: Path, image_token_id: int) -> None:
     pieces = sorted(learned["vocab"], key=learned["vocab"].__getitem__)
     vocab = {token: index for index, token in enumerate([BOS, EOS, PAD, *pieces])}
     if image_token_id < len(vocab):
-        raise ValueError(f"image_token_id {image_token_id} lies within the vocabulary's ids")
+        raise ValueError(f"image_token_id {image_token_id} is the id of another token")
     vocab[IMAGE] = image_token_id
     tokenizer = Tokenizer(models.BPE(vocab, [tuple(pair) for pair in learned["merges"]]))
     tokenizer.pre_tokenizer = trained.pre_tokenizer

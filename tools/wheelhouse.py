@@ -1,7 +1,7 @@
-"""Wheels for hosts without a package registry: see docs/offline.md.
+"""Wheels for hosts without a package registry; docs/offline.md is the manual.
 
-PYTHONPATH=src python tools/wheelhouse.py collect ...    `make wheelhouse`
-PYTHONPATH=src python tools/wheelhouse.py check ...      `make install-offline`: which torch?
+PYTHONPATH=src python tools/wheelhouse.py collect ...    run by `make wheelhouse`
+PYTHONPATH=src python tools/wheelhouse.py check ...      run by `make install-offline`; prints torch
 """
 
 import argparse
@@ -18,23 +18,23 @@ from wheels import Target, Wheel, host_glibc, pins, read_wheel, target_of
 
 from mfuscope.core.errors import UserError
 
-# Registries have these as sources only. They are pure Python: a wheel made here runs anywhere.
+# Registries have only sources of these pure Python packages. A wheel built here runs anywhere.
 SOURCES_ONLY = ("connection-pool",)
-# What the registry's wheels of every torch that mfuscope runs with ask for.
+# The glibc that the registry's wheels of every supported torch need.
 TORCHS_GLIBC = 28
 
 
 def collect(folder: Path, target: Target, requirements: list[Path], torch: str) -> list[Wheel]:
-    """Fill a folder with every wheel that the requirements need; what it held before is gone.
+    """Fill a folder with every wheel that the requirements need; earlier content is replaced.
 
     Args:
-        folder: where to; it stays as it was if anything fails.
-        target: the hosts that will install from it.
+        folder: the wheelhouse; after a failure it is unchanged.
+        target: the hosts that will install the wheels.
         requirements: requirement files; the first one pins what a run needs.
-        torch: a version, or empty: no torch, and none of its CUDA packages.
+        torch: a version; empty collects neither torch nor its CUDA packages.
 
     Raises:
-        UserError: what is in the folder is no wheelhouse, or a wheel is not to be had.
+        UserError: the folder holds other things than wheels, or a wheel is not available.
     """
     if torch and target.glibc < TORCHS_GLIBC:
         raise UserError(
@@ -82,7 +82,7 @@ def _download(part: Path, target: Target, requirements: list[Path], torch: str) 
         command += ["--platform", tag]
     for path in requirements:
         command += ["--requirement", str(path)]
-    # To install the checkout itself, editable, pip builds with these.
+    # pip needs these to install the checkout itself in editable mode.
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
     command += project["build-system"]["requires"]
     return [*command, f"torch=={torch}"] if torch else command
@@ -98,7 +98,7 @@ def _call(command: list[str], target: Target) -> None:
 
 
 def listing(wheels: list[Wheel]) -> str:
-    """Sizes, the largest first, and their sum."""
+    """Sizes in MB, the largest first, and their sum."""
     sizes = {wheel.path.name: wheel.path.stat().st_size for wheel in wheels}
     largest_first = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
     lines = [f"{size / 1e6:9.2f} MB  {name}" for name, size in largest_first]
@@ -107,67 +107,69 @@ def listing(wheels: list[Wheel]) -> str:
 
 
 def check(folder: Path, requirements: Path, torch: str | None) -> str:
-    """Whether this host can install from a wheelhouse.
+    """Check that this host can install from a wheelhouse.
 
     Args:
-        torch: a version; empty: the host's own; None: what the wheelhouse was collected with.
+        torch: a version; empty for the host's own torch; None for the torch that was collected.
 
     Returns:
-        The version of torch to install, or empty: the host's own.
+        The version of torch to install; empty for the host's own.
 
     Raises:
-        UserError: it is missing, for other hosts, or lacks a wheel.
+        UserError: the wheelhouse is missing, is for other hosts, or lacks a wheel.
     """
     version = "{}.{}".format(*sys.version_info)
-    anew = f"make wheelhouse PY={version} PLATFORM=manylinux_2_{host_glibc()}_{platform.machine()}"
+    command = (
+        f"make wheelhouse PY={version} PLATFORM=manylinux_2_{host_glibc()}_{platform.machine()}"
+    )
     wheels = _wheels(folder)
     if not wheels:
         raise UserError(
             f"there is no wheel in {folder}/",
-            f"`{anew}` where there is a registry, then bring the folder here",
+            f"run `{command}` where there is a registry, then bring the folder here",
         )
     try:
         collected = read_collected(folder)
     except (OSError, TypeError, ValueError) as error:
         raise UserError(
             f"{folder}/ does not say what it was collected with (cannot read {NAME}: {error})",
-            f"bring the whole folder here again, or `{anew}` anew",
+            f"bring the whole folder here again, or run `{command}`",
         ) from error
     torch = collected.torch if torch is None else torch
-    anew += "" if torch else " TORCH="
-    _check_host(folder, wheels, anew)
-    _check_complete(folder, collected, torch, anew)
+    command += "" if torch else " TORCH="
+    _check_host(folder, wheels, command)
+    _check_complete(folder, collected, torch, command)
     wanted = _pins(requirements) | ({"torch": torch} if torch else {})
     held = {(wheel.project, release) for wheel in wheels for release in wheel.versions}
     if lacking := [f"{name}=={release}" for name, release in wanted.items() - held]:
-        raise UserError(f"{folder}/ lacks {_first(lacking)}", f"`{anew}` from this checkout")
+        raise UserError(f"{folder}/ lacks {_first(lacking)}", f"run `{command}` from this checkout")
     return torch
 
 
-def _check_host(folder: Path, wheels: list[Wheel], anew: str) -> None:
-    """That wheels are for this Python, machine and glibc."""
+def _check_host(folder: Path, wheels: list[Wheel], command: str) -> None:
+    """Check that the wheels are for this Python, machine and glibc."""
     version = "{}.{}".format(*sys.version_info)
     for wheel in wheels:
         if wheel.made_for not in (None, version):
             raise UserError(
                 f"{folder}/ is for Python {wheel.made_for}, this is {version}",
-                f"make PYTHON=python{wheel.made_for} install-offline, or `{anew}` anew",
+                f"make PYTHON=python{wheel.made_for} install-offline, or run `{command}`",
             )
         if wheel.machines and platform.machine() not in wheel.machines:
             raise UserError(
                 f"{folder}/ is for {', '.join(wheel.machines)}, this is {platform.machine()}",
-                f"`{anew}` anew",
+                f"run `{command}`",
             )
     if (needed := max(wheel.glibc for wheel in wheels)) > host_glibc():
         raise UserError(
-            f"{folder}/ needs glibc 2.{needed}, this host has 2.{host_glibc()}", f"`{anew}` anew"
+            f"{folder}/ needs glibc 2.{needed}, this host has 2.{host_glibc()}", f"run `{command}`"
         )
 
 
-def _check_complete(folder: Path, collected: Collected, torch: str, anew: str) -> None:
-    """That what was collected is there, whole: also what no file pins, such as CUDA and setuptools.
+def _check_complete(folder: Path, collected: Collected, torch: str, command: str) -> None:
+    """Check that every collected wheel is present and complete, pinned or not.
 
-    Its torch may be lacking where another one is asked for.
+    The collected torch may be missing where the user asks for another one.
     """
     lost, cut = [], []
     for name, size in collected.wheels.items():
@@ -178,7 +180,7 @@ def _check_complete(folder: Path, collected: Collected, torch: str, anew: str) -
             lost.append(f"{wheel.project}=={wheel.version}")
         elif wheel.path.stat().st_size != size:
             cut.append(f"{name} ({wheel.path.stat().st_size} of {size} bytes)")
-    remedy = f"bring the whole folder here again, or `{anew}` anew"
+    remedy = f"bring the whole folder here again, or run `{command}`"
     if lost:
         raise UserError(f"{folder}/ lacks {_first(lost)}", remedy)
     if cut:
@@ -207,13 +209,13 @@ def _is_wheelhouse(folder: Path) -> bool:
 
 
 def main() -> str | None:
-    """Do what the command line asks for; returns an error to end with."""
+    """Run the command; returns the error message to exit with."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("collect", "check"):
         command = commands.add_parser(name)
         command.add_argument("folder", type=Path)
-        command.add_argument("--torch", help="a version, or empty: the host's own")
+        command.add_argument("--torch", help="a version; empty for the host's own torch")
         command.add_argument("--requirements", type=Path, nargs="+", required=True)
         if name == "collect":
             command.add_argument("--python", default="")

@@ -1,8 +1,8 @@
-"""What the file names of wheels say: for which Python, machine and glibc they are.
+"""File names of wheels: the Python, machine and glibc that a wheel is built for.
 
 Names and tags: https://packaging.python.org/en/latest/specifications/ (binary distribution format,
-platform compatibility tags). Runs before anything is installed, so it needs the standard library
-alone.
+platform compatibility tags). This module runs before anything is installed and imports the standard
+library only.
 """
 
 import platform
@@ -14,24 +14,24 @@ from pathlib import Path
 
 from mfuscope.core.errors import UserError
 
-# Older names of glibc versions. No wheel of any use asks for less than 2.5.
+# Older names of glibc versions. No wheel that mfuscope needs asks for less than 2.5.
 _ALIASES = {"manylinux2014": 17, "manylinux2010": 12, "manylinux1": 5}
 _LEAST_GLIBC = 5
 _PLATFORM = re.compile(r"manylinux_2_(\d+)_(\w+)")
 _ALIAS = re.compile(rf"({'|'.join(_ALIASES)})_(\w+)")
-# The machines that tags know, and what others call two of them.
+# The machines that tags know, and other names of two of them.
 _MACHINES = ("x86_64", "i686", "aarch64", "armv7l", "ppc64le", "s390x", "riscv64", "loongarch64")
 _SPELLINGS = {"amd64": "x86_64", "x64": "x86_64", "x86": "x86_64", "arm64": "aarch64"}
 
 
 @dataclass(frozen=True)
 class Target:
-    """The hosts that wheels are for.
+    """The hosts that will install the wheels.
 
     Attributes:
         python: e.g. (3, 12) for CPython 3.12.
         machine: as in tags, e.g. ``x86_64``.
-        glibc: the minor version that the hosts have at least: 28 for glibc 2.28.
+        glibc: the least minor version on the hosts: 28 for glibc 2.28.
     """
 
     python: tuple[int, int]
@@ -40,7 +40,7 @@ class Target:
 
     @property
     def platforms(self) -> list[str]:
-        """Every platform tag that these hosts run, newest glibc first; pip expands none itself."""
+        """Every platform tag that these hosts accept, newest glibc first (pip expands none)."""
         tags = []
         for glibc in range(self.glibc, _LEAST_GLIBC - 1, -1):
             tags.append(f"manylinux_2_{glibc}_{self.machine}")
@@ -53,14 +53,14 @@ class Target:
 
 
 def target_of(python: str, platform_tag: str) -> Target:
-    """A target as the user names it; an empty text stands for this host's.
+    """The target that the user names; an empty text stands for this host's value.
 
     Args:
         python: e.g. ``3.12``.
         platform_tag: e.g. ``manylinux_2_28_x86_64``, or by an older name ``manylinux2014_x86_64``.
 
     Raises:
-        UserError: neither of that kind.
+        UserError: a value names no Python or no platform.
     """
     version = re.fullmatch(r"3\.(\d+)", python or "{}.{}".format(*sys.version_info))
     if not version:
@@ -74,7 +74,7 @@ def target_of(python: str, platform_tag: str) -> Target:
         raise UserError(
             f"PLATFORM={tag} does not name a glibc and a machine",
             "give it as PLATFORM=manylinux_2_28_x86_64 (glibc 2.28 or newer; "
-            "`ldd --version` and `uname -m` on the nodes tell theirs)",
+            "see `ldd --version` and `uname -m` on the nodes)",
         )
     machine = found[2]
     if machine not in _MACHINES:
@@ -82,7 +82,7 @@ def target_of(python: str, platform_tag: str) -> Target:
         raise UserError(
             f"PLATFORM={tag} names no machine that wheels are made for",
             f"give it as PLATFORM={tag.removesuffix(machine)}{likely} "
-            "(`uname -m` on the nodes tells theirs)",
+            "(see `uname -m` on the nodes)",
         )
     return Target((3, int(version[1])), machine, glibc)
 
@@ -91,7 +91,7 @@ def host_glibc() -> int:
     """The minor version of this host's glibc.
 
     Raises:
-        UserError: it has another C library.
+        UserError: the host has another C library.
     """
     name, version = platform.libc_ver()
     if name != "glibc":
@@ -104,7 +104,7 @@ def host_glibc() -> int:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel, by its name."""
+    """The parts of a wheel's file name."""
 
     path: Path
     project: str
@@ -115,7 +115,7 @@ class Wheel:
 
     @property
     def versions(self) -> tuple[str, str]:
-        """The version, and without the local part that tells builds apart (``+cpu``)."""
+        """The version with and without its local part, such as ``+cpu``."""
         return self.version, self.version.partition("+")[0]
 
     @property
@@ -125,13 +125,13 @@ class Wheel:
 
     @property
     def made_for(self) -> str | None:
-        """The one Python that it is compiled for, as ``3.12``; None where several run it."""
+        """The only Python that accepts it, as ``3.12``; None where several do."""
         exact = [tag for tag in self.pythons if re.fullmatch(r"cp3\d+", tag) and tag in self.abis]
         return f"3.{exact[0].removeprefix('cp3')}" if len(exact) == 1 else None
 
     @property
     def machines(self) -> set[str]:
-        """The machines that it is for, e.g. ``x86_64``; none where it is pure."""
+        """The machines that it is built for, e.g. ``x86_64``; none for a pure wheel."""
         return {re.sub(r"^(manylinux(_\d+_\d+|\d+)|linux)_", "", tag) for tag in self.platforms} - {
             "any"
         }

@@ -1,11 +1,12 @@
-"""Snakemake logger plugin ``mfuscope``: terminal output that tells of runs, not of rules.
+"""Snakemake logger plugin ``mfuscope``: terminal output about runs instead of rules.
 
-Dry runs and calls that ask Snakemake for detail (``--verbose``, ``--printshellcmds``,
-``--debug-dag``) or only touch files get Snakemake's own output, and Snakemake's log file is
-complete in any case. Records arrive in the order of logging, but in a thread of their own: what
-must come after the last of these lines has to be logged too, not printed. Log records of level
-INFO which start with ``mfuscope: `` are shown as they are. Errors whose meaning is known are shown
-in our words in any call.
+Dry runs, ``--touch`` and calls that ask for detail (``--verbose``, ``--printshellcmds``,
+``--debug-dag``) get Snakemake's own output; Snakemake's log file is always complete. Errors with a
+known meaning are replaced by one line in every call. INFO records that start with ``mfuscope: ``
+are shown unchanged.
+
+Records arrive in the order of logging, but in a thread of their own: log what must appear after
+them, do not print it.
 """
 
 import os
@@ -19,10 +20,10 @@ from snakemake.logging import ColorizingTextHandler, DefaultFilter, logger
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from mfuscope.core import text as printable
-from snakemake_logger_plugin_mfuscope import text
+from mfuscope.core import text
+from snakemake_logger_plugin_mfuscope import messages
 from snakemake_logger_plugin_mfuscope.failures import Failures
-from snakemake_logger_plugin_mfuscope.own_words import (
+from snakemake_logger_plugin_mfuscope.snakemake_output import (
     Formatter,
     cause_of,
     known_meaning,
@@ -33,14 +34,14 @@ from snakemake_logger_plugin_mfuscope.state import Job, State
 __all__ = ["LogHandler"]
 
 RED, YELLOW, RESET = "\033[31m", "\033[33m", "\033[0m"
-# INFO records before the execution begins; others there answer e.g. --lint or --unlock.
+# INFO records before jobs start that are hidden; others answer e.g. --lint or --unlock.
 EXTENDED = "Config file "  # ... is extended by --config
 CHATTER = (EXTENDED, "Assuming unrestricted shared ", "Building DAG ", "Multiple includes ")
 FAILED_AT_END = "At least one job did not complete successfully."
 
 
 class LogHandler(LogHandlerBase):
-    """Writes one line per run, and errors without their scaffolding."""
+    """Writes one line per run, and errors without Snakemake's headers."""
 
     writes_to_stream = True
     writes_to_file = False
@@ -67,10 +68,10 @@ class LogHandler(LogHandlerBase):
             LogEvent.GROUP_ERROR: failures.of_batch,  # followed by one JOB_ERROR per job
         }
         self.detail = settings.verbose or settings.printshellcmds or settings.debug_dag
-        self.delegate = self._snakemakes_own() if settings.dryrun or self.detail else None
+        self.delegate = self._snakemake_handler() if settings.dryrun or self.detail else None
         logger.addFilter(note_cause)
 
-    def _snakemakes_own(self) -> Handler:
+    def _snakemake_handler(self) -> Handler:
         settings = self.common_settings
         handler: Handler = ColorizingTextHandler(
             nocolor=not self.colour,
@@ -89,17 +90,17 @@ class LogHandler(LogHandlerBase):
         return handler
 
     def emit(self, record: LogRecord) -> None:
-        """Show the record. An exception here would end the thread that hands out the records."""
+        """Show a record. An exception would end the thread that passes records on."""
         try:
-            if record.levelno == WARNING and text.is_idle_warning(record.getMessage()):
+            if record.levelno == WARNING and messages.is_idle_warning(record.getMessage()):
                 return
             if self.delegate is not None:
                 self._delegate(self.delegate, record)
             elif "all" not in self.quiet:
                 self._write(self._lines(record), record.levelno)
-        except BrokenPipeError:  # the reader has left, e.g. `| head`: the workflow goes on
+        except BrokenPipeError:  # the reader has closed, e.g. `| head`: the workflow continues
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-        except Exception:  # noqa: BLE001 - told on stderr, and the workflow goes on
+        except Exception:  # noqa: BLE001 - reported on stderr; the workflow continues
             self.handleError(record)
 
     def _delegate(self, handler: Handler, record: LogRecord) -> None:
@@ -110,16 +111,16 @@ class LogHandler(LogHandlerBase):
             handler.handle(record)
 
     def close(self) -> None:
-        """Show what was held back to the end: an error that no failed job has claimed."""
+        """Show the errors of failed commands that no failed job has claimed."""
         logger.removeFilter(note_cause)
-        held, self.state.held = list(self.state.held.values()), {}
-        if held and "all" not in self.quiet:
-            self._write(map(text.error_text, held), ERROR)
+        unclaimed, self.state.unclaimed = list(self.state.unclaimed.values()), {}
+        if unclaimed and "all" not in self.quiet:
+            self._write(map(messages.error_text, unclaimed), ERROR)
         super().close()
 
     def _write(self, lines: Iterable[str], level: int) -> None:
         colour = (RED if level >= ERROR else YELLOW if level >= WARNING else "") * self.colour
-        for line in map(printable.lines, lines):
+        for line in map(text.lines, lines):
             plain = not colour or line.startswith("log: ")
             self.stream.write(f"{line}\n" if plain else f"{colour}{line}{RESET}\n")
         self.stream.flush()
@@ -130,26 +131,26 @@ class LogHandler(LogHandlerBase):
             return self.events[event](record)
         message = record.getMessage().rstrip()
         if record.levelno >= ERROR:
-            # Snakemake's last words on failed jobs come twice; FAILED_AT_END follows this one.
+            # Snakemake reports the end after failures twice; FAILED_AT_END follows this one.
             final = message.startswith("Exiting because a job execution failed.")
-            return [] if final else [text.error_text(message)]
+            return [] if final else [messages.error_text(message)]
         if record.levelno >= WARNING:
-            return [message if message.startswith(text.PREFIX) else f"warning: {message}"]
+            return [message if message.startswith(messages.PREFIX) else f"warning: {message}"]
         return [] if record.levelno <= DEBUG else self._information(message, event)
 
     def _information(self, message: str, event: LogEvent | None) -> list[str]:
-        if message.startswith(text.PREFIX):
+        if message.startswith(messages.PREFIX):
             return [message]
         if message.startswith("Nothing to be done"):
             return ["Nothing to do: every result is up to date."]
         if message.startswith("Terminating processes on user request"):
             self.state.interrupted = self.state.stopping = True
-            return [f"{text.PREFIX}stopping ..."]
+            return [f"{messages.PREFIX}stopping ..."]
         if message.startswith("Will exit after finishing currently running jobs"):
-            told, self.state.stopping = self.state.stopping, True
-            line = f"{text.PREFIX}stopping once the jobs under way have ended ..."
-            return [] if told else [line]
-        if submitted := text.submission_line(message):
+            reported, self.state.stopping = self.state.stopping, True
+            line = f"{messages.PREFIX}stopping once the running jobs have ended ..."
+            return [] if reported else [line]
+        if submitted := messages.submission_line(message):
             return [submitted]
         if self.state.executing or event is not None or message.startswith(CHATTER):
             return []
@@ -158,12 +159,12 @@ class LogHandler(LogHandlerBase):
     def _workflow_started(self, record: LogRecord) -> list[str]:
         self.state.executing = True
         if {"--touch", "-t"} & set(vars(record).get("cmd", "").split()):
-            self.delegate = self._snakemakes_own()  # nothing will be measured
+            self.delegate = self._snakemake_handler()  # nothing will be measured
         return []
 
     def _plan(self, record: LogRecord) -> list[str]:
         self.state.stats = vars(record)["stats"]
-        return [] if "progress" in self.quiet else [text.plan_line(self.state.stats)]
+        return [] if "progress" in self.quiet else [messages.plan_line(self.state.stats)]
 
     def _batch_started(self, record: LogRecord) -> list[str]:
         self.state.batched = True
@@ -175,45 +176,45 @@ class LogHandler(LogHandlerBase):
         self.state.jobs[fields["jobid"]] = job
         self.state.failed.discard(fields["jobid"])  # tried again
         self.state.halted = False
-        line = text.start_line(job.rule, job.wildcards)
+        line = messages.start_line(job.rule, job.wildcards)
         if job.rule == "read_operators":
             line = self._reading_line()
         return [line] if line and "rules" not in self.quiet else []
 
     def _reading_line(self) -> str | None:
-        """Said once, where several traces are left to read and no run is left to tell of them."""
+        """The line for reading several traces after the last run; shown once."""
         state = self.state
         left = state.stats.get("read_operators", 0) - state.reads_begun
         state.reads_begun += 1
-        if state.told_reading or left < 3 or state.runs_done < text.run_total(state.stats):
+        if state.reading_reported or left < 3 or state.runs_done < messages.run_total(state.stats):
             return None
-        state.told_reading = True
+        state.reading_reported = True
         return f"reading {left} traces ..."
 
     def _job_finished(self, record: LogRecord) -> list[str]:
         state = self.state
-        runs = {key for key, job in state.jobs.items() if job.rule in text.RUN_RULES}
+        runs = {key for key, job in state.jobs.items() if job.rule in messages.RUN_RULES}
         job = state.jobs.pop(vars(record)["job_id"], None)
-        if job is None or job.rule not in text.RUN_RULES:
+        if job is None or job.rule not in messages.RUN_RULES:
             return []
         now = monotonic()
-        label, seconds = text.job_label(job.wildcards), now - job.started
+        label, seconds = messages.job_label(job.wildcards), now - job.started
         state.runs_done += 1
         state.recent.append((seconds, len(runs - state.failed)))
         state.width = max(state.width, len(label))
-        total = max(text.run_total(state.stats), state.runs_done)
+        total = max(messages.run_total(state.stats), state.runs_done)
         remaining, left = total - state.runs_done - len(runs & state.failed), None
         state.ended.append(now)
         if remaining > 0 and not state.halted and not state.stopping:
-            if len(state.ended) > 1:  # what lies between runs counts too
+            if len(state.ended) > 1:  # includes the time between runs
                 left = remaining * (state.ended[-1] - state.ended[0]) / (len(state.ended) - 1)
             else:
                 durations, parallel = zip(*state.recent, strict=True)
-                left = text.seconds_left(remaining, durations, max(parallel))
+                left = messages.seconds_left(remaining, durations, max(parallel))
         if state.batched:
-            line = text.run_line(state.runs_done, total, label, None, None, state.width)
+            line = messages.run_line(state.runs_done, total, label, None, None, state.width)
         else:
-            line = text.run_line(state.runs_done, total, label, seconds, left, state.width)
+            line = messages.run_line(state.runs_done, total, label, seconds, left, state.width)
         return [] if "progress" in self.quiet else [line]
 
     def _error(self, record: LogRecord) -> list[str]:
@@ -221,22 +222,22 @@ class LogHandler(LogHandlerBase):
         if cause := cause_of(record):
             return [cause]
         if "CalledProcessError" in message:
-            # A failed command: the JOB_ERROR that follows from this thread says it better.
-            unclaimed = self.state.held.pop(record.thread, None)
-            self.state.held[record.thread] = message
-            return [text.error_text(unclaimed)] if unclaimed else []
+            # A failed command: the JOB_ERROR that follows from this thread has more details.
+            unclaimed = self.state.unclaimed.pop(record.thread, None)
+            self.state.unclaimed[record.thread] = message
+            return [messages.error_text(unclaimed)] if unclaimed else []
         if FAILED_AT_END in message:
             return self._end(message)
-        return [text.error_text(message)]
+        return [messages.error_text(message)]
 
     def _end(self, message: str) -> list[str]:
         state = self.state
-        # Jobs under way at the end failed too, e.g. for want of their output; but with --quiet
-        # Snakemake tells of no job's end.
-        untold = state.stopping or "progress" in self.quiet
-        kept = {key for key, paths in state.doubtful.items() if all(map(os.path.exists, paths))}
-        failed = (state.failed if untold else set(state.jobs)) - kept
-        lines = [text.end_line(len(failed), text.job_total(state.stats))] if failed else []
+        # Jobs still running at the end failed too, e.g. without their output. With --quiet
+        # Snakemake reports no job's end.
+        only_known = state.stopping or "progress" in self.quiet
+        kept = {key for key, paths in state.made.items() if all(map(os.path.exists, paths))}
+        failed = (state.failed if only_known else set(state.jobs)) - kept
+        lines = [messages.end_line(len(failed), messages.job_total(state.stats))] if failed else []
         if state.stopping:
-            lines.append(f"{text.PREFIX}stopped; finished results are kept. {text.RERUN}")
-        return lines or [text.error_text(message)]
+            lines.append(f"{messages.PREFIX}stopped; finished results are kept. {messages.RERUN}")
+        return lines or [messages.error_text(message)]

@@ -4,8 +4,9 @@ import itertools
 import os
 from pathlib import Path
 
-from checkouts import FIRST, ROOT, SECOND, SETTINGS, make_checkout
+from checkouts import FIRST, SECOND, SETTINGS, make_checkout
 from ledger import deeds
+from processes import SUPPORT
 
 
 def test_two_devices_measure_side_by_side(tmp_path: Path) -> None:
@@ -16,7 +17,9 @@ def test_two_devices_measure_side_by_side(tmp_path: Path) -> None:
     written = tmp_path / "ledger"
     said = checkout.run(
         *("--cores", "2", "--resources", "gpu=2", "--set-threads", "profile=1", "calibrate=1"),
-        PYTHONPATH=os.pathsep.join([str(ROOT / "tests" / "standins"), str(checkout.root / "src")]),
+        PYTHONPATH=os.pathsep.join(
+            [str(SUPPORT / "standins"), str(SUPPORT), str(checkout.root / "src")]
+        ),
         MFUSCOPE_TEST_LEDGER=str(written),
         CUDA_VISIBLE_DEVICES="0,1",
     )

@@ -19,7 +19,7 @@ from checkouts import FIRST, ROOT, SECOND, SETTINGS, THIRD, Checkout, make_check
 from cluster import SUBMITTING, Cluster, cluster
 from ledger import Deed, deeds, seconds_together, told
 from PIL import Image
-from processes import wait_for
+from processes import SUPPORT, wait_for
 from validate import validate_results
 
 from mfuscope.storage.artefacts import PARTIAL
@@ -49,7 +49,9 @@ class Site:
 
     @property
     def environment(self) -> dict[str, str]:
-        path = os.pathsep.join([str(ROOT / "tests" / "standins"), str(self.checkout.root / "src")])
+        path = os.pathsep.join(
+            [str(SUPPORT / "standins"), str(SUPPORT), str(self.checkout.root / "src")]
+        )
         own = {"PYTHONPATH": path, "MFUSCOPE_TEST_LEDGER": str(self.ledger)}
         return own | self.cluster.environment | {"CUDA_VISIBLE_DEVICES": "0"}
 

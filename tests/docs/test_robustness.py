@@ -1,4 +1,4 @@
-"""docs/robustness.md: every test that it names is there."""
+"""docs/robustness.md: every named test exists."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ import pytest
 from checkouts import ROOT
 
 NAMED = re.findall(
-    r"tests/(\w+\.py)(?:::(\w+))?", (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    r"tests/([\w/]+\.py)(?:::(\w+))?", (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
 )
 
 

@@ -111,7 +111,7 @@ def test_results_that_are_there_and_read_only_are_told_too(checkout: Checkout) -
 def test_a_second_workflow_ends_and_leaves_the_first_alone(
     checkout: Checkout, faults: Faults
 ) -> None:
-    # Snakemake's own lock lies in the checkout, which this one does not share.
+    # The lock lies in the results, which both share.
     other = make_checkout(checkout.root.with_name("other"))
     other.configure(**SETTINGS, repeats=1)
     for page in checkout.pages.iterdir():
@@ -149,7 +149,9 @@ def test_a_second_workflow_ends_and_leaves_the_first_alone(
 
 def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
     results = tmp_path / "results"
-    code = "import time; from mfuscope.holding import hold_results; from pathlib import Path\n"
+    code = (
+        "import time; from mfuscope.storage.locks import hold_results; from pathlib import Path\n"
+    )
     code += "hold_results(Path('results')); print('held', flush=True); time.sleep(600)"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as holder:

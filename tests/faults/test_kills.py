@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 from checkouts import SAMPLES, SETTINGS, Checkout, make_checkout
-from processes import TESTS, Faults, wait_for
+from processes import SUPPORT, Faults, runtime_of, wait_for
 
 from mfuscope.storage.artefacts import PARTIAL
-from mfuscope.worker.runtime import Owner
 
 pytestmark = pytest.mark.faults
 
@@ -39,14 +38,14 @@ class Broken:
         self.left: Path | None = None  # sockets and traces of the call, once it has begun
         assert self.kept, "there must be something to lose"
         checkout.add_page(page)
-        path = os.pathsep.join([str(TESTS / "faults"), str(checkout.root / "src")])
+        path = os.pathsep.join([str(SUPPORT / "faults"), str(SUPPORT), str(checkout.root / "src")])
         self.environment = faults.environment | {"PYTHONPATH": path}
 
     def hang(self, *arguments: str) -> tuple[subprocess.Popen[str], int]:
         """Start the call, and wait until its worker is in the middle of a run."""
         self.faults.ask_for("hang")
         process = self.checkout.start(*arguments, **self.environment)
-        self.left = Owner.of(process.pid).folder
+        self.left = runtime_of(process.pid).owner_folder
         return process, self.faults.wait_until_it_hangs()
 
     def check(self, process: subprocess.Popen[str]) -> str:

@@ -17,8 +17,8 @@ from mfuscope.hardware.memory import (
     check_fits,
     control_groups,
     device_memory,
-    is_shortage,
-    report_shortage,
+    is_out_of_memory,
+    report_out_of_memory,
 )
 from mfuscope.models.loader import load_model
 from mfuscope.models.spec import resolve_model
@@ -52,7 +52,7 @@ def test_the_limit_of_the_address_space_counts() -> None:
 import resource
 from pathlib import Path
 import torch
-from mfuscope.errors import InsufficientMemoryError
+from mfuscope.core.errors import InsufficientMemoryError
 from mfuscope.models.loader import load_model
 from mfuscope.models.spec import resolve_model
 
@@ -150,18 +150,18 @@ def test_a_gpu_that_is_too_small_or_taken_is_told(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_errors_that_say_that_memory_ran_out(error: Exception) -> None:
-    assert is_shortage(error)
+    assert is_out_of_memory(error)
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), report_shortage("a page", 1, CPU):
+    with pytest.raises(RuntimeError, match="shapes"), report_out_of_memory("a page", 1, CPU):
         raise RuntimeError("shapes do not match")
 
 
 def test_a_real_allocation_that_fails_is_told() -> None:
     with (
         pytest.raises(OutOfMemoryError, match=r"the host's memory .* a page: weights 5 MB, peak"),
-        report_shortage("a page", 5_000_000, CPU),
+        report_out_of_memory("a page", 5_000_000, CPU),
     ):
         torch.empty(1 << 50, dtype=torch.uint8)
 
@@ -169,13 +169,13 @@ def test_a_real_allocation_that_fails_is_told() -> None:
 def test_a_gpu_whose_memory_runs_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (200_000_000, 85 * 10**9))
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda device: 12_100_000_000)
-    with pytest.raises(OutOfMemoryError) as caught, report_shortage("a page", 67 * 10**8, GPU):
+    with pytest.raises(OutOfMemoryError) as caught, report_out_of_memory("a page", 67 * 10**8, GPU):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     assert caught.value.problem == (
         "the GPU's memory ran out in a page: weights 6.7 GB, peak so far 12.1 GB, "
         "200 MB of the GPU's 85.0 GB are free"
     )
-    with pytest.raises(OutOfMemoryError, match="the host's"), report_shortage("x", 1, GPU):
+    with pytest.raises(OutOfMemoryError, match="the host's"), report_out_of_memory("x", 1, GPU):
         torch.empty(1 << 50, dtype=torch.uint8)  # beside a GPU, it may be the host's
 
 
@@ -189,7 +189,7 @@ def test_a_gpu_that_is_full_to_begin_with_is_told(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda device: 0)
     with (
         pytest.raises(OutOfMemoryError, match=r"the device: no weights yet, peak so far 0 MB\. "),
-        report_shortage("preparing the device", None, GPU),
+        report_out_of_memory("preparing the device", None, GPU),
     ):
         full()
 

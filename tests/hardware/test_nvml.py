@@ -15,8 +15,9 @@ from validate import validate
 from mfuscope.config.settings import ModelSettings, ProfilerSettings
 from mfuscope.core.errors import UserError
 from mfuscope.core.records import Conditions, Run
+from mfuscope.core.runs import RunKey
 from mfuscope.hardware import nvml
-from mfuscope.hardware.devices import device_in_words, plan_device
+from mfuscope.hardware.devices import describe_planned_device, plan_device
 from mfuscope.measure.passes import RunSettings, measure
 from mfuscope.measure.session import Session
 from mfuscope.models.spec import resolve_model
@@ -97,7 +98,7 @@ def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert nvml.visible_gpus() == ([], "NVML Shared Library Not Found")
     assert plan_device("auto") == "cpu"
-    assert device_in_words("cpu").endswith("no CUDA GPU is visible (NVML Shared Library Not Found)")
+    assert describe_planned_device("cpu").endswith("no CUDA GPU is visible (NVML Shared Library Not Found)")
     assert nvml.driver_version() is None
     assert nvml.max_sm_clock_mhz("GPU-a") == (None, "NVML Shared Library Not Found")
     assert nvml.read_energy_mj("GPU-a") == (None, "NVML Shared Library Not Found")
@@ -108,7 +109,7 @@ def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_any_call_may_fail(call: str, driver: Driver) -> None:
     """Nothing is raised, and what is absent has its reason."""
     driver.failing = {call}
-    reason = nvml._words(LOST)
+    reason = nvml._reason(LOST)
     gpus, why = nvml.visible_gpus()
     assert bool(gpus) != bool(why)
     assert why in ("", reason, f"GPU 1: {reason}")
@@ -132,7 +133,7 @@ def test_a_lost_gpu_is_left_out_and_told(driver: Driver, monkeypatch: pytest.Mon
     driver.lost = {0}
     gpus, reason = nvml.visible_gpus()
     assert [gpu.uuid for gpu in gpus] == ["GPU-b"]
-    assert reason == f"GPU 0: {nvml._words(LOST)}"
+    assert reason == f"GPU 0: {nvml._reason(LOST)}"
     assert [device.id for device in candidates("cuda")] == ["GPU-b"]
     with pytest.raises(UserError, match=r"'cuda:1' is not there, 1 .* visible .GPU 0: NVML"):
         plan_device("cuda:1")
@@ -158,8 +159,9 @@ def session(published: Path) -> Session:
 def one_run(session: Session, folder: Path) -> Run:
     plain = ProfilerSettings(None, False, False, False)
     how = RunSettings("tiny", 2, ignore_eos=True, warmup=0, profiler=plain)
-    page, names = ROOT / "data" / "samples" / "image_eu_map.png", {"variant": "a", "image": "b.png"}
-    run = measure(session, page, folder / "trace.json", how, **names, repeat=0)
+    page = ROOT / "data" / "samples" / "image_eu_map.png"
+    key, trace = RunKey("a", "b.png", 0), folder / "trace.json"
+    run = measure(session, page, trace, how, key=key, max_megapixels=150)
     validate("run", msgspec.to_builtins(replace(run, trace_bytes=1)))  # known once it is packed
     return run
 
@@ -176,7 +178,7 @@ def test_nvml_that_fails_within_a_pass_and_recovers(
         return tokens
 
     monkeypatch.setattr(session, "generate", fail_or_recover)
-    run, reason = one_run(session, tmp_path), nvml._words(LOST)
+    run, reason = one_run(session, tmp_path), nvml._reason(LOST)
     assert run.timed.conditions_before.sm_clock_mhz == 2025
     assert set(run.timed.conditions_after.absent.values()) == {reason}
     assert run.timed.absent["energy_j"] == f"during the pass: {reason}"

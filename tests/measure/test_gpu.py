@@ -12,12 +12,13 @@ import torch
 from checkpoints import MODELS, ROOT
 
 from mfuscope.config.settings import ModelSettings, ProfilerSettings
+from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.hardware import nvml
 from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.passes import RunSettings, measure
 from mfuscope.measure.session import Session
 from mfuscope.models.spec import resolve_model
-from mfuscope.planning.plan import countable
+from mfuscope.planning.parameters import countable
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,7 +37,7 @@ def session(name: str, attention: str = "sdpa") -> Session:
 
 
 def assert_counts_agree(made: Session, resolution: str) -> Any:
-    counted = calibrate(made, resolution, variant="baseline")
+    counted = calibrate(made, CalibrationKey("baseline", resolution))
     assert counted.uncounted_operators == []
     for table in (counted.prefill_flops, *(step.flops for step in counted.decode_steps)):
         for component, models in table.items():
@@ -80,9 +81,8 @@ def test_a_run_has_device_times_and_conditions(tmp_path: Path) -> None:
         ROOT / "data" / "samples" / "image_eu_map.png",
         tmp_path / "trace.json",
         RunSettings("tiny", 16, ignore_eos=True, warmup=1, profiler=plain),
-        variant="baseline",
-        image="map.png",
-        repeat=0,
+        key=RunKey("baseline", "map.png", 0),
+        max_megapixels=150,
     )
     assert run.passes_agree
     assert run.device.kind == "cuda"

@@ -29,6 +29,7 @@ from mfuscope.config.settings import (
 )
 from mfuscope.core.errors import UserError, UserErrors
 from mfuscope.core.records import Device, Run
+from mfuscope.core.runs import RunKey
 from mfuscope.hardware import ceiling, clocks, devices, nvml
 from mfuscope.hardware.clocks import CudaClock
 from mfuscope.measure import passes as profiling
@@ -42,9 +43,8 @@ from mfuscope.models.inputs import PageInputs
 from mfuscope.models.loader import load_model
 from mfuscope.models.published import map_published_config
 from mfuscope.models.spec import resolve_model
-from mfuscope.pages import images
 from mfuscope.planning import plan as planning
-from mfuscope.planning.plan import countable
+from mfuscope.planning.parameters import countable, run_parameters
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:1")
 PAGE = ROOT / "data" / "samples" / "image_eu_map.png"
@@ -121,7 +121,8 @@ def one_run(session: FakeSession, folder: Path) -> Run:
     how = RunSettings("tiny", 3, ignore_eos=True, warmup=0, profiler=plain)
     trace = folder / "trace.json"
     made = cast(Session, session)
-    return measure(made, PAGE, trace, how, variant="baseline", image="map.png", repeat=1)
+    key = RunKey("baseline", "map.png", 1)
+    return measure(made, PAGE, trace, how, key=key, max_megapixels=150)
 
 
 @pytest.mark.parametrize(
@@ -644,7 +645,7 @@ def wanted(**file: Any) -> Settings:
 def test_what_changes_a_measurement_is_in_its_settings(changed: dict[str, Any]) -> None:
     def run_settings(**file: Any) -> dict[str, Any]:
         plan = planning.make_plan(wanted(images=str(PAGE), device="cpu", **file), MODELS)
-        return plan.run_settings("baseline")
+        return run_parameters(plan, "baseline")
 
     assert run_settings(**changed) != run_settings()
     for same in (
@@ -652,34 +653,6 @@ def test_what_changes_a_measurement_is_in_its_settings(changed: dict[str, Any]) 
         {"profiler": {"keep_traces": "none"}},
     ):
         assert run_settings(**same) == run_settings()
-
-
-def test_a_page_is_hashed_once_and_only_if_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(PAGE.read_bytes())
-    hashed: list[Path] = []
-
-    def page_sha256(path: Path) -> str:
-        hashed.append(path)
-        return images.page_sha256(path)
-
-    monkeypatch.setattr(planning, "page_sha256", page_sha256)
-    plan = planning.make_plan(wanted(images=str(tmp_path), device="cpu"), MODELS)
-    plan.runs(Path("results"))
-    plan.run_settings("baseline")
-    assert hashed == []
-    assert plan.digest("b.png") == images.file_sha256(PAGE)
-    assert hashed == [tmp_path / "b.png"]
-    assert [row["sha256"] for row in plan.pages()] == [images.file_sha256(PAGE)] * 2
-    plan.pages()
-    assert sorted(hashed) == [tmp_path / "a.png", tmp_path / "b.png"]
-    (tmp_path / "b.png").unlink()
-    again = planning.make_plan(wanted(images=str(tmp_path), device="cpu"), MODELS)
-    (tmp_path / "a.png").unlink()
-    with pytest.raises(UserError, match=r"cannot read .*a\.png"):
-        again.digest("a.png")
 
 
 def test_an_unknown_model_of_the_budget_is_named() -> None:
@@ -723,27 +696,3 @@ def test_flash_attention_has_its_place(
         wanted(images=str(PAGE), **asked | {"device": "cuda", "dtype": "bf16"}), MODELS
     )
     assert "flash" in {variant.attention for variant in plan.variants.values()}
-
-
-def test_every_spelling_of_a_folder_is_the_same_pages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = tmp_path.resolve() / "here"
-    pages = [Path("pages", name) for name in ("a.png", "sub/b.png")]
-    for path in (*pages, Path("..", "elsewhere", "c.png")):
-        (here / path).parent.mkdir(parents=True, exist_ok=True)
-        (here / path).write_bytes(PAGE.read_bytes())
-    monkeypatch.chdir(here)
-
-    def planned(images: str) -> list[Path]:
-        plan = planning.make_plan(wanted(images=images, device="cpu"), MODELS)
-        return [image.path for image in plan.images.values()]
-
-    for spelling in ("pages", "./pages/", "pages/../pages", f"{here}/pages", f"{here}/x/../pages"):
-        assert planned(spelling) == pages, spelling
-    assert planned(f"{here}/pages/a.png") == planned("pages//a.png") == pages[:1]
-    assert planned(str(here)) == planned(".") == pages
-    # What lies elsewhere stays where it is said to be.
-    elsewhere = here.parent / "elsewhere"
-    assert planned(str(elsewhere)) == [elsewhere / "c.png"]
-    assert planned("../elsewhere") == [elsewhere / "c.png"]

@@ -13,13 +13,14 @@ from checkpoints import MODELS, ROOT, write_llava
 from mfuscope.config.settings import ModelSettings, ProfilerSettings
 from mfuscope.core.errors import UserError
 from mfuscope.core.records import PROTOCOL, Run
+from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.hardware.threads import measuring_threads
 from mfuscope.measure import profiler as tracing
 from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.passes import RunSettings, measure
 from mfuscope.measure.session import Session, open_session
 from mfuscope.models.spec import resolve_model
-from mfuscope.pages.images import file_sha256
+from mfuscope.pages.decoding import digest_page
 
 PAGE = ROOT / "data" / "samples" / "image_eu_map.png"
 PLAIN = ProfilerSettings(
@@ -37,7 +38,8 @@ def session(folder: Path, attention: str = "sdpa") -> Session:
 
 
 def one_run(made: Session, trace: Path, how: RunSettings) -> Run:
-    return measure(made, PAGE, trace, how, variant="baseline", image="map.png", repeat=1)
+    key = RunKey("baseline", "map.png", 1)
+    return measure(made, PAGE, trace, how, key=key, max_megapixels=150)
 
 
 def trace_names(trace: Path) -> set[str]:
@@ -49,7 +51,7 @@ def test_a_run_has_both_passes(published: Path, tmp_path: Path) -> None:
     run = one_run(session(published), tmp_path / "trace.json", settings())
     assert run.protocol == PROTOCOL
     assert (run.variant, run.image, run.repeat) == ("baseline", "map.png", 1)
-    assert run.page.sha256 == file_sha256(PAGE)
+    assert run.page.sha256 == digest_page(PAGE)
     assert (run.page.width, run.page.height, run.page.resolution) == (640, 682, "512")
     assert (run.prompt_tokens, run.image_tokens) == (78, 73)
     assert run.device.threads == measuring_threads()
@@ -142,7 +144,7 @@ def test_calibration_counts_what_a_page_of_the_resolution_costs(
     published: Path, resolution: str
 ) -> None:
     made = session(published)
-    counted = calibrate(made, resolution, variant="baseline")
+    counted = calibrate(made, CalibrationKey("baseline", resolution))
     assert counted.resolution == resolution
     assert counted.uncounted_operators == []
     # The head sees one position: 2 x hidden x vocabulary.
@@ -184,7 +186,7 @@ def test_another_architecture_is_measured(tmp_path: Path) -> None:
     assert run.model.experts_implementation is None
     assert run.timed.vision_ms is not None
     assert run.passes_agree
-    counted = calibrate(made, run.page.resolution, variant="baseline")
+    counted = calibrate(made, CalibrationKey("baseline", run.page.resolution))
     assert counted.prompt_tokens == run.prompt_tokens
     assert counted.uncounted_operators == []
     assert counted.language is None

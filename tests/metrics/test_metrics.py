@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from mfuscope.core.errors import UserError
 from mfuscope.flops import architecture
-from mfuscope.metrics.runs import device_activity, metrics_table, run_metrics
+from mfuscope.metrics.run_metrics import device_activity, metrics_table, run_metrics
 from mfuscope.metrics.statistics import SUMMARISED, describe, describe_pages, summarise
 from mfuscope.metrics.workload import decode_flops, mean_context, step_contexts
 

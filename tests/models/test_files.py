@@ -206,7 +206,7 @@ LOCKED = {
 RESOLVE = """
 import sys
 from pathlib import Path
-from mfuscope.errors import UserError
+from mfuscope.core.errors import UserError
 from mfuscope.models.spec import resolve_model
 for folder in sys.argv[2:]:
     try:

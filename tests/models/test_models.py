@@ -23,8 +23,9 @@ from mfuscope.core.errors import UserError
 from mfuscope.models.inputs import input_maker
 from mfuscope.models.loader import load_model
 from mfuscope.models.published import map_published_config
-from mfuscope.models.spec import Family, resolve_model
-from mfuscope.pages.preprocess import read_page
+from mfuscope.models.families import Family
+from mfuscope.models.spec import resolve_model
+from mfuscope.pages.decoding import decode_page
 
 CPU = torch.device("cpu")
 PAGE = ROOT / "data" / "samples" / "image_eu_map.png"
@@ -91,7 +92,7 @@ def test_published_checkpoints_load(generation_config: bool, tmp_path: Path) -> 
     key = "model.vision_tower.vision_encoder.encoder.layers.0.self_attn.k_proj.weight"
     assert torch.equal(state[key], fused.chunk(3)[1].float())
     made = input_maker(spec, loaded.folder, "Free OCR.", loaded.model.config).make(
-        read_page(PAGE), "tiny", CPU, torch.float32
+        decode_page(PAGE, 150).image, "tiny", CPU, torch.float32
     )
     out = loaded.model.generate(**made.tensors, max_new_tokens=3, do_sample=False)
     assert out.shape[1] <= made.prompt_tokens + 3
@@ -114,7 +115,7 @@ def test_another_architecture_loads(tmp_path: Path) -> None:
     assert spec.resolution(640, 682, "auto") == "native-640x682"
     loaded = load_model(spec, "fp32", "eager", CPU)
     maker = input_maker(spec, loaded.folder, "Free OCR.", loaded.model.config)
-    made = maker.make(read_page(PAGE), "auto", CPU, torch.float32)
+    made = maker.make(decode_page(PAGE, 150).image, "auto", CPU, torch.float32)
     assert made.image_tokens == 16
     blank = maker.blank("native-640x682", CPU, torch.float32)
     assert {k: v.shape for k, v in blank.tensors.items()} == {

@@ -1,4 +1,4 @@
-"""The bundled sample pages: complete, intact, varied, and each with its licence."""
+"""The bundled sample pages: complete, valid, varied, and each with its licence."""
 
 import csv
 import fnmatch
@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mfuscope.pages.images import CATEGORIES, list_images, read_categories
+from mfuscope.pages.categories import CATEGORIES, read_categories
+from mfuscope.pages.discovery import find_pages
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "data" / "samples"
@@ -90,7 +91,8 @@ def test_manifest_and_folder_agree() -> None:
 
 
 def test_workflow_sees_the_same_pages_and_categories() -> None:
-    assert {page.relative for page in list_images(SAMPLES).pages} == {row["file"] for row in ROWS}
+    pages, _ = find_pages(SAMPLES)
+    assert {page.relative for page in pages.values()} == {row["file"] for row in ROWS}
     assert read_categories(SAMPLES) == {row["file"]: row["category"] for row in ROWS}
 
 

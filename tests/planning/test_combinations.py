@@ -15,10 +15,11 @@ from stand_in_tokenizer import write_stand_in_tokenizer
 
 from mfuscope.config.settings import ModelSettings, ProfilerSettings, load_schema, resolve_settings
 from mfuscope.core.errors import UserError, UserErrors
+from mfuscope.core.runs import RunKey
 from mfuscope.hardware import nvml
 from mfuscope.measure.passes import RunSettings, measure
 from mfuscope.measure.session import Session
-from mfuscope.models.context import check_length
+from mfuscope.models.context import check_context_limit
 from mfuscope.models.geometry import MODES
 from mfuscope.models.inputs import input_maker
 from mfuscope.models.loader import load_model
@@ -194,9 +195,9 @@ POSITIONS = 8192
 
 def test_as_many_tokens_as_positions_fit() -> None:
     most = POSITIONS - TINY_PROMPT
-    plan(max_new_tokens=most).check_lengths()
+    plan(max_new_tokens=most).check_context_limits()
     with pytest.raises(UserErrors) as caught:
-        plan(max_new_tokens=most + 1).check_lengths()
+        plan(max_new_tokens=most + 1).check_context_limits()
     assert told(caught)[0] == (
         f"max_new_tokens: {most + 1} after a prompt of {TINY_PROMPT} (a page at 512 and the "
         f"instruction) are {POSITIONS + 1} tokens, and 'deepseek-ocr-nano' has {POSITIONS} "
@@ -207,15 +208,15 @@ def test_as_many_tokens_as_positions_fit() -> None:
 
 def test_every_variant_and_resolution_is_looked_at() -> None:
     fits = {"max_new_tokens": 7800}
-    plan(**fits).check_lengths()
+    plan(**fits).check_context_limits()
     with pytest.raises(UserErrors, match=r"a page at 1024\+640x\dx\d"):
-        plan(**fits, variants={"tiny": None, "large": {"resolution": "gundam"}}).check_lengths()
+        plan(**fits, variants={"tiny": None, "large": {"resolution": "gundam"}}).check_context_limits()
 
 
 def test_a_prompt_may_be_too_long_by_itself() -> None:
-    plan(prompt="abc " * 300).check_lengths()
+    plan(prompt="abc " * 300).check_context_limits()
     with pytest.raises(UserErrors, match=f"has {POSITIONS} positions") as caught:
-        plan(prompt="x y z " * 3000).check_lengths()
+        plan(prompt="x y z " * 3000).check_context_limits()
     assert told(caught)[1].startswith("set a smaller `resolution` or a shorter `prompt`")
 
 
@@ -226,10 +227,10 @@ def test_the_bound_on_instructions_holds() -> None:
 
 
 def test_models_that_tell_no_positions_have_no_limit() -> None:
-    check_length(10**6, 10**6, None, "m", "512")
-    check_length(10, 6, 16, "m", "512")
+    check_context_limit(10**6, 10**6, None, "m", "512")
+    check_context_limit(10, 6, 16, "m", "512")
     with pytest.raises(UserError, match="6 after a prompt of 11"):
-        check_length(11, 6, 16, "m", "512")
+        check_context_limit(11, 6, 16, "m", "512")
 
 
 def test_other_architectures_are_checked_before_their_run(tmp_path: Path) -> None:
@@ -245,9 +246,8 @@ def test_other_architectures_are_checked_before_their_run(tmp_path: Path) -> Non
             PAGE,
             tmp_path / "trace.json",
             RunSettings("auto", 500, True, 0, profiler),
-            variant="baseline",
-            image="a",
-            repeat=0,
+            key=RunKey("baseline", "a", 0),
+            max_megapixels=150,
         )
     assert session.runs == 0
 
@@ -259,7 +259,7 @@ def test_positions_come_from_the_config(tmp_path: Path) -> None:
     (tmp_path / "m" / "config.json").write_text(json.dumps(config))
     assert resolve_model(str(tmp_path / "m"), "auto", MODELS).positions == 100
     with pytest.raises(UserErrors, match="has 100 positions"):
-        plan(model=str(tmp_path / "m"), resolution="tiny", max_new_tokens=64).check_lengths()
+        plan(model=str(tmp_path / "m"), resolution="tiny", max_new_tokens=64).check_context_limits()
 
 
 def test_the_image_is_not_asked_for_again() -> None:

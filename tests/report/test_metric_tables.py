@@ -241,9 +241,10 @@ def test_conditions_are_the_least_and_the_most_of_all_runs() -> None:
     clocks = ((1500, 1700), (1400, 1980), (1600, 1900))
     runs = [
         run
-        for before, after in clocks
+        for page, (before, after) in enumerate(clocks)
         for run in repeats(
             1,
+            image=f"{page}.png",
             timed={
                 "conditions_before": conditions(sm_clock_mhz=before),
                 "conditions_after": conditions(sm_clock_mhz=after),

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mfuscope.core.runs import RunKey
 from mfuscope.report.outliers import FEWEST_RUNS, LEAST, NO_CAUSE, outliers, slow_causes
-from mfuscope.report.survey import RunName
 
 
 def metrics(times: list[list[float]], **changes: dict[int, Any]) -> pd.DataFrame:
@@ -39,7 +39,7 @@ STEADY = [[50.0, 50.5, 49.5], [80.0, 80.4, 79.6], [30.0, 30.1, 29.9]]
 def test_a_slow_run_is_found_whatever_its_page_takes() -> None:
     assert outliers(metrics(STEADY)) == []
     (found,) = outliers(metrics([STEADY[0], STEADY[1], [30.0, 45.0, 29.9]]))
-    assert found.run == RunName("baseline", "2.png", 1)
+    assert found.run == RunKey("baseline", "2.png", 1)
     assert (found.stage, found.ms, found.ratio, found.cause) == ("prefill", 45.0, 1.5, NO_CAUSE)
 
 
@@ -63,12 +63,12 @@ def test_what_is_recorded_of_a_fast_run_is_no_cause() -> None:
     table = metrics(fast, runs_before={1: 0}, throttle_reasons={1: "sw_power_cap"})
     (found,) = outliers(table)
     assert (found.ratio, found.cause) == (0.5, NO_CAUSE)
-    assert (RunName("baseline", "0.png", 1), "prefill") not in slow_causes(table)
+    assert (RunKey("baseline", "0.png", 1), "prefill") not in slow_causes(table)
 
 
 def test_a_cause_is_that_of_its_stage() -> None:
     table = metrics([[50.0, 75.0, 49.5], STEADY[1], STEADY[2]], runs_before={1: 0})
-    assert set(slow_causes(table)) == {(RunName("baseline", "0.png", 1), "prefill")}
+    assert set(slow_causes(table)) == {(RunKey("baseline", "0.png", 1), "prefill")}
 
 
 def test_the_fences_are_tukeys() -> None:

@@ -1,20 +1,15 @@
-"""The report: the same facts in every format, true to the tables, safe with any name."""
+"""The report: the same facts in every format, and safe with any name."""
 
 import html
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
-from unittest import mock
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from builders import (
     a_pass,
     activity,
     calibration,
-    conditions,
-    generic_calibration,
-    gpu,
     model,
     page,
     run,
@@ -22,91 +17,23 @@ from builders import (
 from report_data import (
     cpu_tables,
     on_cpu,
-    operator_rows,
     repeats,
     tables,
     texts,
 )
+from report_reader import Reader, section
 
 from mfuscope.core.records import StageActivity
-from mfuscope.report import figures, formats
-from mfuscope.report import render as render_module
 from mfuscope.report.data import ReportData, Stat
 from mfuscope.report.definitions import DEFINITIONS
-from mfuscope.report.operators import aggregate_operators
 from mfuscope.report.render import Texts, breakable, markdown, render
 from mfuscope.report.stakeholder import comparison
-from mfuscope.report.validity import all_checks
-from mfuscope.report.words import interval_statement, time_sentence
+from mfuscope.report.wording import interval_statement, time_sentence
 
-
-@pytest.fixture(autouse=True, scope="module")
-def drawn_once() -> Iterator[None]:
-    """Figures take a second to draw, and have tests of their own (test_figures.py)."""
-    drawings = figures.draw(tables(repeats()).data)
-    with mock.patch.object(render_module, "draw", return_value=drawings):
-        yield
+pytestmark = pytest.mark.usefixtures("drawn_once")
 
 
 NASTY = "<script>alert(1)</script> | `id` *x* _y_.png"
-
-
-@dataclass
-class Grid:
-    """A table as a browser would read it."""
-
-    caption: str = ""
-    rows: list[list[str]] = field(default_factory=list)
-
-
-class Reader(HTMLParser):
-    """Collects tables (row spans filled in) and every tag."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.grids: list[Grid] = []
-        self.tags: list[str] = []
-        self._into: str | None = None
-        self._spans: tuple[str, int] = ("", 0)
-        self._span = 1
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag == "table":
-            self.grids.append(Grid())
-            self._spans = ("", 0)
-        elif tag == "tr":
-            first, left = self._spans
-            self.grids[-1].rows.append([first] if left else [])
-            self._spans = (first, max(left - 1, 0))
-        elif tag in ("td", "th"):
-            self._into = "cell"
-            self._span = int(dict(attrs).get("rowspan") or 1)
-            self.grids[-1].rows[-1].append("")
-        elif tag == "caption":
-            self._into = "caption"
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th", "caption"):
-            self._into = None
-        if tag == "th" and self._span > 1:
-            self._spans = (self.grids[-1].rows[-1][-1], self._span - 1)
-
-    def handle_data(self, data: str) -> None:
-        if self._into == "cell":
-            self.grids[-1].rows[-1][-1] += data
-        elif self._into == "caption":
-            self.grids[-1].caption += data
-
-    def grid(self, caption: str) -> Grid:
-        """The table whose caption starts so."""
-        return next(grid for grid in self.grids if grid.caption.startswith(caption))
-
-
-def section(text: str, title: str) -> str:
-    """A section of a Markdown text."""
-    return text.split(f"# {title}\n")[1].split("\n#")[0]
 
 
 def test_every_image_is_named_in_both_texts() -> None:
@@ -287,7 +214,7 @@ def test_prefill_without_known_parts_is_one_cost_centre() -> None:
     made = tables(repeats(timed=none | {"absent": dict.fromkeys(none, reason)}))
     variant = made.data.variants[0]
     assert [centre.key for centre in variant.centres] == ["decode", "prefill"]
-    assert "not told apart" in time_sentence(variant)
+    assert "not known separately" in time_sentence(variant)
     text = render(made.data)
     assert f'title="{reason}"' in text.html
     assert '<rect class="prefill"' in text.html
@@ -309,152 +236,6 @@ def test_one_new_token_has_no_decode_steps() -> None:
     made = texts([run(1, timed=timed, traced=a_pass(1)), run(1, timed=timed, repeat=1)])
     assert "one new token: no decode step" in made.html
     assert "Prefill dominates" in made.markdown
-
-
-def test_passes_that_disagree_are_listed() -> None:
-    runs = repeats(3)
-    runs[1] = run(repeat=1, passes_agree=False)
-    made = texts(runs)
-    for text in (made.markdown, made.html):
-        assert "baseline / page.png / repeat 1" in text
-        assert "baseline / page.png / repeat 0" not in text
-    assert "both passes made the same tokens" in texts(repeats()).markdown
-
-
-def test_long_lists_of_findings_end_with_a_count() -> None:
-    runs = [run(repeat=repeat, passes_agree=False) for repeat in range(60)]
-    check = all_checks(tables(runs).data)[0]
-    assert len(check.details) == 51
-    assert "10 more" in check.details[-1]
-
-
-def test_throttled_runs_are_listed_with_their_reason() -> None:
-    hot = conditions(throttle_reasons=["sw_thermal_slowdown"])
-    runs = [*repeats(2), run(repeat=2, timed=a_pass(conditions_after=hot))]
-    assert "sw_thermal_slowdown in 1 of 3 runs (page.png repeat 2)" in texts(runs).markdown
-    assert "No throttle reason was active" in texts(repeats()).markdown
-
-
-def test_uncounted_operators_are_named() -> None:
-    short = calibration(uncounted_operators=["aten::_mystery_mm"])
-    made = texts(repeats(), calibrations=[short])
-    for text in (made.markdown, made.html):
-        assert "aten::_mystery_mm" in text
-        assert "baseline at 1024" in text
-    assert "No compute-heavy operator was left uncounted" in texts(repeats()).markdown
-
-
-def test_unsteady_pages_are_listed() -> None:
-    runs = [run(repeat=i, timed=a_pass(prefill_ms=ms)) for i, ms in enumerate((50.0, 90.0))]
-    checks = section(texts(runs).markdown, "Steadiness")
-    assert "| page.png | prefill |" in checks
-    assert "| page.png | decode |" not in checks
-
-
-def test_pages_that_changed_since_they_were_measured_are_named() -> None:
-    runs = repeats()
-    old = page(path=runs[0].page.path, sha256="0" * 64)
-    runs[0] = run(page=old)
-    assert "baseline / page.png" in section(texts(runs).markdown, "Checks")
-
-
-def test_several_devices_are_a_warning() -> None:
-    runs = [run(), run(repeat=1, device=gpu(uuid="GPU-other"))]
-    assert "GPU-other" in section(texts(runs).markdown, "Checks")
-
-
-def test_slowdown_of_the_profiler() -> None:
-    traced = a_pass(2, step_ms=[30.0], prefill_ms=75.0)  # one step of the three
-    runs = [run(repeat=i, traced=traced) for i in range(2)]
-    checks = section(texts(runs).markdown, "Checks")
-    assert "| prefill | 50.0 | 75.0 | ×1.50 |" in checks
-    assert "| decode step | 20.0 | 30.0 | ×1.50 |" in checks
-
-
-def test_numbers_are_those_of_the_summary() -> None:
-    images = ("a.png", "b.png")
-    runs = [
-        run(
-            variant=variant,
-            image=image,
-            repeat=repeat,
-            page=page(path=f"pages/{image}"),
-            timed=a_pass(prefill_ms=factor * (50.0 + repeat + position)),
-        )
-        for variant, factor in (("slow", 7.77), ("fast", 1.0))
-        for position, image in enumerate(images)
-        for repeat in range(3)
-    ]
-    made = tables(runs)
-    reader = Reader(render(made.data).html)
-    rows = made.summary.to_dict("records")
-    summary = {(str(r["variant"]), str(r["image"]), str(r["metric"])): r for r in rows}
-    times = reader.grid("Time per page")
-    at = {name: times.rows[0].index(name) for name in ("Page", "Variant", "Prefill", "Decode")}
-    assert len(times.rows) == 1 + 4
-    for row in times.rows[1:]:
-        for column, metric in (("Prefill", "prefill_ms"), ("Decode", "decode_ms")):
-            expected = summary[row[at["Variant"]], row[at["Page"]], metric]
-            shown = [float(part) for part in row[at[column]].replace(",", "").split(" ± ")]
-            assert shown == pytest.approx([expected["mean"], expected["std"]], rel=6e-3, abs=6e-3)
-    stages = {"model": "mfu_model", "prefill": "mfu_prefill", "decode": "mfu_decode"}
-    grid = reader.grid("MFU in %").rows[1:]
-    assert len(grid) == 2 * 3 * (1 + len(images))
-    for page_name, variant, stage, n, spread, interval, variation, repeats_std in grid:
-        image = "all" if page_name == "all pages" else page_name
-        expected = summary[variant, image, stages[stage]]
-        assert int(n) == expected["n"]
-        mean, std = (float(part.strip("<")) for part in spread.split(" ± "))
-        low, high = (float(part.replace("−", "-")) for part in interval.split(" to "))
-        names = ["mean", "std", "ci95_low", "ci95_high", "std_repeats"]
-        shown = [part / 100 for part in (mean, std, low, high, float(repeats_std))]
-        wanted = [expected[name] for name in names]
-        assert shown == pytest.approx(wanted, rel=0.05, abs=1e-4 * expected["mean"] + 5e-5)
-        assert float(variation.split()[0]) / 100 == pytest.approx(expected["cv"], rel=0.05)
-
-
-def test_rest_of_prefill_is_what_its_parts_leave() -> None:
-    times = Reader(bound(prefill_ms=60.0).html).grid("Time per page")
-    assert times.rows[1][times.rows[0].index("Rest of prefill")] == "11.0 ± 0"
-
-
-def test_operators_are_means_per_run_with_shares_of_device_time() -> None:
-    found = [
-        (
-            "baseline",
-            operator_rows(("prefill", "aten::mm", 1.0, 6.0), ("prefill", "pause", 9.0, 0.0)),
-        ),
-        ("baseline", operator_rows(("prefill", "aten::mm", 3.0, 0.0), ("decode", "x", 1.0, 4.0))),
-        ("other", operator_rows(("prefill", "aten::add", 2.0, 1.0))),
-    ]
-    prefill, decode, other = aggregate_operators(found)
-    assert (prefill.stage, prefill.runs, prefill.device_ms) == ("prefill", 2, 3.0)
-    assert prefill.self_cpu_ms == 2.0
-    assert [(row.name, row.device_share) for row in prefill.rows] == [
-        ("aten::mm", 1.0),
-        ("pause", None),
-    ]
-    assert (decode.rows[0].calls, decode.rows[0].device_ms) == (1.0, 2.0)
-    assert other.variant == "other"
-
-
-def test_operators_without_device_time_are_ranked_by_self_cpu_time() -> None:
-    table = operator_rows(("decode", "small", 1.0, None), ("decode", "large", 3.0, None))
-    (stage,) = aggregate_operators([("baseline", table)] * 200)
-    assert not stage.on_device
-    assert [(row.name, row.cpu_share) for row in stage.rows] == [("large", 0.75), ("small", 0.25)]
-    made = texts(repeats(), operators=[("baseline", table)])
-    assert "| large | 75 % |" in made.markdown
-    assert "| large | 75 % |" in made.operators
-    assert "There is no device time" in made.markdown
-
-
-def test_report_shows_ten_operators_and_the_long_table_forty() -> None:
-    table = operator_rows(*(("decode", f"op{number}", 50.0 - number, None) for number in range(50)))
-    made = texts(repeats(), operators=[("baseline", table)])
-    assert ("| op9 |" in made.markdown, "| op10 |" in made.markdown) == (True, False)
-    assert ("| op39 |" in made.operators, "| op40 |" in made.operators) == (True, False)
-    assert "| 40 others |" in made.markdown
 
 
 def test_page_is_self_contained() -> None:
@@ -481,22 +262,6 @@ def test_settings_and_images_are_reproduced() -> None:
         assert run().page.sha256 in text
         assert "DSOCR_IMAGE=pages snakemake" in text
     assert "| ignore_eos | true |" in made.markdown
-
-
-def test_pages_with_more_frames_than_one_are_listed() -> None:
-    runs = repeats(image="a.png") + repeats(image="b.tif")
-    line = "b.tif: only the first of 3 frames was measured"
-    made = texts(runs, frames={"a.png": 1, "b.tif": 3})
-    for text in (section(made.markdown, "Checks"), made.html.split("<h3>Checks</h3>")[1]):
-        assert line in text
-        assert "a.png: only" not in text
-
-
-@pytest.mark.parametrize("frames", [None, {"page.png": 1}, {"page.png": None}])
-def test_one_frame_is_nothing_to_list(frames: dict[str, int | None] | None) -> None:
-    made = tables(repeats(), frames=frames)
-    assert [page.frames for page in made.data.pages] == [1]
-    assert "No file has more than one frame." in render(made.data).markdown
 
 
 def with_low(data: ReportData, metric: str, of_page: bool, over_pages: bool) -> ReportData:
@@ -551,7 +316,7 @@ def test_most_is_said_of_more_than_half(timed: dict[str, float], amount: str) ->
 
 def test_ceiling_and_bandwidth_are_defined_before_their_table() -> None:
     made = texts(repeats())
-    columns = Reader(made.html).grid("Against the measured ceiling").rows[0]
+    columns = Reader(made.html).grid("Utilisation of the measured ceiling").rows[0]
     assert columns == [
         "Variant",
         "Model, % of ceiling",
@@ -562,7 +327,7 @@ def test_ceiling_and_bandwidth_are_defined_before_their_table() -> None:
         "Decode, FLOP per byte",
     ]
     for text in (made.markdown, html.unescape(made.html)):
-        before = text.split("Against the measured ceiling")[0]
+        before = text.split("Utilisation of the measured ceiling")[0]
         assert DEFINITIONS["utilisation"] in before
 
 
@@ -570,70 +335,3 @@ def test_captions_are_as_wide_as_what_is_seen_of_their_table() -> None:
     text = texts(repeats()).html
     assert "container-type: inline-size" in text.split(".scroll {")[1].split("}")[0]
     assert "100cqi" in text.split("caption span {")[1].split("}")[0]
-
-
-def test_page_that_was_not_measured_is_an_error() -> None:
-    runs = repeats(image="a.png") + repeats(image="b.png", variant="other")
-    with pytest.raises(ValueError, match="was not measured"):
-        tables(runs)
-
-
-@pytest.mark.parametrize(
-    ("mean", "std", "scale", "text"),
-    [
-        (143.21, 2.34, 1, "143.2 ± 2.3"),
-        (143.21, None, 1, "143"),
-        (1234.5, 56.7, 1, "1,234 ± 57"),
-        (0.000061, 0.0000012, 100, "0.00610 ± 0.00012"),
-        (50.0, 0.0, 1, "50.0 ± 0"),
-        (123.4, 0.0001, 1, "123.4 ± <0.1"),
-        (0.0, 0.0, 1, "0 ± 0"),
-        (9.996, None, 1, "10.0"),
-        (1000.0, 2000.0, 1, "1,000 ± 2,000"),
-    ],
-)
-def test_mean_and_spread(mean: float, std: float | None, scale: float, text: str) -> None:
-    assert formats.spread(mean, std, scale) == text
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "text"),
-    [(-4.71, 24.82, "−4.7 to 24.8"), (-0.001, 100.0, "0 to 100"), (5.0, 5.0, "5.00 to 5.00")],
-)
-def test_interval(low: float, high: float, text: str) -> None:
-    assert formats.interval(low, high) == text
-
-
-def test_numbers_with_units() -> None:
-    plain = [formats.milliseconds(571.2), formats.milliseconds(15_457), formats.percent(0.00006)]
-    plain += [formats.count(3_336_106_240), formats.size(25_276_502_016), formats.plural(1, "page")]
-    assert [text.replace("\u00a0", " ") for text in plain] == [
-        "571 ms",
-        "15.5 s",
-        "0.0060 %",
-        "3.34 B",
-        "25.3 GB",
-        "1 page",
-    ]
-    assert formats.listing(["a", "b", "c"]) == "a, b and c"
-
-
-def test_flop_models_stand_side_by_side() -> None:
-    made = texts(repeats())
-    assert "The closed form of the architecture equals the count in every component." in (
-        made.markdown
-    )
-    row = next(line for line in made.markdown.splitlines() if "| directional |" in line)
-    assert "| 600.000 | −56 % |" in row
-    calibrations = [generic_calibration()]
-    made = texts(repeats(), calibrations=calibrations)
-    assert "| architecture |" not in made.markdown
-    assert "equals the count" not in made.markdown
-
-
-def test_a_closed_form_that_is_off_is_named() -> None:
-    wrong = calibration()
-    flops = {name: dict(models) for name, models in wrong.prefill_flops.items()}
-    flops["clip"]["architecture"] = 1
-    made = texts(repeats(), calibrations=[replace(wrong, prefill_flops=flops)])
-    assert "differs from the count: baseline at 1024." in made.markdown

@@ -1,4 +1,4 @@
-"""The one-page summary: how sure the numbers are, what they mean, and what to do next."""
+"""The one-page summary: how certain the numbers are, what they mean, and what to do next."""
 
 import math
 
@@ -11,7 +11,7 @@ from mfuscope.report.data import ReportData, Variant
 from mfuscope.report.recommendations import Recommendation
 from mfuscope.report.stakeholder import comparison, confidence, meaning, next_steps
 from mfuscope.report.validity import steadiness, unsteady
-from mfuscope.report.words import time_sentence
+from mfuscope.report.wording import time_sentence
 
 
 def measured(pages: int = 5, repeats: int = 3, cv: float = 0.0) -> ReportData:

@@ -1,26 +1,24 @@
 """How files get to the disk: whole, lasting, or not at all and in words."""
 
-import hashlib
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
+import builders
 import pytest
-from mounts import read_only, small_disk
 
-from mfuscope.core.errors import UserError
-from mfuscope.storage import artefacts
+from mfuscope.core.errors import InvalidFileError
+from mfuscope.core.records import Run
 from mfuscope.storage.artefacts import (
-    check_space,
-    check_writable,
-    file_note,
+    read_json,
     whole_file,
     write_bytes,
     write_columns,
     write_json,
-    write_noted,
 )
+from mfuscope.storage.tables import read_table
 from mfuscope.traces.file import pack_trace
 
 
@@ -98,28 +96,62 @@ def test_what_a_killed_job_left_is_removed(tmp_path: Path) -> None:
     assert (tmp_path / "table.csv").read_bytes() == b"new"
 
 
-def test_a_text_has_its_size_and_digest_noted_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "report.md"
-    for text in ("long and wide", "näh"):
-        write_noted(path, text)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        assert file_note(path).read_text().split() == [str(path.stat().st_size), digest]
+def test_columns_report_their_bytes(tmp_path: Path) -> None:
     assert write_columns(tmp_path / "t.csv", {"a": [1], "b": ["ä"]}) == len("a,b\n1,ä\n".encode())
+    assert (tmp_path / "t.csv").read_text() == "a,b\n1,ä\n"
 
 
-def test_a_note_is_never_beside_another_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", builders.run())
+    assert read_json(tmp_path / "run.json", Run) == builders.run()
+
+
+@pytest.mark.parametrize(
+    ("content", "finding"),
+    [
+        (b"", "is truncated"),
+        (b'{"protocol": 1', "is truncated"),
+        (b"\0" * 100, "is truncated"),
+        (b"{}", "is no run record"),
+        (b'{"protocol": "\xff"}', "is no run record"),
+        (b'{"settings": ' + b"[" * 100_000, "is no run record"),
+    ],
+    ids=["empty", "half", "zeros", "other", "no utf-8", "deep"],
+)
+def test_what_is_no_record_is_named_with_a_remedy(
+    content: bytes, finding: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "report.md"
-    write_noted(path, "long and wide")
+    path = tmp_path / "it's a run.json"
+    path.write_bytes(content)
+    with pytest.raises(InvalidFileError) as caught:
+        read_json(path, Run)
+    message = str(caught.value)
+    assert message.startswith(f"{path} {finding}")
+    assert len(message.splitlines()) == 1
+    assert message.endswith(
+        f"Remedy: `rm {shlex.quote(str(path))}` and run the same command again."
+    )
 
-    def check(path: Path, content: bytes) -> None:
-        assert not file_note(path).exists()
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(artefacts, "write_bytes", check)
-    with pytest.raises(KeyboardInterrupt):
-        write_noted(path, "short")
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder"])
+def test_only_regular_files_are_opened(kind: str, tmp_path: Path) -> None:
+    """A FIFO would hang its reader; /dev/zero would fill the memory."""
+    path = tmp_path / "0.json"
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case _:
+            path.mkdir()
+    for read in (lambda: read_json(path, Run), lambda: read_table(path)):
+        with pytest.raises(InvalidFileError, match=r"0\.json is no regular file"):
+            read()
+
+
+def test_a_missing_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "0.json", Run)
 
 
 def test_a_file_system_that_cannot_force_folders_will_do(
@@ -135,30 +167,3 @@ def test_a_file_system_that_cannot_force_folders_will_do(
     monkeypatch.setattr(os, "fsync", refuse)
     write_json(tmp_path / "a.json", {"a": 1})
     assert (tmp_path / "a.json").exists()
-
-
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    with small_disk(disk, "16k"):
-        write_bytes(disk / "old.csv", b"old")
-        with pytest.raises(UserError, match=r"table\.csv could not be written, the disk is full"):
-            write_bytes(disk / "table.csv", bytes(100_000))
-        (tmp_path / "trace.json").write_bytes(os.urandom(100_000))
-        with pytest.raises(UserError, match=r"No space left.*keep_traces: none"):
-            pack_trace(tmp_path / "trace.json", disk / "0.json.gz")
-        assert [path.name for path in disk.iterdir()] == ["old.csv"]
-        with pytest.raises(
-            UserError, match=r"only 0\.0 MB are free on the disk of .*free at least"
-        ):
-            check_space(disk)
-    check_space(tmp_path)
-
-
-def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    (disk / "runs").mkdir(parents=True)
-    new = [tmp_path / "new" / "a.json", disk / "runs" / "page.png" / "0.json"]
-    check_writable(new)
-    with read_only(disk), pytest.raises(UserError, match=r"disk/runs' cannot be .*chmod"):
-        check_writable(new)
-    assert not (tmp_path / "new").exists(), "nothing is made to find out"

@@ -27,10 +27,11 @@ from validate import (
 
 from mfuscope.config.settings import ModelSettings, resolve_settings
 from mfuscope.core import records
-from mfuscope.metrics.runs import MFU_LIMIT, metrics_table
+from mfuscope.metrics.run_metrics import MFU_LIMIT, metrics_table
 from mfuscope.metrics.statistics import SUMMARISED, summarise
-from mfuscope.models.spec import Family, ModelSpec
-from mfuscope.pages.images import inspect_pages
+from mfuscope.models.families import Family
+from mfuscope.models.spec import ModelSpec
+from mfuscope.planning.parameters import page_rows
 from mfuscope.planning.plan import make_plan
 from mfuscope.storage.artefacts import write_json
 from mfuscope.storage.tables import read_table, write_table
@@ -337,7 +338,7 @@ def inputs(folder: Path) -> list[Json]:
         environment={},
         schema=schemas()["config.schema.yaml"],
     )
-    return inspect_pages(make_plan(settings, SCHEMAS.parents[1] / "config" / "models").pages())
+    return page_rows(make_plan(settings, SCHEMAS.parents[1] / "config" / "models", known={}))
 
 
 def operators(folder: Path, device: bool, memory: bool) -> pd.DataFrame:

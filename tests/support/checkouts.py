@@ -18,6 +18,8 @@ from mfuscope.storage.locks import LOCK
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "data" / "samples"
+# The installed command `mfuscope` is of the repository, not of its copy.
+_CHECK = "import sys; from mfuscope.workflow.cli import main; sys.exit(main())"
 PARTS = ("Snakefile", "config", "profiles", "src", "workflow")
 
 
@@ -71,6 +73,18 @@ class Checkout:
         status, said = self.call(*arguments, **environment)
         assert status == 0, said
         return said
+
+    def check(self, *arguments: str) -> tuple[int, str]:
+        """`mfuscope check`; returns its exit status and what it printed."""
+        done = subprocess.run(
+            [*self.prefix, sys.executable, "-c", _CHECK, "check", *arguments],
+            cwd=self.root,
+            env=os.environ | {"PYTHONPATH": str(self.root / "src")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return done.returncode, done.stdout
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Jobs by rule that a call would run."""

@@ -1,4 +1,4 @@
-"""Ways in which files are cut short, for tests."""
+"""Ways in which files are truncated, for tests."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -18,57 +18,56 @@ from collections.abc import Callable
 from pathlib import Path
 
 SECONDS = 20  # for one case; mostly it takes a few milliseconds
-MEGAPIXELS = 20.0  # that images may have here
+MEGAPIXELS = 20.0  # the most that an image may have here
 # A page of so many pixels takes 80 MB as PIL holds it, and less than thrice that on its way
 # from 16 bits to 8; Python and its libraries take the rest.
 PEAK_MB = 500
 
 
 def image_case(seed: int, folder: Path) -> str:
-    """A mutated image through inspection and preprocessing; returns what became of it."""
+    """A mutated image through its checks and preprocessing; returns what became of it."""
+    import hashlib
+
     import numpy as np
     from mutated_images import mutated
 
     from mfuscope.core.errors import UserError
     from mfuscope.models.geometry import Tiling, page_geometry
     from mfuscope.models.views import make_views
-    from mfuscope.pages.headers import DAMAGE
-    from mfuscope.pages.images import check_decodes, image_size, list_images
-    from mfuscope.pages.preprocess import read_page
+    from mfuscope.pages.decoding import decode_page, page_size
+    from mfuscope.pages.discovery import find_pages
 
     name, content = mutated(seed)
     print(name, f"({len(content)} bytes)", end=" ", flush=True)
-    path = folder / "page.png"
-    path.write_bytes(content)
-    assert [image.path for image in list_images(folder).pages] == [path]
-    planned = None
+    (folder / "page.png").write_bytes(content)
+    (page,) = find_pages(folder)[0].values()
+    planned = decoded = None
     refusals = []
     try:
-        planned = image_size(path)
+        planned = page_size(page.path, MEGAPIXELS)
     except UserError as error:
-        refusals.append(error)
+        refusals.append(str(error))
     try:
-        check_decodes(path)
+        decoded = decode_page(page.path, MEGAPIXELS)
     except UserError as error:
-        refusals.append(error)
+        refusals.append(str(error))
     for refusal in refusals:
-        text = str(refusal)
-        assert text.isprintable()
-        assert "Remedy: " in text
-    try:
-        page = read_page(path)
-    except DAMAGE:
-        assert refusals, "what cannot be read must have been refused"
+        assert refusal.isprintable()
+        assert "Remedy: " in refusal
+    if decoded is None:
         return "refused from its header" if planned is None else "refused when decoded"
-    assert planned == page.size, f"planned {planned}, read {page.size}"
-    assert page.mode == "RGB"
+    image, facts = decoded.image, decoded.facts
+    assert planned == image.size == (facts.width, facts.height), f"planned {planned}"
+    assert image.mode == "RGB"
+    assert facts.sha256 == hashlib.sha256(content).hexdigest()
+    assert 1 <= facts.frames <= len(content)
     for mode in ("tiny", "gundam"):
-        geometry = page_geometry(*page.size, mode, Tiling())
-        views = make_views(page, geometry)
+        geometry = page_geometry(*image.size, mode, Tiling())
+        views = make_views(image, geometry)
         assert views.base.shape == (1, 3, geometry.base_size, geometry.base_size)
         assert (0 if views.tiles is None else len(views.tiles)) == geometry.tiles
         assert all(np.abs(one).max() <= 1 for one in (views.base, views.tiles) if one is not None)
-    return "refused when decoded" if refusals else "read"
+    return "read"
 
 
 def settings_case(seed: int, folder: Path) -> str:
@@ -82,6 +81,7 @@ def settings_case(seed: int, folder: Path) -> str:
 
     from mfuscope.config.settings import resolve_settings
     from mfuscope.core.errors import Findings, UserError, UserErrors
+    from mfuscope.planning import parameters
     from mfuscope.planning.plan import make_plan
     from mfuscope.workflow.command import command_line
 
@@ -108,9 +108,10 @@ def settings_case(seed: int, folder: Path) -> str:
             for sign in ("<class", "object at 0x", "OrderedDict", "datetime.", "None", "Traceback"):
                 assert sign not in text, text
         return f"{len(told)} told, first: {told[0]}"
-    records: list[object] = [plan.run_settings(name) for name in plan.variants]
-    records += [plan.pages(), plan.public_settings(), plan.flops_settings()]
-    msgspec.json.encode([records, plan.device_settings(), plan.headline()])
+    records: list[object] = [parameters.run_parameters(plan, name) for name in plan.variants]
+    records += [parameters.page_rows(plan), parameters.report_settings(plan)]
+    records += [parameters.flops_parameters(plan), parameters.device_parameters(plan)]
+    msgspec.json.encode([records, parameters.headline(plan)])
     msgspec.json.encode(command_line(settings.overrides))
     assert len(range(settings.repeats)) * len(plan.variants) < 1e6, "more runs than can be planned"
     return "planned"
@@ -150,7 +151,7 @@ CASES: dict[str, Callable[[int, Path], str]] = {
 
 # What cases import, so that none of them has to do it within its time.
 IMPORTS = {
-    "images": ("mfuscope.pages.images",),
+    "images": ("mfuscope.pages.decoding", "mfuscope.models.views"),
     "settings": ("checkpoints", "snakemake.cli", "mfuscope.planning.plan"),
 }
 
@@ -167,11 +168,8 @@ def peak_mb() -> float:
 def run(kind: str, first: int, last: int, seconds: int = SECONDS) -> None:
     """Run a range of cases, each within its time."""
     warnings.simplefilter("ignore")
-    from mfuscope.pages.headers import limit_pixels
-
     for name in IMPORTS.get(kind, ()):
         importlib.import_module(name)
-    limit_pixels(MEGAPIXELS)
     most = 4 * PEAK_MB << 20  # far more than it may take, and far less than a machine has
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also within native code

@@ -1,25 +1,24 @@
-"""Messages to workers, and what is none."""
+"""Messages to workers, and bytes that are no message."""
 
 import struct
 
-from mfuscope.worker import protocol as messages
-from mfuscope.worker.protocol import MeasureRun
+from mfuscope.core.runs import RunKey
+from mfuscope.worker.protocol import MAX_BYTES, MeasureRun
 
 RUN_REQUEST = MeasureRun(
     model={"model": "a"},
     bundled="models",
-    variant="baseline",
+    key=RunKey("baseline", "ä.png", 2),
     page="pages/ä.png",
+    max_megapixels=150,
     trace="t.json",
     settings={"profiler": {"with_stack": False}},
-    image="ä.png",
-    repeat=2,
 )
 
 
 GARBAGE = {
     "a length beyond all memory": b"\xff" * 8 + b"x" * 1000,
-    "a length beyond the limit": struct.pack("!Q", messages.MAX_BYTES + 1),
+    "a length beyond the limit": struct.pack("!Q", MAX_BYTES + 1),
     "no JSON": struct.pack("!Q", 5) + b"\x80\x04K\x01.",  # a pickle, as it happens
     "JSON of another kind": struct.pack("!Q", 15) + b'{"type": "run"}',
     "a message of no type": struct.pack("!Q", 2) + b"[]",

@@ -1,4 +1,4 @@
-"""Small image files of every kind that pages may have, and damage done to them, by seed.
+"""Small image files of every format that pages may have, and damage done to them, by seed.
 
 The same seed makes the same file: a case is repeated by its number.
 """
@@ -31,7 +31,6 @@ _EXTREMES = (
     0x80000000,
     0xFFFFFFFF,
 )
-_MARKS = (b"Exif\0\0", b"eXIf", b"EXIF", b"II*\0", b"MM\0*", b"XML:com", b"XMP ", b"iCCP", b"zTXt")
 _HUGE = (0, 1, 3, 4_000, 20_000, 65_535, 1_000_000, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
@@ -46,14 +45,14 @@ def mutated(seed: int) -> tuple[str, bytes]:
         mutation = random.choice(_MUTATIONS)
         steps.append(mutation.__name__.strip("_"))
         mutation(data, random)
-        if kind == "PNG" and random.random() < 0.7:  # else the checksum alone would tell
-            _mend_checksums(data)
+        if kind == "PNG" and random.random() < 0.7:  # else the checksum alone would show it
+            repair_checksums(data)
     return " + ".join([name, *steps]), bytes(data)
 
 
 @cache
 def originals() -> tuple[tuple[str, bytes], ...]:
-    """Sound files, each with a name that begins with its format."""
+    """Valid files, each with a name that begins with its format."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return (*_pngs(), *_jpegs(), *_webps(), *_tiffs(), *_bmps())
@@ -118,10 +117,11 @@ def _png(bits: int, colour: int, interlaced: int) -> bytes:
         rows += (b"\0" + bytes(columns * channels * bits // 8)) * -(-(height - y) // dy)
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
+    return SIGNATURE + b"".join(png_chunk(kind, content) for kind, content in chunks)
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG with its length and checksum."""
     check = zlib.crc32(kind + content)
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
 
@@ -284,7 +284,7 @@ _MUTATIONS: tuple[Callable[[bytearray, Random], None], ...] = (
 )
 
 
-def _mend_checksums(data: bytearray) -> None:
+def repair_checksums(data: bytearray) -> None:
     """Give every chunk of a PNG that is still one its checksum."""
     start = len(SIGNATURE)
     while start + 12 <= len(data):

@@ -1,4 +1,4 @@
-"""Settings as nobody should write them, by seed: in a file, as --config and in the environment."""
+"""Wrong settings, made from a seed: in a file, as --config and in the environment."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text
 
 _VARIABLES = (
     *("DSOCR_MODEL", "DSOCR_IMAGE", "DSOCR_DEVICE", "DSOCR_USE_FLASH_ATTN"),
-    *("DSOCR_MAX_NEW_TOKENS", "MFU_PEAK_TFLOPS"),
+    *("DSOCR_MAX_NEW_TOKENS", "MFU_PEAK_TFLOPS", "MFUSCOPE_RUNTIME_DIR"),
 )
 
 # Values of every kind that YAML, JSON or a shell can bring.
@@ -48,7 +48,7 @@ _WORDS = (*_TEXTS, *map(str, (*_NUMBERS, *_NOT_FINITE)))
 
 @dataclass
 class Given:
-    """One case: what stands in the file, on the command line and in the environment."""
+    """One case: the file, the command line and the environment."""
 
     file: str = ""
     command_line: list[str] = field(default_factory=list)
@@ -56,14 +56,14 @@ class Given:
 
 
 def mutated(seed: int) -> Given:
-    """The case of a number; every time the same."""
+    """The case of a seed, always the same."""
     random = Random(seed)
-    content = _sound()
+    content = _valid()
     for _ in range(random.choice((0, 1, 1, 1, 2, 3))):
         content = _mutate(content, random)
     given = Given(file=_as_yaml(content, random))
     if random.random() < 0.3:
-        given.file = _spoil_text(given.file, random)
+        given.file = _break_text(given.file, random)
     while random.random() < 0.4:
         given.command_line.append(_assignment(random))
     while random.random() < 0.3:
@@ -71,7 +71,7 @@ def mutated(seed: int) -> Given:
     return given
 
 
-def _sound() -> dict[str, Any]:
+def _valid() -> dict[str, Any]:
     return {
         "model": "deepseek-ocr-nano",
         "images": "pages",
@@ -81,7 +81,7 @@ def _sound() -> dict[str, Any]:
         "peak_tflops": 10.5,
         "prompt": "Free OCR.",
         "profiler": {"record_shapes": True, "decode_steps": 2},
-        "worker": {"keep_alive": 10},
+        "worker": {"keep_alive": 10, "runtime_dir": "/tmp"},
         "flops": {"models": ["deepseek-ocr"], "resolutions": ["tiny", "1024+640x2x3"]},
         "variants": {"baseline": None, "eager": {"attention": "eager", "dtype": "fp32"}},
     }
@@ -163,7 +163,7 @@ def _as_yaml(content: dict[str, Any], random: Random) -> str:
     return str(text)
 
 
-# What YAML has beyond JSON. (Lines of their own, at the top.)
+# YAML that is not JSON, as top-level lines.
 _ODDITIES = (
     "repeats: 2001-01-01",
     "prompt: 2001-01-01 12:00:00",
@@ -217,7 +217,7 @@ _ODDITIES = (
 )
 
 
-def _spoil_text(text: str, random: Random) -> str:
+def _break_text(text: str, random: Random) -> str:
     if random.random() < 0.6:
         oddity = random.choice(_ODDITIES)
         return f"{text}{oddity}\n" if random.random() < 0.3 else f"{oddity}\n"

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parent
+from mfuscope.worker.runtime import Limits, Owner, Runtime
+
+SUPPORT = Path(__file__).resolve().parent
 WORKER = "mfuscope.worker.server"
 
 
@@ -19,9 +21,15 @@ def wait_for(happened: Callable[[], object], what: str, seconds: float = 60.0) -
         time.sleep(0.02)
 
 
+def runtime_of(pid: int) -> Runtime:
+    """The runtime of a workflow's process, in the runtime folder of these tests (conftest.py)."""
+    base = Path(os.environ["MFUSCOPE_RUNTIME_DIR"])
+    return Runtime(Owner.of(pid), Limits(60, run_timeout=600, start_timeout=600), base)
+
+
 @dataclass(frozen=True)
 class Faults:
-    """A folder that tells workers what to do wrong (faults/sitecustomize.py), and marks them."""
+    """A folder that causes faults in workers (worker_faults.py), and marks their processes."""
 
     folder: Path
 
@@ -31,17 +39,17 @@ class Faults:
         return {"MFUSCOPE_TEST_FAULTS": str(self.folder)}
 
     def ask_for(self, fault: str, content: object = "") -> None:
-        """One of the faults that faults/sitecustomize.py lists, from now on."""
+        """Cause one of the faults that worker_faults.py lists, from now on."""
         (self.folder / fault).write_text(str(content))
 
     def wait_until_it_hangs(self) -> int:
         """Wait for a worker in the middle of a run; returns its process number."""
         hanging = self.folder / "hanging"
-        wait_for(lambda: hanging.exists() and hanging.read_text(), "a worker at work")
+        wait_for(lambda: hanging.exists() and hanging.read_text(), "a worker in a run")
         return int(hanging.read_text())
 
     def heal(self) -> None:
-        """No more faults."""
+        """Cause no more faults."""
         for path in self.folder.iterdir():
             path.unlink()
 
@@ -55,13 +63,13 @@ class Faults:
                 environment = (folder / "environ").read_bytes().split(b"\0")
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue  # it has just ended, or is not ours
+                continue  # it has just ended, or belongs to another user
             mark = f"MFUSCOPE_TEST_FAULTS={self.folder}".encode()
             if mark in environment and what in command:
                 found[int(folder.name)] = command
         return found
 
     def end_all(self) -> None:
-        """Whatever a failed test has left."""
+        """End the processes that a failed test has left."""
         for process in self.processes():
             os.kill(process, signal.SIGKILL)

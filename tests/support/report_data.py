@@ -1,6 +1,6 @@
 """Report data from hand-made runs, put together as the workflow does it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from builders import (
 )
 
 from mfuscope.core import records
-from mfuscope.metrics.runs import metrics_table
+from mfuscope.metrics.run_metrics import metrics_table
 from mfuscope.metrics.statistics import summarise
 from mfuscope.report.data import ReportData
 from mfuscope.report.gather import gather
@@ -55,11 +55,13 @@ def tables(
     settings: dict[str, Any] | None = None,
     frames: dict[str, int | None] | None = None,
     command: str = "snakemake",
+    damaged: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] | None = None,
 ) -> Tables:
     """The artefacts of these runs, put together as the workflow does it.
 
     Args:
         frames: by image; without it the column is missing.
+        damaged: by name of a table, what happens to it before the report reads it.
     """
     machine = machine or hardware()
     if calibrations is None:
@@ -82,12 +84,13 @@ def tables(
         | ({} if frames is None else {"frames": frames[r.image]})
         for r in runs
     }
+    read = {"inputs": pd.DataFrame(list(pages.values())), "metrics": metrics, "summary": summary}
+    for name, damage in (damaged or {}).items():
+        read[name] = damage(read[name])
     data = gather(
-        inputs=pd.DataFrame(list(pages.values())),
+        **read,
         hardware=machine,
         ceiling=measured or ceiling(),
-        metrics=metrics,
-        summary=summary,
         calibrations=calibrations,
         survey=survey_runs(runs),
         operators=aggregate_operators(operators),

@@ -1,7 +1,7 @@
 """A stand-in for the workflow's process: owns workers, and runs each job that it reads from stdin.
 
 python workflow_process.py KEEP_ALIVE      the workflow; a job per line, as JSON
-python workflow_process.py --job JOB       a job, as a script of the workflow would do it
+python workflow_process.py --job JOB       a job, as a script of the workflow does it
 """
 
 import json
@@ -9,19 +9,20 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
-from checkpoints import MODELS
-
-from mfuscope.pages.images import file_sha256
-from mfuscope.worker import client
-from mfuscope.worker.ending import end_workers
+from mfuscope.core.runs import CalibrationKey, RunKey
+from mfuscope.worker import client, ending
 from mfuscope.worker.jobs import calibrate, measure_run
-from mfuscope.worker.runtime import Limits, adopt_jobs
+from mfuscope.worker.runtime import Limits, Owner
+from mfuscope.workflow.call import Call
 from mfuscope.workflow.joblog import job_log
 
+MODELS = Path(__file__).parents[2] / "config" / "models"
 SETTINGS = {
     "ignore_eos": True,
     "max_new_tokens": 3,
@@ -37,35 +38,49 @@ SETTINGS = {
 
 
 def run_job(job: dict[str, Any]) -> None:
+    inherited = Call.inherited()
+    assert inherited is not None
+    usual = inherited.limits
     # Limits of this job alone: others may take as long as the machine is slow.
-    os.environ["MFUSCOPE_RUN_TIMEOUT"] = job.get("run_timeout", "600")
-    os.environ["MFUSCOPE_START_TIMEOUT"] = job.get("start_timeout", "600")
-    client._GREETING_S = job.get("greeting", 60)
-    with job_log(job["log"]):
+    run_timeout = job.get("run_timeout", usual.run_timeout)
+    limits = Limits(usual.keep_alive, run_timeout, job.get("start_timeout", usual.start_timeout))
+    replace(inherited, limits=limits).hand_on()
+    client._GREETING_S = job.get("greeting", client._GREETING_S)
+    with job_log(job["log"]) as call:
         if "resolution" in job:
             calibrate(
+                call.runtime,
                 Path(job["run"]),
                 settings=job["model"],
                 bundled_models=MODELS,
-                variant="baseline",
-                resolution=job["resolution"],
+                key=CalibrationKey("baseline", job["resolution"]),
             )
         else:
             measure_run(
+                call.runtime,
                 Path(job["page"]),
-                page_sha256=file_sha256(Path(job["page"])),
+                page_sha256=job["page_sha256"],
+                max_megapixels=call.max_image_megapixels,
                 run=Path(job["run"]),
                 trace=Path(job["trace"]),
                 settings=SETTINGS | {"model": job["model"]} | job.get("settings", {}),
                 bundled_models=MODELS,
-                variant="baseline",
-                image="page.png",
-                repeat=0,
+                key=RunKey("baseline", "page.png", 0),
             )
 
 
 def own_workers(keep_alive: float) -> None:
-    adopt_jobs(Limits(keep_alive, run_timeout=600, start_timeout=600), share=False)
+    call = Call(
+        settings={},
+        device="cpu",
+        owner=str(Owner.of(os.getpid())),
+        limits=Limits(keep_alive, run_timeout=600, start_timeout=600),
+        runtime_dir=os.environ["MFUSCOPE_RUNTIME_DIR"],
+        max_image_megapixels=150,
+        started=time.time(),
+    )
+    call.hand_on()
+    ending._END_S = 1.0  # a stopped worker costs a test no more than this
     jobs: Queue[subprocess.Popen[bytes] | None] = Queue()
 
     def report() -> None:
@@ -78,7 +93,7 @@ def own_workers(keep_alive: float) -> None:
         jobs.put(subprocess.Popen([sys.executable, __file__, "--job", line]))
     jobs.put(None)
     reporting.join()
-    end_workers()
+    ending.end_workers(call.runtime)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Environments that are made in several ways have the same in them: .venv, conda's, the images."""
+"""Every way to make an environment installs the same: .venv, conda, images, pre-commit."""
 
 import re
 import shlex
@@ -37,7 +37,7 @@ def section(name: str) -> str:
 
 
 def installs(script: str) -> list[list[str]]:
-    """What a script has apt-get and pip install, call by call."""
+    """The packages that a script installs with apt-get and pip, call by call."""
     calls = re.findall(r"(?:apt-get|pip) install (.*?)(?:&&|\n|$)", script)
     found = [[word.removeprefix("/work/") for word in shlex.split(call)] for call in calls]
     return [["." if word == "/work" else word for word in words] for words in found]
@@ -51,10 +51,23 @@ def test_the_conda_environment_has_the_pins_of_the_virtual_one() -> None:
     assert conda == {name: pinned().get(name) for name in conda}
 
 
+def test_pre_commit_has_the_versions_of_make_lint() -> None:
+    development = pins(text("requirements-dev.txt").splitlines())
+    hooks = {
+        hook["id"]: repository["rev"].removeprefix("v")
+        for repository in yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
+        for hook in repository["hooks"]
+    }
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in hooks.values())
+    assert hooks["ruff-check"] == hooks["ruff-format"] == development["ruff"]
+    assert hooks["snakefmt"] == development["snakefmt"]
+    assert {"codespell", "reuse"} <= set(hooks)
+
+
 def test_vulnerabilities_are_looked_up_of_every_requirement_that_is_installed() -> None:
     (recipe,) = re.findall(r"^audit:.*\n((?:\t.*\n)+)", text("Makefile"), re.MULTILINE)
     audited = set(re.findall(r"requirements[\w-]*\.txt", recipe))
-    # Its own are in an environment that runs nothing of ours.
+    # The environment of pip-audit itself runs no code of the project.
     there = {path.name for path in ROOT.glob("requirements*.txt")} - {"requirements-audit.txt"}
     assert audited == there
     assert "torch==$(TORCH)" in recipe

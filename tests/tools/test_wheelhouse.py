@@ -1,6 +1,6 @@
 """Nodes without a registry: `make wheelhouse`, `make install-offline`, and a run without a network.
 
-`make test-wheelhouse` runs the slow ones: they download 400 MB, or GBs with a torch that has CUDA.
+`make test-wheelhouse` runs the slow tests, which download 400 MB, or GBs with CUDA.
 """
 
 import os
@@ -16,10 +16,7 @@ from pathlib import Path
 import pytest
 from checkouts import FIRST, ROOT, SECOND, SETTINGS, Checkout
 from collected import NAME, read_collected, write_collected
-from wheelhouse import listing
-from wheels import Target, host_glibc, pins, read_wheel, target_of
-
-from mfuscope.core.errors import UserError
+from wheels import host_glibc, pins, read_wheel, target_of
 
 PYTHON = "{}.{}".format(*sys.version_info)
 OTHER_PYTHON = "3.11" if PYTHON == "3.12" else "3.12"
@@ -27,7 +24,7 @@ TAG = PYTHON.replace(".", "")
 MACHINE = platform.machine()
 TORCH = f"torch-2.13.0+cpu-cp{TAG}-cp{TAG}-manylinux_2_28_{MACHINE}"
 SETUPTOOLS = "setuptools-84.0.0-py3-none-any"
-#: What a caller, another make among them, may have set.
+#: Prefixes of variables that a caller, such as another make, may have set.
 OWN = ("MAKE", "MFLAGS", "TORCH", "OFFLINE", "PIP_", "PYTHON", "PY", "PLATFORM", "DSOCR_", "MFU_")
 
 
@@ -61,7 +58,7 @@ def collected(root: Path, *arguments: str) -> str:
 
 
 def error_of(root: Path, *arguments: str, **environment: str) -> str:
-    """The last line of a call that must fail, beside make's own."""
+    """The last line of a call that must fail, without make's own lines."""
     status, said = make(root, *arguments, environment=environment)
     assert status, said
     return [line for line in said.splitlines() if not line.startswith(("make:", "make["))][-1]
@@ -69,7 +66,7 @@ def error_of(root: Path, *arguments: str, **environment: str) -> str:
 
 @pytest.fixture
 def installing(tmp_path: Path) -> Path:
-    """What of a checkout `make install-offline` looks at before it makes anything."""
+    """The files of a checkout that `make install-offline` reads before it installs anything."""
     for path in (ROOT / "Makefile", ROOT / "pyproject.toml", *ROOT.glob("requirements*.txt")):
         shutil.copy(path, tmp_path)
     for name in ("tools", "src"):
@@ -78,7 +75,7 @@ def installing(tmp_path: Path) -> Path:
 
 
 def hold(root: Path, *names: str) -> Path:
-    """A wheelhouse of every pinned wheel by name, empty, and of some more, as it was collected."""
+    """Make a wheelhouse of empty files: every pinned wheel, and some more by name."""
     folder = root / "wheelhouse"
     folder.mkdir()
     for name, version in pins((root / "requirements.txt").read_text().splitlines()).items():
@@ -90,12 +87,12 @@ def hold(root: Path, *names: str) -> Path:
 
 
 def note(folder: Path) -> None:
-    """Have a wheelhouse hold what it was collected with."""
+    """Write the record of a wheelhouse."""
     wheels = [read_wheel(path) for path in folder.glob("*.whl")]
     write_collected(folder, target_of("", ""), [Path("requirements.txt")], wheels)
 
 
-# A Python of RHEL 9: what asks for its version is told so, and tomllib came later.
+# A Python of RHEL 9: code that asks for its version is answered with it, and tomllib came later.
 OLD_PYTHON = """#!{python}
 import sys
 sys.version_info, sys.version = (3, 9, 18, "final", 0), "3.9.18 (main)"
@@ -111,7 +108,7 @@ else:
 
 
 @pytest.mark.parametrize("target", ["wheelhouse", "install-offline", "install"])
-def test_a_python_that_is_too_old_is_told_before_it_runs_anything(
+def test_a_python_that_is_too_old_is_reported_before_it_runs_anything(
     target: str, installing: Path
 ) -> None:
     old = installing / "python3"
@@ -125,7 +122,9 @@ def test_a_python_that_is_too_old_is_told_before_it_runs_anything(
 
 def test_without_a_wheelhouse_it_says_how_to_come_by_one(installing: Path) -> None:
     said = error_of(installing, "install-offline")
-    assert said.startswith("mfuscope: there is no wheel in wheelhouse/. Remedy: `make wheelhouse ")
+    assert said.startswith(
+        "mfuscope: there is no wheel in wheelhouse/. Remedy: run `make wheelhouse "
+    )
     assert f"PY={PYTHON} PLATFORM=manylinux_2_{host_glibc()}_{MACHINE}`" in said
     assert not (installing / ".venv").exists()
 
@@ -143,7 +142,7 @@ def test_a_wheelhouse_of_other_hosts_is_named(installing: Path, wheel: str, prob
     said = error_of(installing, "install-offline")
     assert said.startswith("mfuscope: wheelhouse/ ")
     assert problem in said
-    assert f". Remedy: {'make' if 'Python' in problem else '`make'} " in said
+    assert f". Remedy: {'make' if 'Python' in problem else 'run `make'} " in said
     assert not (installing / ".venv").exists()
 
 
@@ -174,7 +173,7 @@ def test_what_a_wheelhouse_lost_is_named_before_anything_is_touched(
     kept = a_working_venv(installing)
     said = error_of(installing, "install-offline")
     assert said.startswith(
-        f"mfuscope: wheelhouse/ {problem}. Remedy: bring the whole folder here again, or `make "
+        f"mfuscope: wheelhouse/ {problem}. Remedy: bring the whole folder here again, or run `make "
     )
     assert kept.exists()
 
@@ -202,18 +201,18 @@ def test_a_wheelhouse_that_does_not_say_what_it_holds_is_named(
     assert said.startswith(
         f"mfuscope: wheelhouse/ does not say what it was collected with (cannot read {NAME}: "
     )
-    assert "). Remedy: bring the whole folder here again, or `make wheelhouse " in said
+    assert "). Remedy: bring the whole folder here again, or run `make wheelhouse " in said
 
 
 def a_working_venv(root: Path) -> Path:
-    """Something that `venv --clear` would remove; made for another Python, as it would be."""
+    """A file in a .venv of another Python; `venv --clear` would remove it."""
     kept = root / ".venv" / "kept"
     kept.parent.mkdir()
     kept.touch()
     return kept
 
 
-def test_another_python_clears_nothing_that_it_cannot_make_anew(installing: Path) -> None:
+def test_another_python_clears_nothing_that_it_cannot_rebuild(installing: Path) -> None:
     """A later call in a checkout that was installed offline."""
     hold(installing, f"numpy-2.4.6-cp39-cp39-manylinux_2_28_{MACHINE}")
     kept = a_working_venv(installing)
@@ -310,72 +309,11 @@ def test_a_failed_collection_leaves_the_wheelhouse_as_it_was(installing: Path) -
     assert not (installing / "wheelhouse.part").exists()
 
 
-def test_a_glibc_runs_what_was_built_for_older_ones() -> None:
-    tags = Target((3, 12), "x86_64", 28).platforms
-    assert tags[:2] == ["manylinux_2_28_x86_64", "manylinux_2_27_x86_64"]
-    for older in ("manylinux2014", "manylinux2010", "manylinux1", "linux"):
-        assert f"{older}_x86_64" in tags
-    assert "manylinux2014_x86_64" not in Target((3, 12), "x86_64", 16).platforms
-    assert str(target_of("3.12", "manylinux_2_17_aarch64")) == (
-        "Python 3.12 on aarch64 with glibc 2.17 or newer"
-    )
-
-
-@pytest.mark.parametrize(
-    ("tag", "machine", "glibc"),
-    [
-        ("manylinux2014_x86_64", "x86_64", 17),
-        ("manylinux2010_x86_64", "x86_64", 12),
-        ("manylinux_2_34_aarch64", "aarch64", 34),
-    ],
-)
-def test_a_platform_may_have_its_older_name(tag: str, machine: str, glibc: int) -> None:
-    assert target_of("3.12", tag) == Target((3, 12), machine, glibc)
-
-
-@pytest.mark.parametrize(
-    ("tag", "meant"),
-    [
-        ("manylinux_2_28_amd64", "manylinux_2_28_x86_64"),
-        ("manylinux_2_34_arm64", "manylinux_2_34_aarch64"),
-        ("manylinux2014_x64", "manylinux2014_x86_64"),
-    ],
-)
-def test_other_names_of_a_machine_are_told_the_right_one(tag: str, meant: str) -> None:
-    with pytest.raises(UserError) as caught:
-        target_of("3.12", tag)
-    assert caught.value.remedy.startswith(f"give it as PLATFORM={meant} (`uname -m`")
-
-
-@pytest.mark.parametrize(
-    ("name", "made_for", "machines", "glibc"),
-    [
-        ("yte-1.9.4-py3-none-any", None, set(), 5),
-        ("psutil-7.2.2-cp36-abi3-manylinux2010_x86_64.manylinux_2_12_x86_64", None, {"x86_64"}, 12),
-        ("numpy-2.4.6-1-cp312-cp312-manylinux_2_27_aarch64", "3.12", {"aarch64"}, 27),
-        ("triton-3.7.1-cp312-cp312-linux_x86_64", "3.12", {"x86_64"}, 5),
-    ],
-)
-def test_a_wheels_name_says_where_it_runs(
-    name: str, made_for: str | None, machines: set[str], glibc: int
-) -> None:
-    wheel = read_wheel(Path(f"{name}.whl"))
-    assert (wheel.made_for, wheel.machines, wheel.glibc) == (made_for, machines, glibc)
-
-
-def test_sizes_are_listed_with_their_sum(tmp_path: Path) -> None:
-    for name, size in (("small", 20_000), ("large", 3_000_000)):
-        (tmp_path / f"{name}-1-py3-none-any.whl").write_bytes(bytes(size))
-    lines = listing([read_wheel(path) for path in tmp_path.iterdir()]).splitlines()
-    assert [line.split()[0] for line in lines] == ["3.00", "0.02", "3.02"]
-    assert lines[-1].endswith("in 2 wheels")
-
-
-# From here on for real.
+# The following tests install and measure.
 
 
 def no_network() -> tuple[str, ...]:
-    """What to put before a command so that it has no network, not even a loopback."""
+    """A prefix that runs a command without a network, even without a loopback."""
     for way in (("unshare", "--net"), ("unshare", "--map-root-user", "--net")):
         if subprocess.run([*way, "true"], capture_output=True, check=False).returncode == 0:
             return way
@@ -407,7 +345,7 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def node(collector: Path) -> Iterator[Checkout]:
-    """Another checkout, which has the wheelhouse and no network, when it has measured a page."""
+    """Another checkout with the wheelhouse and without a network, after it measured a page."""
     root = collector.with_name(f"{collector.name}-node")
     shutil.copytree(collector, root, ignore=shutil.ignore_patterns("wheelhouse"))
     (collector / "wheelhouse").rename(root / "wheelhouse")
@@ -446,7 +384,7 @@ def test_a_node_without_a_network_installs_and_measures(node: Checkout) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_wheelhouse_lacks_later_is_sought_in_no_registry(node: Checkout) -> None:
+def test_a_later_requirement_is_not_fetched_from_a_registry(node: Checkout) -> None:
     requirements = node.root / "requirements.txt"
     pinned = requirements.read_text()
     requirements.write_text(pinned.replace("yte==1.9.4", "yte==1.9.3"))
@@ -496,7 +434,7 @@ def test_wheels_for_another_python_are_left_to_it(collector: Path) -> None:
     assert f"other/ is for Python {OTHER_PYTHON}, this is {PYTHON}" in refused
 
 
-# The last one: it makes the node's .venv anew.
+# This test comes last because it replaces the node's .venv.
 @pytest.mark.slow
 def test_a_hosts_own_torch_is_used_where_it_is_asked_for(node: Checkout, tmp_path: Path) -> None:
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(node.root / ".venv")}))

@@ -1,4 +1,4 @@
-"""What jobs and workers say to each other, and how it arrives."""
+"""The messages of jobs and workers, and how they arrive."""
 
 import os
 import socket
@@ -10,13 +10,22 @@ import msgspec
 import pytest
 from messages import GARBAGE, RUN_REQUEST
 
-from mfuscope.worker import protocol as messages
-from mfuscope.worker.protocol import Calibrate, End, Reply, Request, receive, send
+from mfuscope.core.runs import CalibrationKey
+from mfuscope.worker.protocol import (
+    MAX_BYTES,
+    Calibrate,
+    End,
+    ProtocolError,
+    Reply,
+    Request,
+    receive,
+    send,
+)
 
 
 @pytest.mark.parametrize(
     "message",
-    [RUN_REQUEST, Calibrate(model={}, bundled="b", variant="v", resolution="512"), End()],
+    [RUN_REQUEST, Calibrate(model={}, bundled="b", key=CalibrationKey("v", "512")), End()],
 )
 def test_a_request_arrives_with_its_files(message: Request) -> None:
     near, far = socket.socketpair()
@@ -58,15 +67,15 @@ def test_garbage_is_no_message(kind: str) -> None:
     near, far = socket.socketpair()
     with near, far:
         near.sendall(GARBAGE[kind])
-        with pytest.raises(messages.MessageError):
+        with pytest.raises(ProtocolError):
             receive(far, Request, files=2)
 
 
-def test_a_message_may_not_promise_memory() -> None:
-    """Room is made for what has arrived, and not for what a header promises."""
+def test_a_header_allocates_no_memory() -> None:
+    """Memory is allocated for what has arrived, and not for the length that a header announces."""
     near, far = socket.socketpair()
     with far:
-        near.sendall(struct.pack("!Q", messages.MAX_BYTES) + b"x")
+        near.sendall(struct.pack("!Q", MAX_BYTES) + b"x")
         near.close()
         tracemalloc.start()
         assert receive(far, Request) == (None, [])

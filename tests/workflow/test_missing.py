@@ -1,53 +1,100 @@
 """Which runs a report lacks after failures, and why."""
 
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from mfuscope.core.records import MissingRun
-from mfuscope.core.runs import RunKey
-from mfuscope.storage.artefacts import write_json
-from mfuscope.workflow.missing import (
-    VARIABLE,
-    OpenJob,
-    failure_reason,
-    listed_missing,
-    missing_runs,
-)
+from mfuscope.core.runs import CalibrationKey, RunKey
+from mfuscope.storage.paths import RunPaths, calibration_path
+from mfuscope.workflow import missing
+from mfuscope.workflow.missing import failure_reason, missing_runs
 
-WANTED = [RunKey(v, image, r) for v in ("a", "b") for image in ("p", "q") for r in (0, 1)]
+RESULTS = Path("results")
+STOPPED = "the workflow ended before it"
 
 
-def at(variant: str, image: str) -> str:
-    return {"p": "512", "q": "1024"}[image]
+@dataclass
+class Plan:
+    """What is asked of a plan: two variants, two pages at resolutions of their own, two repeats."""
+
+    outdated: frozenset[RunKey] = frozenset()
+
+    def runs(self) -> list[RunKey]:
+        return [RunKey(v, image, r) for v in ("a", "b") for image in ("p", "q") for r in (0, 1)]
+
+    def calibration(self, run: RunKey) -> CalibrationKey:
+        return CalibrationKey(run.variant, {"p": "512", "q": "1024"}[run.image])
 
 
-def run(variant: str, image: str, repeat: int, log: Path | None = None) -> OpenJob:
-    return OpenJob({"variant": variant, "image": image, "repeat": str(repeat)}, log)
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """A plan of which everything was made."""
+    monkeypatch.chdir(tmp_path)
+    made = Plan()
+    for run in made.runs():
+        paths = RunPaths.of(RESULTS, run)
+        files = (paths.record, paths.operators, paths.kernels, paths.activity)
+        for path in (*files, calibration_path(RESULTS, made.calibration(run))):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+    def is_current(_: Plan, results: Path, run: RunKey) -> bool:
+        return RunPaths.of(results, run).record.exists() and run not in made.outdated
+
+    monkeypatch.setattr(missing, "is_current", is_current)
+    return made
 
 
-def test_nothing_is_missing_where_every_job_is_done() -> None:
-    assert missing_runs(WANTED, [], at) == []
+def log(name: str, content: str = "Traceback ...\nmfuscope: it broke\n", age_s: float = 0) -> None:
+    path = Path("logs") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    then = time.time() - age_s
+    os.utime(path, (then, then))
 
 
-@pytest.mark.parametrize("backwards", [False, True])
-def test_failed_and_unstarted_runs_are_missing(tmp_path: Path, backwards: bool) -> None:
-    log = tmp_path / "job.log"
-    log.write_text("Traceback ...\nmfuscope: it broke\n")
-    # The run itself, and the reading of its trace, which could not start.
-    jobs = [run("a", "p", 1, log), run("a", "p", 1), run("b", "q", 0)]
-    assert missing_runs(WANTED, jobs[::-1] if backwards else jobs, at) == [
-        MissingRun(variant="a", image="p", repeat=1, reason="it broke"),
-        MissingRun(variant="b", image="q", repeat=0, reason="the workflow ended before it"),
-    ]
+def found(plan: Plan, since: float = 0) -> dict[str, str]:
+    runs = missing_runs(plan, RESULTS, since)  # type: ignore[arg-type]
+    return {f"{run.variant}/{run.image}/{run.repeat}": run.reason for run in runs}
 
 
-def test_runs_without_their_calibration_are_missing(tmp_path: Path) -> None:
-    log = tmp_path / "job.log"
-    log.write_text("mfuscope: out of memory\n")
-    found = missing_runs(WANTED, [OpenJob({"variant": "b", "resolution": "1024"}, log)], at)
-    assert [(one.variant, one.image, one.repeat) for one in found] == [("b", "q", 0), ("b", "q", 1)]
-    assert found[0].reason == "its FLOPs at 1024 were not counted: out of memory"
+def test_nothing_is_missing_where_everything_was_made(plan: Plan) -> None:
+    assert found(plan) == {}
+
+
+def test_failed_runs_and_runs_that_never_began_are_missing(plan: Plan) -> None:
+    for run in (RunKey("a", "p", 1), RunKey("b", "q", 0)):
+        RunPaths.of(RESULTS, run).record.unlink()
+    log("a/runs/p/1.log")
+    assert found(plan) == {"a/p/1": "it broke", "b/q/0": STOPPED}
+
+
+def test_a_record_of_other_settings_is_missing(plan: Plan) -> None:
+    plan.outdated = frozenset({RunKey("a", "q", 0)})
+    assert found(plan) == {"a/q/0": STOPPED}
+
+
+def test_a_trace_that_was_not_read_is_missing(plan: Plan) -> None:
+    RunPaths.of(RESULTS, RunKey("a", "p", 0)).kernels.unlink()
+    log("a/operators/p/0.log", "mfuscope: no trace\n")
+    assert found(plan) == {"a/p/0": "no trace"}
+
+
+def test_runs_without_their_calibration_are_missing(plan: Plan) -> None:
+    calibration_path(RESULTS, CalibrationKey("b", "1024")).unlink()
+    log("b/calibration/1024.log", "mfuscope: out of memory\n")
+    reason = "its FLOPs at 1024 were not counted: out of memory"
+    assert found(plan) == {"b/q/0": reason, "b/q/1": reason}
+
+
+def test_logs_of_earlier_calls_give_no_reason(plan: Plan) -> None:
+    RunPaths.of(RESULTS, RunKey("a", "p", 0)).record.unlink()
+    log("a/runs/p/0.log", age_s=100)
+    assert found(plan, since=time.time() - 10) == {"a/p/0": STOPPED}
 
 
 @pytest.mark.parametrize(
@@ -56,45 +103,52 @@ def test_runs_without_their_calibration_are_missing(tmp_path: Path) -> None:
         ("one\nmfuscope: first\nmfuscope: last\n", "last"),
         ("mfuscope: ours\nnoise after it\n", "ours"),
         ("  only\n  other words  \n\n", "other words"),
-        ("", "it ended without a word: it was killed"),
+        ("", "it ended without a message: it was killed"),
         ("x" * 30_000 + "\nmfuscope: at the end", "at the end"),
     ],
 )
-def test_the_reason_is_the_logs_last_word(content: str, reason: str, tmp_path: Path) -> None:
-    log = tmp_path / "job.log"
-    log.write_text(content)
-    assert failure_reason(log) == reason
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (None, "it timed out"),
-        ("noise\n", "it timed out"),
-        ("", "it timed out"),
-        ("mfuscope: x", "x"),
-    ],
-)
-def test_an_allocations_end_is_the_reason_of_who_gives_none(
-    content: str | None, reason: str, tmp_path: Path
+def test_the_reason_is_the_last_line_of_the_log(
+    content: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = tmp_path / "job.log"
+    monkeypatch.chdir(tmp_path)
+    log("job.log", content)
+    assert failure_reason(Path("logs/job.log"), 0) == reason
+
+
+TIMED_OUT = "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-01-01 DUE TO TIME LIMIT ***\n"
+KILLED = "slurmstepd: error: Detected 1 oom_kill event in StepId=8.batch\n"
+
+
+@pytest.fixture
+def allocation(plan: Plan) -> Callable[[str, str], None]:
+    def write(name: str, content: str) -> None:
+        path = Path(".snakemake/slurm_logs/group_measure") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+    RunPaths.of(RESULTS, RunKey("a", "p", 0)).record.unlink()
+    return write
+
+
+@pytest.mark.parametrize("content", [None, "", "noise\n"])
+def test_an_allocation_gives_the_reason_that_a_log_does_not(
+    content: str | None, plan: Plan, allocation: Callable[[str, str], None]
+) -> None:
     if content is not None:
-        log.write_text(content)
-    names = {"variant": "a", "image": "p", "repeat": "1"}
-    own = OpenJob(names, None if content is None else log, "it timed out")
-    reading = OpenJob(names, None, "it timed out")  # the run's trace, in the same batch
-    for jobs in ([own, reading], [reading, own]):
-        assert [run.reason for run in missing_runs(WANTED, jobs, at)] == [reason]
-    assert failure_reason(tmp_path / "none.log", "it timed out") == "it timed out"
+        log("a/runs/p/0.log", content)
+    allocation("7.log", TIMED_OUT)
+    assert found(plan) == {"a/p/0": "its allocation ran out of time"}
 
 
-def test_a_log_that_is_not_there_is_a_reason_too(tmp_path: Path) -> None:
-    assert "No such file" in failure_reason(tmp_path / "none.log")
+def test_a_runs_own_reason_comes_first(plan: Plan, allocation: Callable[[str, str], None]) -> None:
+    log("a/runs/p/0.log")
+    allocation("7.log", TIMED_OUT)
+    assert found(plan) == {"a/p/0": "it broke"}
 
 
-def test_the_list_reaches_the_call_that_reports(tmp_path: Path) -> None:
-    assert listed_missing({}) == []
-    missing = [MissingRun(variant="a", image="p", repeat=1, reason="it broke")]
-    write_json(tmp_path / "list.json", missing)
-    assert listed_missing({VARIABLE: str(tmp_path / "list.json")}) == missing
+def test_allocations_that_ended_differently_give_none(
+    plan: Plan, allocation: Callable[[str, str], None]
+) -> None:
+    allocation("7.log", TIMED_OUT)
+    allocation("8.log", KILLED)
+    assert found(plan) == {"a/p/0": STOPPED}

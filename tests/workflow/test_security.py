@@ -17,8 +17,7 @@ from PIL import Image, ImageOps
 
 from mfuscope.core.errors import UserError, WorkerError
 from mfuscope.core.text import lines, one_line
-from mfuscope.pages.images import image_id, image_size
-from mfuscope.pages.listing import planned_images
+from mfuscope.pages.discovery import page_id
 
 # --- what is shown -------------------------------------------------------------------------------
 
@@ -211,7 +210,7 @@ def test_any_name_is_measured_and_named(hostile: tuple[Checkout, str, str]) -> N
     checkout, *_ = hostile
     rows = checkout.table("inputs.csv")
     assert {row["path"] for row in rows} == {f"my pages/{name}" for name in NAMES}
-    ids = {image_id(name) for name in NAMES}
+    ids = {page_id(name) for name in NAMES}
     assert len(ids) == len(NAMES)
     assert {row["image"] for row in checkout.table("metrics.csv")} == ids
     for report in ("report.md", "report.html"):
@@ -222,7 +221,7 @@ def test_no_name_is_run(hostile: tuple[Checkout, str, str]) -> None:
     checkout, *_ = hostile
     found = {path.name for path in checkout.root.parent.rglob("*marker*")}
     # The pages themselves, and their ids where results and logs are.
-    assert found == {name for page in NAMES[:2] for name in (page, image_id(page))}
+    assert found == {name for page in NAMES[:2] for name in (page, page_id(page))}
 
 
 def test_no_name_commands_the_terminal(hostile: tuple[Checkout, str, str]) -> None:
@@ -247,21 +246,3 @@ def test_results_tell_nobody_where_they_were_made(hostile: tuple[Checkout, str, 
             assert b"mfuscope/stages.py(" in content, "there are stacks"
         text = content.decode()
         assert [word for word in private if word in text] == [], path
-
-
-def test_a_pipe_is_no_page(tmp_path: Path) -> None:
-    """Opening it would wait for whoever writes to it."""
-    os.mkfifo(tmp_path / "page.png")
-    with pytest.raises(UserError, match="it is no regular file"):
-        image_size(tmp_path / "page.png")
-
-
-def test_names_that_are_no_text_are_told(tmp_path: Path) -> None:
-    """Results are text, and could not name them."""
-    for name in (b"\xff\x1b.png", b"fine.png"):
-        Image.new("RGB", (9, 9)).save(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
-    pages, (bad,) = planned_images(tmp_path)
-    assert list(pages) == ["fine.png"]
-    assert "is no valid UTF-8" in bad.error.problem
-    assert r"\udcff\x1b.png" in bad.error.problem
-    assert bad.error.remedy.startswith("rename the file or folder")

@@ -1,4 +1,4 @@
-"""`make contracts`: write what is generated from the schemas, from the repository's root."""
+"""`make contracts`: write both generated files. Run it in the repository's root."""
 
 from generate import data_model, openapi
 from generate.schemas import FOLDER, read_schemas

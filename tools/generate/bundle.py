@@ -1,8 +1,7 @@
-"""The schemas as components of an OpenAPI document, and references that lead to them.
+"""The schemas as components of an OpenAPI document, and references to those components.
 
-Nothing of them is copied by hand. The schema `run` becomes `Run`; what a schema of shared parts
-defines goes by its own name (`Device`), what an artefact's schema defines by both names
-(`ReportVariant`).
+The schema `run` becomes the component `Run`. A definition in a schema of shared parts keeps its own
+name (`Device`); a definition in an artefact's schema gets both names (`ReportVariant`).
 """
 
 import re
@@ -16,12 +15,12 @@ from generate.schemas import SUFFIX, Json, Schemas, is_shared, split_reference
 
 COMPONENTS = "#/components/schemas/"
 
-# What makes a schema a file of its own.
+# Keywords that only a file of its own has.
 _OF_A_FILE = ("$schema", "$id", "$defs")
 
 
 def components(schemas: Schemas) -> Iterator[tuple[str, Json]]:
-    """Every schema and everything that one defines, by the name of its component."""
+    """Every schema and every definition in one, by the name of its component."""
     for name, schema in schemas.items():
         if not is_shared(schemas, name):
             content = {key: value for key, value in schema.items() if key not in _OF_A_FILE}
@@ -32,18 +31,18 @@ def components(schemas: Schemas) -> Iterator[tuple[str, Json]]:
 
 
 def component_name(schemas: Schemas, schema: str, definition: str = "") -> str:
-    """Name of the component that a schema, or what it defines, becomes."""
+    """Name of the component that a schema becomes, or one of its definitions."""
     words = definition if is_shared(schemas, schema) else f"{schema}_{definition}"
     return "".join(word.capitalize() for word in re.split("[^A-Za-z0-9]+", words))
 
 
 def bundled(node: Any, schemas: Schemas, *, home: str = "", folder: Path = Path()) -> Any:
-    """A part of a document with its references led to components.
+    """A part of a document whose references to schemas point to components.
 
     Args:
-        home: the schema that the part is of; empty for the hand-written document, whose references
-            within itself stay, and which takes other files in as they are: its examples.
-        folder: where the hand-written document lies.
+        home: the schema that holds the part. It is empty for the hand-written document: references
+            within that document stay, and references to its examples are replaced by their content.
+        folder: the folder of the hand-written document.
     """
     if isinstance(node, list):
         return [bundled(item, schemas, home=home, folder=folder) for item in node]

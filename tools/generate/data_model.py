@@ -14,14 +14,15 @@ _INTRODUCTION = """\
 <!-- Made by `make contracts` from workflow/schemas; edit those. -->
 # Data model
 
-Every setting and every field of every artefact: its type and limits, its unit where its name tells
-one, whether it must be there, and what it is. Made from the JSON Schemas in
-[workflow/schemas](../workflow/schemas), against which the tests check what real runs write.
-[measurement.md](measurement.md) says how the numbers are measured;
-[contracts/openapi.yaml](../contracts/openapi.yaml) has them in the contract of a service.
+This page lists every setting and every field of every artefact: type and limits, unit, whether the
+field is required, and its meaning. It is generated from the JSON Schemas in
+[workflow/schemas](../workflow/schemas); the tests validate the files of real runs with the same
+schemas. [measurement.md](measurement.md) explains how the numbers are measured.
+[contracts/openapi.yaml](../contracts/openapi.yaml) describes the same records for a service.
 
-Words in capitals in a path differ between files: VARIANT, IMAGE (its id), REPEAT (from 0) and
-RESOLUTION. Objects have no other fields than those listed. In a CSV table an empty cell is null.
+Words in capitals in a path are placeholders: VARIANT, IMAGE (the id of a page), REPEAT (counted
+from 0) and RESOLUTION. An object has no fields beyond the listed ones. An empty cell of a CSV table
+is null.
 """
 
 _COLUMNS = ("field", "type", "unit", "presence", "description")
@@ -59,7 +60,7 @@ def _contents(schemas: Schemas, places: dict[str, str], shared: list[Part]) -> s
         schema = schemas[name]
         title = schema["title"]
         rows.append([link(title, title), code(place), summary(schema["description"])])
-    lines = ["## Contents\n", table(("section", "where it lies", "what"), rows)]
+    lines = ["## Contents\n", table(("section", "path", "content"), rows)]
     for part in shared:
         names = [link(definition.trail[-1], heading(definition)) for definition in part.definitions]
         lines.append(f"\n{link(part.content['title'], part.content['title'])}: {' · '.join(names)}")
@@ -72,7 +73,7 @@ def _artefact_sections(part: Part) -> Iterator[Section]:
     yield Section(2, schema["title"], f"{code(schema['x-path'])} · {source}\n\n{_record(part)}")
     yield from _nested(part)
     for definition in part.definitions:
-        if definition.is_record:  # others are told where they are used
+        if definition.is_record:  # other definitions are described where they are used
             yield Section(3, heading(definition), _record(definition))
             yield from _nested(definition)
 
@@ -90,7 +91,7 @@ def _shared_sections(part: Part) -> Iterator[Section]:
 
 
 def _nested(part: Part) -> Iterator[Section]:
-    """Sections of the objects that stand within a part, not of those that it refers to."""
+    """Sections of the objects inside a part; objects that it refers to have their own."""
     if part.target is not None:
         return
     inner = list(part.fields) if part.is_record else []
@@ -102,7 +103,7 @@ def _nested(part: Part) -> Iterator[Section]:
 
 
 def _record(part: Part) -> str:
-    """What a record is, and its fields."""
+    """The description of a record and the table of its fields."""
     content = part.content
     text = escape(content.get("description", ""))
     if "null" in part.types:

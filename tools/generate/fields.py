@@ -1,4 +1,4 @@
-"""A field in words: its type and limits, its unit, and whether it must be there."""
+"""A field in words: its type and limits, its unit, and whether it is required."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from dataclasses import replace
 from generate.markdown import code, escape, link
 from generate.schemas import Json, Part, is_shared
 
-#: Words of a name, as a pattern -> unit; the first that fits.
+#: Pattern of words in a name -> unit; the first match counts.
 UNITS = {
     "gflops_per_token": "GFLOP/token",
     "tokens_per_s": "tokens/s",
@@ -33,7 +33,7 @@ UNITS = {
 _UNITS = [(re.compile(f"(?:^|_)(?:{name})(?:_|$)"), unit) for name, unit in UNITS.items()]
 
 _KINDS = {"array": "list"}
-# Keywords that `_limits` puts into words, and those that stand elsewhere or say nothing alone.
+# Keywords that `_limits` puts into words, and keywords that other functions use.
 _SHOWN = {
     *("enum", "pattern", "minLength", "maxLength", "minimum", "exclusiveMinimum", "maximum"),
     *("minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "propertyNames"),
@@ -54,10 +54,10 @@ def heading(part: Part) -> str:
 
 
 def type_words(part: Part) -> str:
-    """Type and limits; a link where they are described elsewhere.
+    """Type and limits, with a link where another section describes them.
 
     Raises:
-        ValueError: a keyword that has no words here, so that readers would not hear of it.
+        ValueError: this module has no words for a keyword, which the page would leave out.
     """
     if part.target is None:
         return _own_words(part)
@@ -70,7 +70,7 @@ def type_words(part: Part) -> str:
 
 
 def unit(part: Part) -> str:
-    """The unit that a field's name tells; empty where it tells none, or it holds no numbers."""
+    """The unit according to the field's name; empty for no unit and for fields without numbers."""
     leaf = part.whole
     while (element := leaf.element) is not None:
         leaf = element.whole
@@ -80,7 +80,7 @@ def unit(part: Part) -> str:
 
 
 def presence(part: Part, required: bool) -> str:
-    """Whether the field must be there, may be null, and what it is if it is left out."""
+    """Whether the field is required and may be null, and its default."""
     content = part.whole.content
     words = ["required" if required else "optional"]
     if "null" in part.types:
@@ -91,10 +91,10 @@ def presence(part: Part, required: bool) -> str:
 
 
 def description(part: Part) -> str:
-    """What the field is; of a list or map also what each value is."""
+    """The meaning of the field, and of each value of a list or map."""
     content = part.whole.content
     if _link(part) and "description" not in part.content:
-        return f"{summary(content['description'])}."  # the rest stands where the link leads
+        return f"{summary(content['description'])}."  # the linked section has the rest
     texts = [content.get("description", "")]
     element = part.element
     if element is not None and not element.is_record and "description" in element.content:
@@ -116,7 +116,7 @@ def _is_setting(part: Part) -> bool:
 
 
 def _link(part: Part) -> str:
-    """A link to what a part refers to; empty where that is not described by itself."""
+    """A link to the target of a part's reference; empty where the target has no section."""
     target = part.target
     if target is None:
         return ""
@@ -146,12 +146,12 @@ def _own_words(part: Part) -> str:
 
 
 def _limits(part: Part) -> list[str]:
-    """Limits that a part sets itself, not those of what it refers to."""
+    """Limits that a part sets itself, without the limits of its target."""
     own = part.content
     unknown = set(own) - _SHOWN - _ELSEWHERE
     if unknown:
         where = ".".join((part.home, *part.trail))
-        raise ValueError(f"{where}: contracts/fields.py has no words for {sorted(unknown)}")
+        raise ValueError(f"{where}: generate/fields.py has no words for {sorted(unknown)}")
     return [] if part.is_record else list(_limit_words(own))
 
 

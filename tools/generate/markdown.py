@@ -9,7 +9,7 @@ _SPECIAL = re.compile(r"[\\`*<\[\]|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 def escape(text: str) -> str:
-    """Text within a line, whose code spans stay code, and in which nothing else marks anything."""
+    """Text for one line: code spans stay code, every other special character is escaped."""
     parts = _CODE_SPAN.split(text)
     parts[::2] = [_SPECIAL.sub(r"\\\g<0>", part) for part in parts[::2]]
     parts[1::2] = [part.replace("|", "\\|") for part in parts[1::2]]
@@ -24,7 +24,7 @@ def code(value: object) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are Markdown already; columns without any content are left out."""
+    """A table of Markdown cells without its empty columns."""
     kept = [number for number in range(len(header)) if any(row[number] for row in rows)]
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line[number] for number in kept) + " |" for line in lines)
@@ -36,5 +36,5 @@ def link(text: str, heading: str) -> str:
 
 
 def anchor(heading: str) -> str:
-    """The anchor that GitHub gives to a heading, if it is the first of this name."""
+    """The anchor that GitHub gives to the first heading of this name."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

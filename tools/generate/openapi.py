@@ -1,4 +1,4 @@
-"""contracts/openapi.yaml: a hand-written base, the workflow's schemas, a path per artefact."""
+"""contracts/openapi.yaml: the hand-written base, the schemas, and one path per artefact."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ MEDIA_TYPES = {
     ".md": "text/markdown",
     ".gz": "application/gzip",
 }
-#: Artefacts that no profile makes: `make flops` does, which measures nothing.
+#: Artefacts of `make flops`, which measures nothing; a profile does not make them.
 NOT_OF_A_PROFILE = {"flops"}
 
 _HEADER = """\
@@ -32,13 +32,13 @@ _HEADER = """\
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """An artefact to fetch.
+    """An artefact to download.
 
     Attributes:
-        name: ends the operation's id.
-        place: its path in the repository, words in capitals standing for what differs.
-        description: what it is.
-        media: what the Media Type Object says of its content.
+        name: the end of the operation's id.
+        place: its path in the repository; words in capitals are placeholders.
+        description: the artefact in words.
+        media: the Media Type Object of its content.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Download:
 
     @property
     def path(self) -> str:
-        """Its address, with a parameter for each word in capitals."""
+        """Its URL path, with a parameter for each word in capitals."""
         inner = self.place.removeprefix(RESULTS)
         inner = re.sub("[A-Z]+", lambda word: f"{{{word[0].lower()}}}", inner)
         return f"/profiles/{{profile_id}}/artefacts/{inner}"
@@ -99,7 +99,7 @@ def openapi(base: Path, schemas: Schemas) -> str:
 
 
 def downloads(files: list[Json], schemas: Schemas) -> Iterator[Download]:
-    """Every artefact of a profile: files without a schema, and what the schemas describe."""
+    """Every artefact of a profile: files without a schema, then files with one."""
     for file in files:
         media: Json = {} if file["x-path"].endswith(".gz") else {"schema": {"type": "string"}}
         yield Download(file["name"], file["x-path"], file["description"], media)
@@ -115,7 +115,7 @@ def downloads(files: list[Json], schemas: Schemas) -> Iterator[Download]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML to read: no aliases, texts of several lines as they are."""
+    """YAML for readers: no aliases, and block style for texts of several lines."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -1,8 +1,7 @@
-"""The JSON Schemas of the settings and of every artefact, and what references in them lead to.
+"""The JSON Schemas of the settings and of every artefact, with their references resolved.
 
-A schema is known by its name: `run` is run.schema.yaml. Its keyword `x-path` says where its
-artefact lies, in which words in capitals stand for what differs between files, such as IMAGE. A
-schema without `x-path` holds parts that others share.
+The schema named `run` is run.schema.yaml. Its keyword `x-path` is the path of its artefact; words
+in capitals, such as IMAGE, are placeholders. A schema without `x-path` holds shared parts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ import yaml
 Json = dict[str, Any]
 Schemas = Mapping[str, Json]
 
-#: Where the schemas lie in the repository.
+#: The folder of the schemas in the repository.
 FOLDER = Path("workflow/schemas")
 SUFFIX = ".schema.yaml"
 
@@ -24,7 +23,7 @@ def read_schemas(folder: Path) -> dict[str, Json]:
     """Every schema in a folder by its name.
 
     Raises:
-        ValueError: one describes a record, and does not say where it lies.
+        ValueError: a schema describes a record and has no `x-path`.
     """
     schemas = {
         path.name.removesuffix(SUFFIX): yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -39,14 +38,14 @@ def read_schemas(folder: Path) -> dict[str, Json]:
 
 
 def is_shared(schemas: Schemas, name: str) -> bool:
-    """Whether a schema holds parts that others share, and describes no file."""
+    """Whether a schema holds shared parts and describes no file."""
     return "x-path" not in schemas[name]
 
 
 def artefacts(schemas: Schemas) -> dict[str, str]:
-    """Where each artefact and the settings lie, by the name of their schema.
+    """The path of each artefact and of the settings, by the name of their schema.
 
-    In an order to read them: the settings, files of the whole workflow, files of a variant.
+    The settings come first, then files of the whole workflow, then files of a variant.
     """
     places = {
         name: schema["x-path"] for name, schema in schemas.items() if not is_shared(schemas, name)
@@ -59,7 +58,7 @@ def artefacts(schemas: Schemas) -> dict[str, str]:
 
 
 def split_reference(reference: str, home: str) -> tuple[str, list[str]]:
-    """The schema and the keys in it that a `$ref` in the schema `home` leads to."""
+    """The schema and the keys in it that a `$ref` in the schema `home` refers to."""
     file, _, pointer = reference.partition("#")
     name = file.rpartition("/")[2].removesuffix(SUFFIX) or home
     keys = [key.replace("~1", "/").replace("~0", "~") for key in pointer.split("/")[1:]]
@@ -68,14 +67,14 @@ def split_reference(reference: str, home: str) -> tuple[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a schema, and where it stands.
+    """A part of a schema, and its place.
 
     Attributes:
-        schemas: what references lead to.
-        home: name of the schema that it stands in.
+        schemas: all schemas, to resolve references.
+        home: name of the schema that holds the part.
         content: its keywords.
-        trail: names of the definition or property that it is, from the outside in; `[]` in it are
-            the items of a list, `*` the values of a map.
+        trail: names of the enclosing definitions and properties and its own, from the outside in;
+            `[]` stands for the items of a list, `*` for the values of a map.
     """
 
     schemas: Schemas
@@ -85,7 +84,7 @@ class Part:
 
     @property
     def target(self) -> "Part | None":
-        """What its `$ref` leads to, if it has one."""
+        """The target of its `$ref`; None without one."""
         if "$ref" not in self.content:
             return None
         home, keys = split_reference(self.content["$ref"], self.home)
@@ -97,7 +96,7 @@ class Part:
 
     @property
     def whole(self) -> "Part":
-        """Itself with what its `$ref` leads to; its own keywords win."""
+        """Itself merged with the target of its `$ref`; its own keywords win."""
         target = self.target
         if target is None:
             return self
@@ -122,19 +121,19 @@ class Part:
 
     @property
     def fields(self) -> Iterator["Part"]:
-        """The fields of a record; the name is the last of their trail."""
+        """The fields of a record; the last name of a trail is the field's."""
         for name, content in self.content["properties"].items():
             yield self.inside(name, content)
 
     @property
     def definitions(self) -> Iterator["Part"]:
-        """What a schema defines under `$defs`."""
+        """The definitions of a schema under `$defs`."""
         for name, content in self.content.get("$defs", {}).items():
             yield replace(self, content=content, trail=(name,))
 
     @property
     def element(self) -> "Part | None":
-        """What each item of a list or each value of a map is; None for anything else."""
+        """The item of a list or the value of a map; None for anything else."""
         if "items" in self.content:
             return self.inside("[]", self.content["items"])
         if isinstance(self.content.get("additionalProperties"), dict):

@@ -19,17 +19,11 @@ rule tabulate_metrics:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        settings={variant: PLAN.run_settings(variant) for variant in PLAN.variants},
-        code=code_digest(
-            "metrics",
-            "mixing",
-            "naming",
-            "origins",
-            "work",
-            "records",
-            "flops",
-            "dtypes",
-        ),
+        settings=lambda wildcards: {
+            variant: parameters.run_parameters(PLAN, variant)
+            for variant in PLAN.variants
+        },
+        code=code("tabulate_metrics.py"),
     script:
         "../scripts/tabulate_metrics.py"
 
@@ -50,6 +44,6 @@ rule summarise:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        code=code_digest("statistics"),
+        code=code("summarise.py"),
     script:
         "../scripts/summarise.py"

@@ -1,6 +1,4 @@
 rule calibrate:
-    input:
-        no_files,
     output:
         calibration="results/{variant}/calibration/{resolution}.json",
     log:
@@ -12,18 +10,12 @@ rule calibrate:
         "../envs/mfuscope.yaml"
     threads: MEASURING_THREADS
     resources:
-        gpu=GPUS,
+        gpu=1,
         turn=1,
     params:
-        settings=lambda wildcards: PLAN.calibration_settings(wildcards.variant),
-        code=code_digest(
-            "flops",
-            "calibration",
-            "records",
-            "models",
-            "geometry",
-            "sessions",
-            "stages",
+        settings=lambda wildcards: parameters.calibration_parameters(
+            PLAN, wildcards.variant
         ),
+        code=code_digest("mfuscope.measure.calibration"),
     script:
         "../scripts/calibrate.py"

@@ -9,8 +9,8 @@ rule count_budget:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        settings=lambda wildcards: PLAN.flops_settings(),
-        code=code_digest("flops", "models", "geometry", "stages", "report"),
+        settings=lambda wildcards: parameters.flops_parameters(PLAN),
+        code=code("count_budget.py"),
     script:
         "../scripts/count_budget.py"
 

@@ -8,10 +8,10 @@ rule probe_device:
         "../envs/mfuscope.yaml"
     threads: MEASURING_THREADS
     resources:
-        gpu=GPUS,
+        gpu=1,
         turn=1,
     params:
-        settings=PLAN.device_settings(),
+        settings=lambda wildcards: parameters.device_parameters(PLAN),
     script:
         "../scripts/probe_device.py"
 
@@ -30,6 +30,6 @@ rule resolve_hardware:
         "../envs/mfuscope.yaml"
     params:
         peak_tflops=PLAN.settings.peak_tflops,
-        code=code_digest("hardware/peaks"),
+        code=code("resolve_hardware.py"),
     script:
         "../scripts/resolve_hardware.py"

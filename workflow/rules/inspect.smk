@@ -7,7 +7,7 @@ rule inspect_images:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        pages=lambda wildcards: PLAN.pages(),
-        code=code_digest("images", "image_headers", "preprocess"),
+        pages=lambda wildcards: parameters.page_rows(PLAN),
+        code=code("inspect_images.py"),
     script:
         "../scripts/inspect_images.py"

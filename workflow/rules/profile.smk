@@ -1,6 +1,6 @@
 rule profile:
     input:
-        no_files,
+        page=ancient(page),
     output:
         run="results/{variant}/runs/{image}/{repeat}.json",
         trace=kept("results/{variant}/traces/{image}/{repeat}.json.gz"),
@@ -12,11 +12,11 @@ rule profile:
         "../envs/mfuscope.yaml"
     threads: MEASURING_THREADS
     resources:
-        gpu=GPUS,
+        gpu=1,
         turn=1,
     params:
-        settings=lambda wildcards: PLAN.run_settings(wildcards.variant),
-        page=page,
+        settings=lambda wildcards: parameters.run_parameters(PLAN, wildcards.variant),
+        sha256=digest,
     script:
         "../scripts/profile.py"
 
@@ -52,6 +52,6 @@ rule read_operators:
         gpu_model=None,
         gres=None,
     params:
-        code=code_digest("traces", "trace_file", "operators", "kernels", "records"),
+        code=code("read_operators.py"),
     script:
         "../scripts/read_operators.py"

@@ -55,10 +55,10 @@ rule render_report:
     conda:
         "../envs/mfuscope.yaml"
     params:
-        settings=PLAN.public_settings(),
-        command=command_line(PLAN.settings.overrides),
-        skipped=[asdict(page) for page in PLAN.skipped],
-        missing=[asdict(run) for run in MISSING],
-        code=code_digest("report", "work", "statistics"),
+        settings=lambda wildcards: parameters.report_settings(PLAN),
+        command=lambda wildcards: command_line(PLAN.settings.overrides),
+        skipped=lambda wildcards: [asdict(page) for page in PLAN.skipped],
+        missing=lambda wildcards: [asdict(run) for run in MISSING],
+        code=code("render_report.py"),
     script:
         "../scripts/render_report.py"

@@ -1,16 +1,17 @@
-"""Have the FLOPs of one resolution counted: results/VARIANT/calibration/RESOLUTION.json."""
+"""Count the FLOPs of one resolution: results/VARIANT/calibration/RESOLUTION.json."""
 
 from mfuscope.workflow.joblog import job_log
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0]) as call:
     from pathlib import Path
 
+    from mfuscope.core.runs import CalibrationKey
     from mfuscope.worker.jobs import calibrate
 
     calibrate(
+        call.runtime,
         Path(snakemake.output.calibration),
         settings=snakemake.params.settings,
         bundled_models=Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models",
-        variant=snakemake.wildcards.variant,
-        resolution=snakemake.wildcards.resolution,
+        key=CalibrationKey(snakemake.wildcards.variant, snakemake.wildcards.resolution),
     )

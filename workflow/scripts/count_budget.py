@@ -8,7 +8,7 @@ with job_log(snakemake.log[0]):
     from mfuscope.flops.budget import budget
     from mfuscope.models.spec import resolve_model
     from mfuscope.report.budget import render_budget
-    from mfuscope.storage.artefacts import write_noted
+    from mfuscope.storage.artefacts import write_text
     from mfuscope.storage.tables import write_table
 
     bundled = Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models"
@@ -16,4 +16,4 @@ with job_log(snakemake.log[0]):
     specs = [resolve_model(name, "dummy", bundled) for name in settings["models"]]
     rows = budget(specs, settings["resolutions"], settings["prompt"])
     write_table(Path(snakemake.output.table), rows)
-    write_noted(Path(snakemake.output.markdown), render_budget(rows))
+    write_text(Path(snakemake.output.markdown), render_budget(rows))

@@ -2,14 +2,14 @@
 
 from mfuscope.workflow.joblog import job_log
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0]) as call:
     from pathlib import Path
 
     from mfuscope.storage.artefacts import write_json
     from mfuscope.worker.leases import candidates, lease
 
     settings = snakemake.params.settings
-    with lease(candidates(settings["device"])) as held:
+    with lease(call.runtime, candidates(settings["device"])) as held:
         held.device.show_alone()
         from mfuscope.hardware.ceiling import measure_ceiling
 

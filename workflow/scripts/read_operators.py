@@ -28,5 +28,5 @@ with job_log(snakemake.log[0]):
         weights = [run.model.weights] * len(table["stage"])
         table_bytes[kind] = write_columns(Path(path), table | {"weights": weights})
     found = activity(trace, run.model.weights)
-    # Last: it tells how long the tables are.
+    # Last: it records how long the tables are.
     write_json(Path(snakemake.output.activity), replace(found, table_bytes=table_bytes))

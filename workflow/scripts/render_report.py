@@ -13,15 +13,17 @@ with job_log(snakemake.log[0]):
     from mfuscope.report.operators import aggregate_kernels, aggregate_operators
     from mfuscope.report.render import render
     from mfuscope.report.survey import survey_runs
-    from mfuscope.storage.artefacts import write_noted, write_noted_json
+    from mfuscope.storage.artefacts import write_json, write_text
     from mfuscope.storage.tables import read_table
-    from mfuscope.storage.validation import read_record
+    from mfuscope.storage.validation import check_table, read_record
 
     paths = snakemake.input
 
     def per_variant(tables):
         """Each table with its variant, from results/VARIANT/KIND/IMAGE/REPEAT.csv."""
-        return ((Path(path).parts[-4], read_table(Path(path))) for path in tables)
+        for path in map(Path, tables):
+            check_table(path)
+            yield path.parts[-4], read_table(path)
 
     data = gather(
         inputs=read_table(Path(paths.inputs)),
@@ -40,10 +42,10 @@ with job_log(snakemake.log[0]):
         commit=commit()[0],
     )
     texts = render(data)
-    write_noted_json(Path(snakemake.output.head), head(data))
-    write_noted(Path(snakemake.output.html), texts.html)
-    write_noted(Path(snakemake.output.markdown), texts.markdown)
-    write_noted(Path(snakemake.output.stakeholder), texts.stakeholder)
-    write_noted(Path(snakemake.output.operators), texts.operators)
+    write_json(Path(snakemake.output.head), head(data))
+    write_text(Path(snakemake.output.html), texts.html)
+    write_text(Path(snakemake.output.markdown), texts.markdown)
+    write_text(Path(snakemake.output.stakeholder), texts.stakeholder)
+    write_text(Path(snakemake.output.operators), texts.operators)
     for name, svg in texts.figures.items():
-        write_noted(Path(snakemake.output[name]), svg)
+        write_text(Path(snakemake.output[name]), svg)

@@ -3,37 +3,27 @@
 from mfuscope.workflow.joblog import job_log
 
 with job_log(snakemake.log[0]):
-    import os
     from pathlib import Path
 
     from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
-    from mfuscope.hardware.devices import describe_versions, handed_over
-    from mfuscope.metrics.runs import metrics_table
-    from mfuscope.provenance.consistency import Present, check_alike
-    from mfuscope.provenance.facts import Origin
-    from mfuscope.storage.artefacts import read_json
-    from mfuscope.storage.naming import check_names
+    from mfuscope.metrics.run_metrics import metrics_table
+    from mfuscope.provenance.consistency import check_consistent
+    from mfuscope.provenance.facts import read_provenance
     from mfuscope.storage.tables import read_table, write_table
     from mfuscope.storage.validation import read_record
 
     paths = snakemake.input
-    again = Path(snakemake.log[0]).with_name("measure_again.txt")
-    check_names(map(Path, paths.runs), map(Path, paths.calibrations), again)
     hardware = read_record(Path(paths.hardware), Hardware)
     ceiling = read_record(Path(paths.ceiling), Ceiling)
     inputs = read_table(Path(paths.inputs), names=("image", "sha256"))
-    check_alike(
-        (read_json(Path(path), Origin) for path in paths.runs),
-        Present(
-            here=handed_over(os.environ),
-            ceiling=ceiling,
-            installed=describe_versions,
-            settings=snakemake.params.settings,
-            pages=dict(zip(inputs["image"], inputs["sha256"], strict=True)),
-        ),
-        hardware.device,
+    check_consistent(
+        (read_provenance(Path(path)) for path in paths.runs),
+        ceiling=ceiling,
+        hardware=hardware.device,
+        settings=snakemake.params.settings,
+        pages=dict(zip(inputs["image"], inputs["sha256"], strict=True)),
         results=Path(snakemake.output.metrics).parent,
-        listing=again,
+        listing=Path(snakemake.log[0]).with_name("measure_again.txt"),
     )
     calibrations = [read_record(Path(path), Calibration) for path in paths.calibrations]
     table = metrics_table(

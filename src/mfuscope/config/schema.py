@@ -1,4 +1,4 @@
-"""Settings against their JSON Schema: types, defaults, and what is wrong with them in words."""
+"""Settings and their JSON Schema: types, defaults, and errors as user errors."""
 
 import copy
 import difflib
@@ -25,22 +25,22 @@ _BOUNDS = {
     "maxProperties": "of up to {} entries",
 }
 
-# Whole values must match a pattern; to Python's `$`, a line end behind them is no part of them.
+# A pattern must match the whole value; Python's `$` would also match before a final line break.
 _VALIDATOR = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator,
-    {"pattern": lambda _, pattern, value, __: _unlike(pattern, value)},
+    {"pattern": lambda _, pattern, value, __: _mismatch(pattern, value)},
 )
 
 
 def typed(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
-    """A value whose scalars may be strings, with the types that its part of the schema asks for."""
+    """A value whose strings are converted to the types that its part of the schema asks for."""
     if isinstance(value, Mapping):
         return {
             key: typed(inner, _inner(part, key, schema), schema) for key, inner in value.items()
         }
     if not isinstance(value, str) or "string" in _types(part):
         return value
-    # Numbers as people write them. To YAML 1.1, 010 is 8, 1:30 is 90 and 1e3 is text.
+    # Python reads numbers as people write them. In YAML 1.1, 010 is 8, 1:30 is 90, 1e3 is text.
     with suppress(ValueError):
         return int(value)
     with suppress(ValueError):
@@ -48,15 +48,15 @@ def typed(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any
             return number
     try:
         read = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError, RecursionError):  # e.g. of 2001-99-99
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date like 2001-99-99
         return value
     return value if type(read) in (int, float) else read
 
 
 def whole(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
-    """A checked value, whole floats made integers where the schema asks for integers.
+    """A checked value with whole floats converted to integers where the schema asks for integers.
 
-    To JSON 3.0 is an integer; to a recorded parameter it would be another setting than 3.
+    JSON Schema accepts 3.0 as an integer, but as a rule's parameter it would differ from 3.
     """
     if isinstance(value, Mapping):
         return {
@@ -66,7 +66,7 @@ def whole(value: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any
 
 
 def _inner(part: Mapping[str, Any], key: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of a key within an object; empty for a key that there is not."""
+    """The schema of a key within an object; empty for an unknown key."""
     others = part.get("additionalProperties")
     found = part.get("properties", {}).get(key, others if isinstance(others, Mapping) else {})
     if "$ref" in found:
@@ -80,7 +80,7 @@ def _types(part: Mapping[str, Any]) -> list[str]:
 
 
 def defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Every property's default; an object without one is made of its properties' defaults."""
+    """Every property's default; of an object without a default, its properties' defaults."""
     return {
         key: copy.deepcopy(part["default"]) if "default" in part else defaults(part)
         for key, part in schema["properties"].items()
@@ -88,26 +88,31 @@ def defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(
-    layer: Mapping[str, Any], schema: Mapping[str, Any], origin: str, findings: Findings
+    settings: Mapping[str, Any], schema: Mapping[str, Any], layer: str, findings: Findings
 ) -> None:
-    """Note everything that a layer of settings has and may not have; its values are plain."""
-    errors = _VALIDATOR(schema).iter_errors(layer)
+    """Add a finding for every violation of the schema in one layer of settings.
+
+    Args:
+        settings: values that passed `values.check_plain`.
+        layer: words that name where the settings were given; empty for a file.
+    """
+    errors = _VALIDATOR(schema).iter_errors(settings)
     for error in sorted(errors, key=lambda one: list(map(str, one.path))):
-        for told in _explain(error, origin):
-            findings.add(told)
+        for explained in _explain(error, layer):
+            findings.add(explained)
 
 
-def _unlike(pattern: str, value: Any) -> Iterator[jsonschema.ValidationError]:
+def _mismatch(pattern: str, value: Any) -> Iterator[jsonschema.ValidationError]:
     if isinstance(value, str) and not re.fullmatch(pattern, value):
-        yield jsonschema.ValidationError(f"is not like {pattern}")
+        yield jsonschema.ValidationError(f"does not match {pattern}")
 
 
-def _explain(error: jsonschema.ValidationError, origin: str) -> Iterator[UserError]:
+def _explain(error: jsonschema.ValidationError, layer: str) -> Iterator[UserError]:
     key = ".".join(str(part) for part in error.absolute_path)
     part = cast(Mapping[str, Any], error.schema)
     if error.validator != "additionalProperties":
         value = shorten(error.instance)
-        yield UserError(f"setting {quoted(key)} is {value}{origin}", f"use {_wanted(part)}")
+        yield UserError(f"setting {quoted(key)} is {value}{layer}", f"use {_wanted(part)}")
         return
     known = list(part["properties"])
     for name in cast(dict[str, Any], error.instance):
@@ -115,7 +120,7 @@ def _explain(error: jsonschema.ValidationError, origin: str) -> Iterator[UserErr
             full = f"{key}.{name}" if key else name
             near = difflib.get_close_matches(name.lower(), known, n=1)
             remedy = f"write {near[0]!r}" if near else f"use one of {', '.join(known)}"
-            yield UserError(f"setting {quoted(full)} does not exist{origin}", remedy)
+            yield UserError(f"setting {quoted(full)} does not exist{layer}", remedy)
 
 
 def _wanted(part: Mapping[str, Any]) -> str:

@@ -1,14 +1,11 @@
-"""Settings: four layers become one checked record, before anything is measured.
+"""Settings: four layers are merged into one checked record before anything is measured.
 
 Precedence: command line (``--config``) over environment over configuration file over default. The
-JSON Schema of the configuration (workflow/schemas/config.schema.yaml) is the one place that lists
-types, choices, ranges and defaults.
+JSON Schema workflow/schemas/config.schema.yaml is the only place that lists types, choices, ranges
+and defaults.
 """
 
 import copy
-import difflib
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,33 +13,20 @@ from typing import Any
 
 import yaml
 
+from mfuscope.config.environment import read_environment
 from mfuscope.config.schema import check, defaults, typed, whole
-from mfuscope.config.values import check_plain, quoted
+from mfuscope.config.values import check_plain
+from mfuscope.config.variants import BASELINE, check_names
 from mfuscope.core.dtypes import SHORT_NAMES
 from mfuscope.core.errors import Findings, UserError
-
-# Environment variable -> setting. Values are strings; the schema decides what they become.
-ENVIRONMENT = {
-    "DSOCR_MODEL": "model",
-    "DSOCR_IMAGE": "images",
-    "DSOCR_DEVICE": "device",
-    "DSOCR_USE_FLASH_ATTN": "attention",
-    "DSOCR_MAX_NEW_TOKENS": "max_new_tokens",
-    "MFU_PEAK_TFLOPS": "peak_tflops",
-}
-_PREFIXES = ("DSOCR_", "MFU_")  # every other name with one of them is a typo
-_FLASH_SWITCH = {"1": "flash", "0": "sdpa"}
-_VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-
-BASELINE = "baseline"
 
 
 @dataclass(frozen=True, slots=True)
 class ProfilerSettings:
-    """What the traced pass records beside calls and times, and of how many decode steps.
+    """What the traced pass records beside calls and times.
 
     Attributes:
-        decode_steps: at the most; None for every step of the run.
+        decode_steps: how many decode steps are traced at most; None for every step of the run.
     """
 
     decode_steps: int | None
@@ -53,7 +37,7 @@ class ProfilerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """What decides how a model is built and fed."""
+    """The settings that decide how a model is built and which prompt it gets."""
 
     model: str
     load_format: str
@@ -64,7 +48,7 @@ class ModelSettings:
 
 @dataclass(frozen=True, slots=True)
 class InferenceSettings(ModelSettings):
-    """What a variant may override: the model and how it is run."""
+    """The settings that a variant may override: the model and how it runs."""
 
     resolution: str
     max_new_tokens: int
@@ -73,7 +57,7 @@ class InferenceSettings(ModelSettings):
 
 @dataclass(frozen=True, slots=True)
 class FlopsSettings:
-    """What the FLOP budget covers: model names (empty: every bundled one) and resolutions."""
+    """What `snakemake flops` counts: models (empty: every bundled one) and resolutions."""
 
     models: list[str]
     resolutions: list[str]
@@ -81,7 +65,14 @@ class FlopsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a call of the workflow is told."""
+    """All settings of one call of the workflow.
+
+    Attributes:
+        runtime_dir: the folder in which the workers keep their sockets and locks.
+        variants: name -> the settings of that variant; never empty.
+        overrides: the given settings that differ from the defaults, as a configuration file would
+            hold them; `resolve_settings` makes the same record of them.
+    """
 
     inference: InferenceSettings
     images: Path
@@ -96,9 +87,10 @@ class Settings:
     keep_alive: float
     run_timeout: float
     start_timeout: float
+    runtime_dir: Path
     flops: FlopsSettings
     variants: Mapping[str, InferenceSettings] = field(default_factory=dict)
-    overrides: Mapping[str, Any] = field(default_factory=dict)  # what is not as by default
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 def resolve_settings(
@@ -111,31 +103,35 @@ def resolve_settings(
     """Merge the layers, fill in defaults, check everything.
 
     Args:
-        file: the configuration files' content.
+        file: the content of the configuration files.
         command_line: what ``--config`` set; its scalars may be strings.
         environment: the process's environment.
         schema: the configuration's JSON Schema.
-        findings: takes what is wrong, to be told with more. The settings are then those that are
-            left without it.
+        findings: collects the errors, to be reported together with others. The returned settings
+            are then made without the wrong values.
 
     Raises:
-        UserErrors: unknown keys, or values of the wrong type or out of range; every one of them.
-            Only without `findings`.
+        UserErrors: every unknown key, and every value of the wrong type or out of range. Only
+            without `findings`.
     """
     found = Findings() if findings is None else findings
     given: list[tuple[Mapping[str, Any], str]] = [
         (file, ""),
-        (_from_environment(environment, found), " (from the environment)"),
+        (read_environment(environment, found), " (from the environment)"),
         (command_line, " (--config)"),
     ]
     usual = merged = defaults(schema)
-    for layer, origin in given:
-        merged = _merge(merged, whole(_checked(layer, origin, schema, found), schema, schema))
+    for values, layer in given:
+        merged = _merge(merged, whole(_checked(values, layer, schema, found), schema, schema))
     base = InferenceSettings(**_only(merged, InferenceSettings))
     base = replace(base, dtype=SHORT_NAMES.get(base.dtype, base.dtype))
-    images = Path(usual["images"])
+    images, runtime_dir = Path(usual["images"]), Path(usual["worker"]["runtime_dir"])
     with found.collect():
-        images = _expanded(merged["images"])
+        images = _expanded(merged["images"], "images", "DSOCR_IMAGE")
+    with found.collect():
+        runtime_dir = _expanded(
+            merged["worker"]["runtime_dir"], "worker.runtime_dir", "MFUSCOPE_RUNTIME_DIR"
+        )
     variants = _variants(base, merged["variants"], found)
     if findings is None:
         found.raise_any()
@@ -153,74 +149,61 @@ def resolve_settings(
         keep_alive=merged["worker"]["keep_alive"],
         run_timeout=merged["worker"]["run_timeout"],
         start_timeout=merged["worker"]["start_timeout"],
+        runtime_dir=runtime_dir,
         flops=FlopsSettings(**merged["flops"]),
         variants=variants,
-        overrides=_differing(merged | {"variants": _written_out(merged["variants"])}, usual),
+        overrides=_differing(merged | {"variants": _normalised(merged["variants"])}, usual),
     )
 
 
 def _checked(
-    layer: Mapping[str, Any], origin: str, schema: Mapping[str, Any], findings: Findings
+    values: Mapping[str, Any], layer: str, schema: Mapping[str, Any], findings: Findings
 ) -> Mapping[str, Any]:
-    """What of a layer is right, with the types that the schema asks for; the rest is noted."""
+    """The valid part of a layer, with the types of the schema; the rest becomes findings."""
 
-    def fits(values: Mapping[str, Any]) -> bool:
+    def fits(part: Mapping[str, Any]) -> bool:
         wrong = Findings()
-        check(values, schema, origin, wrong)
+        check(part, schema, layer, wrong)
         return not wrong
 
-    if not check_plain(layer, origin, findings):
+    if not check_plain(values, layer, findings):
         return {}
-    if origin:  # a file's values have their types already
-        layer = typed(layer, schema, schema)
-        if not check_plain(layer, origin, findings):
+    if layer:  # a file's values have their types already
+        values = typed(values, schema, schema)
+        if not check_plain(values, layer, findings):
             return {}
     noted = Findings()
-    check(layer, schema, origin, noted)
+    check(values, schema, layer, noted)
     if not noted:
-        return layer
+        return values
     with findings.collect():
         noted.raise_any()
-    right = {key: value for key, value in layer.items() if fits({key: value})}
+    right = {key: value for key, value in values.items() if fits({key: value})}
     for key, usual in defaults(schema).items():
-        if isinstance(usual, Mapping) and isinstance(layer.get(key), Mapping) and key not in right:
-            inner = layer[key].items()
+        if isinstance(usual, Mapping) and isinstance(values.get(key), Mapping) and key not in right:
+            inner = values[key].items()
             right[key] = {name: one for name, one in inner if fits({key: {name: one}})}
     return right
 
 
-def hand_over(settings: Settings, device: str) -> str:
-    """Resolved settings for jobs that may run elsewhere, in another environment.
-
-    Args:
-        device: what `settings.device` came to.
-    """
-    return json.dumps(dict(settings.overrides) | {"device": device})
-
-
-def take_over(text: str, schema: Mapping[str, Any]) -> Settings:
-    """The settings that were handed over, whatever this process's environment says."""
-    return resolve_settings(json.loads(text), {}, {}, schema)
-
-
-def _expanded(path: str) -> Path:
+def _expanded(path: str, setting: str, variable: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UserError(
-            f"images: {path!r} names the home folder of nobody here ({error})",
-            "correct the path in `images` (or DSOCR_IMAGE)",
+            f"{setting}: {path!r} names the home folder of an unknown user ({error})",
+            f"correct the path in `{setting}` (or {variable})",
         ) from error
 
 
-def _written_out(variants: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Variants as they may be given more shortly: `baseline` alone, overriding nothing, is none."""
+def _normalised(variants: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Variants in one spelling: `baseline` alone without overrides is the same as no variant."""
     found = {name: dict(values or {}) for name, values in (variants or {}).items()}
     return {} if found == {"baseline": {}} else found
 
 
 def _differing(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that are not the defaults, nested ones by their own keys."""
+    """The settings that differ from the defaults, nested ones key by key."""
     found = {}
     for key, value in settings.items():
         default = defaults.get(key)
@@ -233,7 +216,7 @@ def _differing(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
 
 
 def _only(values: Mapping[str, Any], record: type) -> dict[str, Any]:
-    """The values that a record has fields for."""
+    """The values for the fields of a record."""
     return {field.name: values[field.name] for field in fields(record)}
 
 
@@ -248,46 +231,19 @@ def _variants(
     overrides: Mapping[str, Mapping[str, Any] | None],
     findings: Findings,
 ) -> dict[str, InferenceSettings]:
+    check_names(overrides or {}, findings)
     variants = {}
     for name, changes in (overrides or {BASELINE: None}).items():
-        if not _VARIANT_NAME.fullmatch(name):
-            findings.add(
-                UserError(
-                    f"variants: {quoted(name)} cannot name a folder of results",
-                    "use up to 40 letters, digits, '_' and '-'",
-                )
-            )
         if name == BASELINE and changes:
             findings.add(
                 UserError(
-                    "variants: 'baseline' overrides settings",
+                    f"variants: {BASELINE!r} overrides settings",
                     "leave it empty, and give the overrides to a variant of another name",
                 )
             )
-        variants[name] = replace(base, **(changes or {}))
-        dtype = variants[name].dtype
-        variants[name] = replace(variants[name], dtype=SHORT_NAMES.get(dtype, dtype))
+        variant = replace(base, **(changes or {}))
+        variants[name] = replace(variant, dtype=SHORT_NAMES.get(variant.dtype, variant.dtype))
     return variants
-
-
-def _from_environment(environment: Mapping[str, str], findings: Findings) -> dict[str, Any]:
-    layer = {}
-    for variable in sorted(environment):
-        if variable.startswith(_PREFIXES) and variable not in ENVIRONMENT:
-            near = difflib.get_close_matches(variable, ENVIRONMENT, n=1, cutoff=0.5)
-            remedy = f"write {near[0]}, or unset it" if near else "unset it"
-            findings.add(UserError(f"{variable} (from the environment) sets nothing", remedy))
-    for variable, key in ENVIRONMENT.items():
-        value = environment.get(variable, "")
-        if value == "":
-            continue
-        if variable == "DSOCR_USE_FLASH_ATTN":
-            if value not in _FLASH_SWITCH:
-                findings.add(UserError(f"DSOCR_USE_FLASH_ATTN is {value!r}", "set it to 1 or 0"))
-                continue
-            value = _FLASH_SWITCH[value]
-        layer[key] = value
-    return layer
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

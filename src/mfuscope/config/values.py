@@ -1,7 +1,7 @@
-"""What settings may be made of: text, finite numbers, lists and mappings with names, in measure.
+"""Which values settings may have: text, finite numbers, lists, and mappings with text keys.
 
-YAML brings more than that: dates, bytes, keys of any kind, and a few lines that stand for billions
-of values. Whoever reads on need not expect them.
+YAML allows more: dates, bytes, keys of any kind, and a few lines that expand to billions of values.
+These are refused here, so that no other module has to expect them.
 """
 
 import datetime
@@ -13,16 +13,16 @@ from typing import Any
 from mfuscope.core.errors import Findings, UserError
 
 _MOST_VALUES = 10_000
-_DEEPEST = 20
+DEEPEST = 20  # levels of nesting
 _LARGEST = 1 << 63
 _LONGEST = 100  # characters of a value in a message
 
 
-def check_plain(settings: Mapping[Any, Any], origin: str, findings: Findings) -> bool:
-    """Note every value and key that settings cannot have.
+def check_plain(settings: Mapping[Any, Any], layer: str, findings: Findings) -> bool:
+    """Add a finding for every value and key that settings cannot have.
 
     Args:
-        origin: words that say where they were given.
+        layer: words that name where the settings were given; empty for a file.
 
     Returns:
         Whether all of them are plain.
@@ -33,16 +33,16 @@ def check_plain(settings: Mapping[Any, Any], origin: str, findings: Findings) ->
     while queue:
         place, value, depth = queue.pop()
         left -= 1
-        if left < 0 or depth > _DEEPEST:
-            much = f"{_MOST_VALUES} values" if left < 0 else f"{_DEEPEST} levels"
-            problem = f"the settings hold more than {much}{origin}"
+        if left < 0 or depth > DEEPEST:
+            much = f"{_MOST_VALUES} values" if left < 0 else f"{DEEPEST} levels"
+            problem = f"the settings hold more than {much}{layer}"
             findings.add(UserError(problem, "remove what is no setting"))
             return False
         if isinstance(value, Mapping):
             for key, inner in value.items():
                 name = f"{place}.{key}" if place else str(key)
                 if not isinstance(key, str) or _flaw(key):
-                    findings.add(_odd_key(place, key, origin))
+                    findings.add(_odd_key(place, key, layer))
                     fine = False
                 else:
                     queue.append((name, inner, depth + 1))
@@ -50,13 +50,13 @@ def check_plain(settings: Mapping[Any, Any], origin: str, findings: Findings) ->
             queue += [(f"{place}.{number}", one, depth + 1) for number, one in enumerate(value)]
         elif flaw := _flaw(value):
             what, remedy = flaw
-            findings.add(UserError(f"setting {quoted(place)} is {what}{origin}", remedy))
+            findings.add(UserError(f"setting {quoted(place)} is {what}{layer}", remedy))
             fine = False
     return fine
 
 
 def shorten(value: Any) -> str:
-    """A plain value as JSON says it, cut where it is long."""
+    """A plain value as JSON, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
@@ -66,10 +66,10 @@ def quoted(name: str) -> str:
     return repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]} ...")
 
 
-def _odd_key(place: str, key: Any, origin: str) -> UserError:
+def _odd_key(place: str, key: Any, layer: str) -> UserError:
     shown = shorten(key) if key is None or isinstance(key, str | int | float) else "one"
     where = f"{quoted(place)} has a key" if place else "the settings have a key"
-    return UserError(f"{where} that is no proper text, {shown}{origin}", "write it in quotes")
+    return UserError(f"{where} that is no proper text, {shown}{layer}", "write it in quotes")
 
 
 def _flaw(value: Any) -> tuple[str, str] | None:

@@ -13,6 +13,7 @@
     └── WorkerError                  a model worker failed or died
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +54,10 @@ class InvalidFileError(UserError, ValueError):
     def __init__(self, path: Path, finding: str, consequence: str = "") -> None:
         self.path, self.finding, self.consequence = path, finding, consequence
         rest = f", {consequence}" if consequence else ""
-        super().__init__(f"{path} {finding}", f"`rm {path}` and run the same command again{rest}")
+        super().__init__(
+            f"{path} {finding}",
+            f"`rm {shlex.quote(str(path))}` and run the same command again{rest}",
+        )
 
     def __reduce__(self) -> tuple[type["InvalidFileError"], tuple[Path, str, str]]:
         return type(self), (self.path, self.finding, self.consequence)

@@ -1,18 +1,43 @@
-"""Which commit of mfuscope this is."""
+"""The versions of the software that measures."""
 
+import importlib.metadata
+import platform
 import subprocess
 from pathlib import Path
+
+from mfuscope.core.records import Versions
 
 _FOLDER = Path(__file__).parent
 
 
+def software_versions(driver: str | None) -> Versions:
+    """Versions of the software that measures.
+
+    Args:
+        driver: the GPU driver's version, None without one.
+    """
+    import torch
+
+    import mfuscope
+
+    return Versions(
+        mfuscope=mfuscope.__version__,
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        transformers=importlib.metadata.version("transformers"),
+        cuda=torch.version.cuda,
+        driver=driver,
+        platform=platform.platform(),
+    )
+
+
 def commit() -> tuple[str | None, str]:
-    """The checkout's commit, with ``-dirty`` where tracked files were changed.
+    """The commit of mfuscope's checkout, with ``-dirty`` where tracked files were changed.
 
     Returns:
         The commit, or None and the reason.
     """
-    # A checkout of something else may hold an installed copy: only tracked files count.
+    # The checkout may be another project's, with mfuscope installed in it untracked.
     tracked = _git("ls-files", "--error-unmatch", "__init__.py") is not None
     found = _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     if tracked and found:

@@ -1,4 +1,4 @@
-"""FLOPs in closed form: exact for the architecture, component by component.
+"""FLOPs in closed form, exact for the architecture, by component.
 
 A multiply-add counts 2. A product of (m, k) by (k, n) is ``2mkn``. Attention of t queries over s
 keys with h heads of width d is ``4·t·s·h·d`` (scores and weighted sum), without a causal discount.
@@ -27,7 +27,7 @@ def prefill_flops(dims: Architecture, geometry: Geometry, prompt_tokens: int) ->
         total.update(_sam(dims.sam, side))
         total.update(_encoder(dims, side))
         total[c.PROJECTOR] += 2 * dims.features(side) * dims.projector_in * dims.language.hidden
-    # Whatever slides, slides over generated tokens: within the prompt every key is there.
+    # Windows slide over generated tokens only: in prefill, sliding layers attend to every key.
     total.update(_language(dims.language, prompt_tokens, prompt_tokens, prompt_tokens))
     return dict(total)
 
@@ -36,8 +36,8 @@ def decode_flops(language: Language, context_tokens: int, prompt_tokens: int) ->
     """FLOPs of one decode step by component.
 
     Args:
-        context_tokens: the sequence so far, the step's own token included.
-        prompt_tokens: how many of these are the prompt; matters to sliding windows alone.
+        context_tokens: length of the sequence with the step's own token.
+        prompt_tokens: how many of them are the prompt; used for sliding windows only.
     """
     sliding = keys_of_sliding_layers(language, context_tokens, prompt_tokens)
     return _language(language, 1, context_tokens, sliding)
@@ -67,12 +67,12 @@ def _sam(sam: Sam, side: int) -> Flops:
     windows = ceil(patches / sam.window) ** 2
     window_area = sam.window**2
     windowed_layers = sam.layers - sam.global_layers
-    # Windows are padded to their full size before the projections of attention, not before the MLP.
+    # Windows are padded to full size for the projections and attention, not for the MLP.
     attended = windowed_layers * windows * window_area + sam.global_layers * area
     projections = 2 * attended * sam.width * (3 * sam.width + sam.width)
     mlp = 2 * sam.layers * area * 2 * sam.width * sam.mlp
     positions = 0
-    if sam.relative_positions:  # each query by the rows and by the columns of its own attention
+    if sam.relative_positions:  # each query times the rows and the columns of its window or view
         positions = windowed_layers * windows * 4 * sam.window**3 * sam.width
         positions += sam.global_layers * 4 * patches**3 * sam.width
     half, quarter = ceil(patches / 2), downsampled(side, sam)

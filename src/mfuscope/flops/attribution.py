@@ -1,11 +1,11 @@
-"""Which part of a model is which component: modules, and methods where no module stands alone."""
+"""Labels that assign a model's modules, and some methods, to components."""
 
 from torch import nn
 
 from mfuscope.flops import components as c
 from mfuscope.models.parts import find_parts
 
-# Names of modules within transformers' unlimited_ocr and deepseek_ocr2, by the module they lie in.
+# Names of submodules in transformers' unlimited_ocr and deepseek_ocr2.
 _SAM_LINEAR = ("attn.qkv", "attn.proj", "mlp")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 _EXPERTS = {"gate": c.ROUTER, "experts": c.ROUTED_EXPERTS, "shared_experts": c.SHARED_EXPERTS}
@@ -15,10 +15,10 @@ MethodLabels = list[tuple[str, nn.Module, str]]
 
 
 def label_modules(model: nn.Module) -> Labels:
-    """(component, module) of a model; the innermost labelled module is the one that counts.
+    """(component, module) of a model; of nested labelled modules, the innermost counts.
 
-    The known architectures are labelled component by component, any other by its parts: vision,
-    projector, language_model, lm_head.
+    Known architectures are labelled by component, others by part: vision, projector,
+    language_model, lm_head.
     """
     base = getattr(model, "model", None)
     head = model.get_output_embeddings()  # type: ignore[operator]
@@ -37,7 +37,7 @@ def label_modules(model: nn.Module) -> Labels:
 
 
 def label_methods(model: nn.Module) -> MethodLabels:
-    """(component, module, method): SAM's relative positions are no module of their own."""
+    """(component, module, method) of components that are no module: SAM's relative positions."""
     if not is_known(model):
         return []
     return [
@@ -48,7 +48,7 @@ def label_methods(model: nn.Module) -> MethodLabels:
 
 
 def is_known(model: nn.Module) -> bool:
-    """Whether the model is of an architecture that is labelled component by component."""
+    """Whether the model's architecture is labelled by component."""
     return getattr(model.config, "model_type", "") in ("unlimited_ocr", "deepseek_ocr2")
 
 

@@ -1,6 +1,6 @@
-"""A FLOP budget without a GPU: every component of chosen models at chosen resolutions.
+"""The FLOP budget: every component of chosen models at chosen resolutions, without a GPU.
 
-Counted part by part on the meta device, beside the closed form and the directional formulas.
+Each row has the count on the meta device, the closed form and the directional formula.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,21 +36,21 @@ def budget(specs: Iterable[ModelSpec], resolutions: Iterable[str], prompt: str) 
         prompt: the instruction after the image.
 
     Returns:
-        Rows with GFLOPs by FLOP model (None where the directional formulas know no such component)
+        Rows with GFLOPs by FLOP model (None where the directional formulas have no such component)
         and bytes in bf16: weights that the stage reads, keys and values that it reads or writes.
 
     Raises:
-        UserError: a model without a known architecture.
-        ValueError: an operator that cannot be counted.
+        UserError: the architecture of a model is not known.
+        ValueError: an operator has no formula.
     """
     names = list(resolutions)
     rows: list[Row] = []
     for spec in specs:
         if spec.tiling is None:
             raise UserError(
-                f"flops: {spec.name!r} ({spec.architecture}) is of no architecture that can be "
+                f"flops: {spec.name!r} ({spec.architecture}) has no architecture that can be "
                 "counted part by part",
-                "leave it out of `flops.models`; a run of the workflow counts it on its device",
+                "remove it from `flops.models`; a run of the workflow counts it on its device",
             )
         model_class, config = model_class_and_config(spec, spec.path)
         model, dims = build_on_meta(model_class, config), read_dims(config)
@@ -80,8 +80,7 @@ def _resolution_rows(
     name: str, model: Any, dims: Architecture, geometry: Geometry, tokens: int
 ) -> list[Row]:
     language = dims.language
-    # Decode at the context that follows the prompt.
-    context = tokens + 1
+    context = tokens + 1  # of the first decode step
     (step,) = count_steps(model, tokens, 1)
     prefill = count_prefill(model, geometry, tokens)
     if uncounted := prefill.uncounted | step.uncounted:
@@ -143,7 +142,7 @@ def _resolution_rows(
 
 
 def _gflops(flops: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Columns by FLOP model; what only the directional formulas leave out is absent, not 0."""
+    """Columns by FLOP model; a component that the directional formulas lack is None there."""
     return {
         "counted_gflops": (flops["counted"] or 0) / 1e9,
         "architecture_gflops": (flops["architecture"] or 0) / 1e9,

@@ -1,4 +1,4 @@
-"""The components that every FLOP model speaks of, in the order of the forward pass."""
+"""The components of all FLOP models, in the order of the forward pass."""
 
 PATCH_EMBEDDING = "patch_embedding"
 LINEAR = "vision_linear"

@@ -1,7 +1,7 @@
-"""FLOPs counted where they are dispatched: every operator, by part of the model.
+"""FLOPs counted at dispatch: every operator, by part of the model.
 
-torch's own counter has formulas for most operators; those that it lacks and the models use are
-added here. A compute-heavy operator without a formula is recorded, never passed over in silence.
+torch's flop counter has formulas for most operators; formulas that it lacks and models need are
+added here. A compute-heavy operator without a formula is recorded by name.
 """
 
 from collections import defaultdict
@@ -23,26 +23,26 @@ aten = torch.ops.aten
 Labels = Sequence[tuple[str, nn.Module]]
 MethodLabels = Sequence[tuple[str, nn.Module, str]]
 
-# Parts of an operator's name that say that it does much arithmetic.
+# Parts of the names of compute-heavy operators.
 _HEAVY = (
     *("mm", "matmul", "linear", "conv", "attention", "attn", "transformer", "einsum", "trilinear"),
     *("mv", "dot", "addr", "ger", "outer", "cdist", "fft", "rnn", "lstm", "gru"),
     *("linalg_", "matrix_exp", "cholesky", "svd", "triangular_solve", "lu_solve"),
 )
-# Other namespaces hold kernels of their own: whatever comes from there may be heavy.
+# Operators of other namespaces are custom kernels, each of which may be heavy.
 _OWN_NAMESPACES = ("aten", "prim", "prims", "profiler")
-_LIGHT_ALTHOUGH_NAMED_SO = (
+_LIGHT = (
     *("upsample", "gamma", "cummax", "cummin", "fftshift", "fftfreq", "linalg_vector_norm"),
     *("scatter_add", "range", "larger", "trigger", "merge", "integer"),
 )
 
 
 def _grouped_mm_flop(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
-    """``_grouped_mm``: every product of its groups, which share one of M, N, K or none of them.
+    """FLOPs of ``_grouped_mm``, whose groups divide M, N or K, or are batches.
 
-    Rows (M, K) by (G, K, N): a row meets one group's matrix, ``2MKN``; so with experts. Batches
-    (G, M, K) by (G, K, N): ``2GMKN``. (G, M, K) by (K, N): a column of N belongs to one group,
-    ``2MKN``. (M, K) by (K, N): a slice of K belongs to one group, ``2MKN``.
+    (M, K) by (G, K, N), as of experts: each row is multiplied by one group's matrix, ``2MKN``.
+    (G, M, K) by (G, K, N): ``2GMKN``. (G, M, K) by (K, N): each column of N belongs to one group,
+    ``2MKN``. (M, K) by (K, N): each slice of K belongs to one group, ``2MKN``.
     """
     if a.dim() == 3 and b.dim() == 2:
         return 2 * a.shape[1] * a.shape[2] * b.shape[1]
@@ -52,7 +52,7 @@ def _grouped_mm_flop(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> in
 def _cpu_attention_flop(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any
 ) -> int:
-    """As torch's own formula for the GPU kernels: scores and weighted sum over the full context."""
+    """torch's formula for the GPU kernels: scores and weighted sum over the full context."""
     return int(sdpa_flop_count(query.shape, key.shape, value.shape))  # type: ignore[no-untyped-call]
 
 
@@ -117,11 +117,11 @@ def _formula(packet: Any) -> Callable[..., int] | None:
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the FLOPs of everything that runs within, by the part of the model that runs it.
+    """Context manager that counts the FLOPs of its body by the part of the model that runs them.
 
     Attributes:
-        counts: FLOPs by part; ``other`` is what runs outside of every part.
-        uncounted: names of compute-heavy operators that were met and have no formula.
+        counts: FLOPs by part; ``other`` outside of every part.
+        uncounted: names of compute-heavy operators that ran and have no formula.
     """
 
     def __init__(self) -> None:
@@ -137,9 +137,9 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def attribute(self, modules: Labels, methods: MethodLabels = ()) -> Iterator[None]:
-        """Within, what runs inside of a labelled module or method counts for its label.
+        """Count FLOPs of the labelled modules and methods for their labels, in the body.
 
-        The innermost label wins; what carries none counts as ``other``.
+        The innermost label counts; FLOPs outside of all labels count as ``other``.
         """
         handles = []
         for label, module in modules:
@@ -162,7 +162,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for handle in handles:
                 handle.remove()
             for _, module, name in methods:
-                delattr(module, name)  # the class's own method shows again
+                delattr(module, name)  # uncovers the class's method
 
     def _labelled(self, label: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def labelled(*args: Any, **kwargs: Any) -> Any:
@@ -180,7 +180,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         packet = func._overloadpacket
         if _formula(packet) is None and func is not torch.ops.prim.device.default:
-            # Composite operators (linear, matmul, ...) arrive whole in inference mode.
+            # In inference mode, composite operators (linear, matmul, ...) are dispatched whole.
             with self:
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:
@@ -192,7 +192,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _count(self, packet: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
         formula = _formula(packet)
         if formula is not None:
-            # torch's formulas want the result too; ours take and ignore it.
+            # torch's formulas take the result too; ours ignore it.
             self.counts[self._parts[-1]] += int(formula(*args, **kwargs, out_val=out))
         elif _looks_heavy(str(packet)):
             self.uncounted.add(str(packet))
@@ -202,6 +202,4 @@ def _looks_heavy(name: str) -> bool:
     namespace, _, operator = name.partition(".")
     if namespace not in _OWN_NAMESPACES:
         return True
-    return any(word in operator for word in _HEAVY) and not any(
-        word in operator for word in _LIGHT_ALTHOUGH_NAMED_SO
-    )
+    return any(word in operator for word in _HEAVY) and not any(word in operator for word in _LIGHT)

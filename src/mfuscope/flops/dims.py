@@ -1,4 +1,4 @@
-"""The dimensions of an architecture that decide its FLOPs, read from a transformers config."""
+"""The dimensions that decide an architecture's FLOPs, read from a transformers config."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -47,7 +47,7 @@ class QueryEncoder:
 
 @dataclass(frozen=True, slots=True)
 class VisionWidths:
-    """Likewise of a ViT-like encoder on views of one size."""
+    """Widths of a ViT-like encoder on views of one size, for the directional formulas."""
 
     width: int
     layers: int
@@ -65,7 +65,7 @@ class Architecture:
     language: Language
 
     def features(self, side: int) -> int:
-        """Features that the encoders make of a square view of `side` pixels."""
+        """Number of features of a square view of `side` pixels."""
         patches = downsampled(side, self.sam) ** 2
         if isinstance(self.encoder, QueryEncoder):
             return queries(patches)
@@ -87,7 +87,7 @@ def queries(patches: int) -> int:
 
 
 def read_dims(config: Any) -> Architecture | None:
-    """Dimensions of a config of the three known architectures, None for any other.
+    """Dimensions of a known architecture, None for any other config.
 
     Args:
         config: an ``UnlimitedOcrConfig`` or a ``DeepseekOcr2Config``.
@@ -149,7 +149,7 @@ def read_dims(config: Any) -> Architecture | None:
 
 
 def read_text_widths(config: Any) -> TextWidths | None:
-    """Widths of any model's decoder, None where its config does not name them all."""
+    """Widths of a model's decoder, None if its config lacks one."""
     text: Any = config.get_text_config()
     heads: Any = getattr(text, "num_attention_heads", None)
     hidden: Any = getattr(text, "hidden_size", None)
@@ -163,7 +163,7 @@ def read_text_widths(config: Any) -> TextWidths | None:
 
 
 def read_vision_widths(config: Any) -> VisionWidths | None:
-    """Widths of any model's ViT-like encoder, None where its config does not name them all."""
+    """Widths of a model's ViT-like encoder, None if its config lacks one."""
     vision: Any = getattr(config, "vision_config", None)
     names = ("hidden_size", "num_hidden_layers", "intermediate_size", "image_size", "patch_size")
     values: list[Any] = [getattr(vision, name, None) for name in names]

@@ -1,10 +1,10 @@
-"""The first-cut FLOP formulas of earlier reports. Shown with their error, never the headline.
+"""The approximate FLOP formulas of earlier reports, shown with their error for comparison.
 
 Decode, per token: ``layers x [4·d_model·d_ff + 2·d_model² + 2·d_model·(d_k + d_v) + 2·d_model·S]``,
 with d_k and d_v the total key and value widths, d_ff the config's ``intermediate_size``, S the
 effective KV length. Prefill of an encoder: ``layers x patches x [2·d_model² + 2·d_model·d_mlp +
 2·d_model·patches]``; of the language model: the decode formula for every prompt token, S half the
-prompt. Experts, gates, windows, convolutions and the LM head do not occur in them.
+prompt. They have no experts, gates, windows, convolutions or LM head.
 """
 
 from collections import Counter

@@ -1,8 +1,8 @@
-"""Counting a full-size model part by part on the meta device: no weights, no GPU, seconds.
+"""Counting a full-size model on the meta device: in seconds, without weights or a GPU.
 
-A whole forward cannot run there (the check of image tokens needs a value), so its parts do: image
-features, the decoder on embeddings, the head on one position. Each is the model's own code, and
-every operator is counted where it is dispatched, as on a device.
+A whole forward cannot run there, as the check of image tokens needs a value. Its parts can: image
+features, the decoder on embeddings, the head on one position. Each part is the model's own code,
+and every operator is counted where it is dispatched, as on a device.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ def count_prefill(model: Any, geometry: Geometry, prompt_tokens: int) -> FlopCou
 
     Args:
         model: of a known architecture (`attribution.is_known`), on meta.
-        prompt_tokens: length of the prompt, image tokens included.
+        prompt_tokens: length of the prompt with its image tokens.
     """
     base, hidden = model.model, model.config.text_config.hidden_size
     views = {"pixel_values": _pixels(1, geometry.base_size)}

@@ -1,4 +1,4 @@
-"""Bytes of weights that a stage must read at the least, from the model's own parameters."""
+"""The least bytes of weights that a stage must read, from the model's parameters."""
 
 from collections import Counter
 from typing import Any
@@ -12,14 +12,17 @@ from mfuscope.models.parts import find_parts, has_experts
 def stage_weight_bytes(
     model: Any, language: Language | None, tokens: int, *, prefill: bool
 ) -> dict[str, int] | None:
-    """Bytes of weights by component that a stage reads once, None where that cannot be told.
+    """Bytes of weights by component that a stage reads if it reads each of them once.
 
-    A parameter belongs to the innermost labelled module that holds it; norms, positions and
-    separators belong to none and count as ``other``, as do the embeddings of the stage's tokens.
+    A parameter belongs to the innermost labelled module that holds it. Norms, positions, separators
+    and the embeddings of the stage's tokens count as ``other``.
+
+    Returns:
+        None for a model with experts whose `language` is not known.
 
     Args:
-        language: the decoder's dimensions where they are known: they tell how many experts run,
-            the active ones in a decode step, at most ``tokens x active`` in prefill.
+        language: the decoder's dimensions, None if not known. They give the number of experts that
+            run: the active ones in a decode step, at most ``tokens x active`` in prefill.
         tokens: tokens that the decoder takes at once: the prompt in prefill, 1 in a decode step.
         prefill: whether the encoders run.
     """

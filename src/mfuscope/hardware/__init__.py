@@ -1,1 +1,1 @@
-"""The device: what it is, how it fares, what it could do at most."""
+"""The device: its description, state, memory, peaks and measured ceiling."""

@@ -1,4 +1,4 @@
-"""What this very device sustains: matrix products per dtype, and copies."""
+"""The measured ceiling of a device: matrix products per dtype, and copies."""
 
 import math
 import time
@@ -9,8 +9,10 @@ import torch
 
 from mfuscope.core.dtypes import TORCH_NAMES, torch_dtype
 from mfuscope.core.records import Ceiling
+from mfuscope.core.versions import software_versions
 from mfuscope.hardware.clocks import device_clock
-from mfuscope.hardware.devices import describe_device, describe_versions, pick_precision, use_device
+from mfuscope.hardware.devices import describe_device, pick_precision, use_device
+from mfuscope.hardware.nvml import driver_version
 from mfuscope.hardware.threads import measuring_threads
 
 _GPU_SIZES = (2048, 4096, 8192)
@@ -25,15 +27,18 @@ def measure_ceiling(device_name: str, dtypes: list[str]) -> Ceiling:
 
     Args:
         device_name: ``cpu``, ``cuda`` or ``cuda:N``.
-        dtypes: the dtype settings in use, the base settings' first; ``auto`` included.
+        dtypes: the dtype settings in use (may be ``auto``), that of the base settings first.
+
+    Raises:
+        UserError: torch cannot use the device, or it lacks a precision.
     """
-    torch.set_num_threads(measuring_threads())  # the ceiling of the threads that runs use
+    torch.set_num_threads(measuring_threads())  # as many as runs use
     device = torch.device(device_name)
-    facts = describe_device(device_name)  # tells in words what would else fail below
+    facts = describe_device(device_name)  # first, as its errors are readable
     use_device(device)
     picks = dict(pick_precision(dtype, facts) for dtype in dtypes)
     precisions = list(picks)
-    # A CPU without native 16-bit arithmetic takes minutes for nothing: what is in use alone.
+    # On a CPU, 16-bit products may take minutes: only the precisions in use are measured.
     names = list(TORCH_NAMES) if facts.kind == "cuda" else precisions
     tflops: dict[str, float] = {}
     shapes: dict[str, list[int]] = {}
@@ -45,7 +50,7 @@ def measure_ceiling(device_name: str, dtypes: list[str]) -> Ceiling:
     return Ceiling(
         measured_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         device=facts,
-        versions=describe_versions(),
+        versions=software_versions(driver_version()),
         precision=precisions[0],
         precision_reason=picks[precisions[0]],
         precisions=precisions,
@@ -61,7 +66,7 @@ def _best_gemm(device: torch.device, dtype: torch.dtype) -> tuple[float, int]:
     """Best sustained TFLOP/s of square products, and the side length that reached it."""
     best, best_side = 0.0, 0
     for side in _GPU_SIZES if device.type == "cuda" else _CPU_SIZES:
-        # Random data: zeros would draw less power and reach clocks that no model sees.
+        # Random values: zeros would draw less power and allow higher clocks than a model's values.
         a = torch.randn(side, side, device=device, dtype=torch.float32).to(dtype)
         b = torch.randn(side, side, device=device, dtype=torch.float32).to(dtype)
         out = torch.empty(side, side, device=device, dtype=dtype)
@@ -77,7 +82,7 @@ def _copy_gbs(device: torch.device) -> tuple[float, int]:
     size = _COPY_BYTES[device.type]
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        size = min(size, free // 8)  # two buffers, on a card that others may share
+        size = min(size, free // 8)  # two buffers, on a card that other processes may use
     source = torch.randint(0, 255, (size,), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     seconds = _seconds_per_call(device, partial(target.copy_, source))
@@ -85,10 +90,10 @@ def _copy_gbs(device: torch.device) -> tuple[float, int]:
 
 
 def _seconds_per_call(device: torch.device, call: Callable[[], object]) -> float:
-    """Seconds per call in the best of several short windows.
+    """Seconds per call in the fastest of several windows.
 
-    Something else on the machine can only make a window slower, never faster; each window is long
-    enough to be sustained speed and not a burst.
+    Other processes can only make a window slower. Each window is long enough for the sustained
+    speed instead of a burst.
     """
     clock = device_clock(device)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Marks on the device's own time line: CUDA events on a GPU, the host's clock on a CPU."""
+"""Time marks of a device: CUDA events on a GPU, the host's clock on a CPU."""
 
 import time
 from typing import Any, Protocol
@@ -7,14 +7,14 @@ import torch
 
 
 class Clock(Protocol):
-    """Marks instants on the device's time line."""
+    """Marks instants in a device's order of work."""
 
     def mark(self) -> Any:
-        """An instant: now, as the device will reach it."""
+        """A mark behind the work that was given to the device so far."""
         ...
 
     def synchronise(self) -> None:
-        """Wait until the device has reached every mark."""
+        """Wait until the device has passed every mark."""
         ...
 
     def elapsed_ms(self, start: Any, end: Any) -> float:
@@ -23,7 +23,7 @@ class Clock(Protocol):
 
 
 class HostClock:
-    """For the CPU, where the host is the device."""
+    """The host's clock, for measurements on the CPU."""
 
     def mark(self) -> int:
         """See `Clock`."""
@@ -46,7 +46,7 @@ class CudaClock:
     def mark(self) -> torch.cuda.Event:
         """See `Clock`."""
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        # On this device's stream: without one, the event would go to the current device's.
+        # The stream is named, as an event goes to the current device's stream otherwise.
         event.record(torch.cuda.current_stream(self._device))
         return event
 

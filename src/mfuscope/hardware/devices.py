@@ -1,48 +1,41 @@
-"""Which device measures, and what it is."""
+"""Which device measures, and its description."""
 
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from mfuscope.core.errors import UserError
-from mfuscope.core.records import Device, Versions
+from mfuscope.core.records import Device
 from mfuscope.hardware import nvml
 from mfuscope.hardware.threads import measuring_threads
 
-if TYPE_CHECKING:  # planning must not pay for the import
+if TYPE_CHECKING:  # planning does not import torch, which takes seconds
     import torch
 
-#: Environment variable with the device of the machine that the call is on, as JSON.
-HERE: Final = "MFUSCOPE_DEVICE_HERE"
-
-_BF16_TENSOR_CORES = (8, 0)  # the compute capability that has them first
+_BF16_TENSOR_CORES = (8, 0)  # the lowest compute capability with bf16 tensor cores
 _ASKED_FOR = "the setting dtype"
 
 
 def plan_device(setting: str) -> str:
-    """The device kind that a run of the workflow will use, found without torch.
+    """The device that the workflow will use, found without torch.
 
     Args:
         setting: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Returns:
-        ``cpu``, ``cuda`` or ``cuda:N``. ``cuda`` alone need not be visible here, as jobs may run
-        elsewhere (`check_device_here`).
+        ``cpu``, ``cuda`` or ``cuda:N``. ``cuda`` need not be visible on this machine, as jobs may
+        run on others (`check_device_visible`).
 
     Raises:
-        UserError: a GPU of a certain number is asked for and not visible, or torch is for CPUs.
+        UserError: ``cuda:N`` is not visible, or torch is a build for CPUs.
     """
     gpus, reason = nvml.visible_gpus()
     if setting == "cpu" or (setting == "auto" and not gpus):
         return "cpu"
     if ":" in setting and int(setting.partition(":")[2]) >= len(gpus):
-        raise _not_there(setting, len(gpus), reason)
+        raise _not_visible(setting, len(gpus), reason)
     version = importlib.metadata.version("torch")
     if version.endswith("+cpu"):
         raise UserError(
@@ -52,60 +45,18 @@ def plan_device(setting: str) -> str:
     return "cuda" if setting == "auto" else setting
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceHere:
-    """The device that measures on this machine, as far as it is known without torch.
-
-    Attributes:
-        kind: ``cpu`` or ``cuda``.
-        name: its model.
-        threads: that a CPU measures with.
-    """
-
-    kind: str
-    name: str
-    threads: int
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.threads} threads)" if self.kind == "cpu" else self.name
-
-    def may_be(self, device: Device) -> bool:
-        """Whether it may be what a record tells of."""
-        if self.kind == "cpu":
-            return (device.kind, device.name, device.threads) == ("cpu", self.name, self.threads)
-        # torch names a slice after the GPU that it is of.
-        return device.kind == "cuda" and f"{device.name} MIG ".startswith(f"{self.name} MIG ")
-
-
-def handed_over(environment: Mapping[str, str]) -> DeviceHere | None:
-    """What the call that this job is of found out (`HERE`)."""
-    return msgspec.json.decode(environment.get(HERE, "null"), type=DeviceHere | None)
-
-
-def device_here(device: str) -> DeviceHere | None:
-    """What a planned device is on this machine; None where that cannot be known."""
-    threads = measuring_threads()
-    if device == "cpu":
-        return DeviceHere("cpu", _cpu_name(), threads)
-    gpus, _ = nvml.visible_gpus()
-    index = int(device.partition(":")[2] or 0)  # of `cuda`, those of the first one's model
-    if index >= len(gpus) or gpus[index].name == nvml.SLICE:
-        return None
-    return DeviceHere("cuda", gpus[index].name, threads)
-
-
-def check_device_here(device: str) -> None:
-    """That a planned device is visible to this process.
+def check_device_visible(device: str) -> None:
+    """Check that a planned device is visible to this process.
 
     Raises:
-        UserError: it is not.
+        UserError: it is not, with NVML's reason.
     """
     gpus, reason = nvml.visible_gpus()
     if device != "cpu" and not gpus:
-        raise _not_there(device, 0, reason)
+        raise _not_visible(device, 0, reason)
 
 
-def _not_there(device: str, count: int, reason: str) -> UserError:
+def _not_visible(device: str, count: int, reason: str) -> UserError:
     why = f" ({reason})" if reason else ""
     return UserError(
         f"device: {device!r} is not there, {count} CUDA GPUs are visible{why}",
@@ -115,10 +66,10 @@ def _not_there(device: str, count: int, reason: str) -> UserError:
 
 
 def check_bf16(device: str) -> None:
-    """See that a GPU of this host has bf16 tensor cores, as far as NVML tells; a CPU needs none.
+    """Check that a visible GPU has bf16 tensor cores. A CPU needs none.
 
     Raises:
-        UserError: the GPU is known to have none.
+        UserError: NVML reports a compute capability without them.
     """
     gpus, _ = nvml.visible_gpus()
     if device == "cpu" or not gpus:
@@ -137,8 +88,8 @@ def _refuse_bf16_without(name: str, capability: tuple[int, ...]) -> None:
         )
 
 
-def device_in_words(device: str) -> str:
-    """A planned device and, for the CPU, why no GPU measures."""
+def describe_planned_device(device: str) -> str:
+    """A planned device in words, for the CPU with the reason why no GPU measures."""
     if device != "cpu":
         return f"GPU ({device})"
     gpus, reason = nvml.visible_gpus()
@@ -148,7 +99,7 @@ def device_in_words(device: str) -> str:
 
 
 def use_device(device: "torch.device") -> None:
-    """Make a GPU the current one, so that whatever asks for "the" GPU means it."""
+    """Make a GPU the current one, for libraries that use the current GPU."""
     import torch
 
     if device.type == "cuda":
@@ -156,7 +107,7 @@ def use_device(device: "torch.device") -> None:
 
 
 def describe_device(device: str) -> Device:
-    """Facts of a torch device (``cpu``, ``cuda`` or ``cuda:N``).
+    """The description of a torch device (``cpu``, ``cuda`` or ``cuda:N``).
 
     Raises:
         UserError: torch was built without CUDA, or sees no such GPU.
@@ -202,11 +153,11 @@ def pick_precision(setting: str, device: Device) -> tuple[str, str]:
     """The precision that a dtype setting means on a device, and why.
 
     Returns:
-        ``bf16``, ``fp16`` or ``fp32``, and a reason in words.
+        ``bf16``, ``fp16`` or ``fp32``, and the reason in words.
 
     Raises:
-        UserError: the GPU lacks what the setting needs. Where jobs run elsewhere, the plan that
-            submitted them could not know.
+        UserError: the GPU has no tensor cores for it. (Planning checks this only where jobs run on
+            the same machine.)
     """
     if device.kind == "cpu":
         asked = setting != "auto"
@@ -221,28 +172,11 @@ def pick_precision(setting: str, device: Device) -> tuple[str, str]:
     return "fp16", "auto: the GPU has no bf16 tensor cores"
 
 
-def describe_versions() -> Versions:
-    """Versions of the software that measures."""
-    import torch
-
-    import mfuscope
-
-    return Versions(
-        mfuscope=mfuscope.__version__,
-        python=platform.python_version(),
-        torch=str(torch.__version__),
-        transformers=importlib.metadata.version("transformers"),
-        cuda=torch.version.cuda,
-        driver=nvml.driver_version(),
-        platform=platform.platform(),
-    )
-
-
 def _cpu_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return " ".join(line.partition(":")[2].split())
     except OSError:
-        pass  # not Linux; the platform's own word is next
+        pass  # not Linux
     return platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""A device's memory: how much there is, is free and was used, and telling when it runs out."""
+"""A device's memory: total, free and peak, and errors for models or pages that do not fit."""
 
 import resource
 from collections.abc import Iterator
@@ -10,16 +10,16 @@ import torch
 
 from mfuscope.core.errors import InsufficientMemoryError, OutOfMemoryError
 
-# What allocations on a device raise beside torch.OutOfMemoryError and MemoryError, all of them as
-# plain RuntimeErrors: the CPU's allocator, the CUDA runtime, cuBLAS, the C++ library.
-_SHORTAGES = (
+# Texts of the RuntimeErrors that failed allocations raise beside torch.OutOfMemoryError and
+# MemoryError: of the CPU's allocator, the CUDA runtime, cuBLAS and the C++ library.
+_OUT_OF_MEMORY = (
     "can't allocate memory",
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "std::bad_alloc",
 )
-# Controller in /proc/self/cgroup -> where its groups are mounted, their files of limit and use, and
-# what precedes the names in memory.stat: version 2 of control groups, then version 1.
+# Controller in /proc/self/cgroup -> mount point of its groups, files of limit and usage, and prefix of
+# the names in memory.stat: version 2 of control groups, then version 1.
 _CGROUPS = {
     "": ("", "memory.max", "memory.current", ""),
     "memory": ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
@@ -35,10 +35,10 @@ class Memory:
 
 
 def device_memory(device: torch.device) -> Memory:
-    """What is free on a device for this process, and what there is at most.
+    """Free and total memory of a device for this process.
 
-    Of a CPU that is the tightest of the host's memory (what the kernel could make available
-    without swapping), the limits of the process's control groups, and that of its address space.
+    Of a CPU, the least free of: the host's memory (what the kernel could make available without
+    swapping), the process's control groups, and its address space.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
@@ -54,7 +54,7 @@ def _host() -> Memory:
 def control_groups(
     root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> list[Memory]:
-    """The memory of each control group that this process is in, of those that have a limit."""
+    """The memory of each control group of this process that has a limit."""
     found = []
     for line in own.read_text(encoding="utf-8").splitlines() if own.exists() else ():
         _, controllers, path = line.split(":", 2)
@@ -62,17 +62,17 @@ def control_groups(
         if controller is None:
             continue
         mount, limit_file, use_file, prefix = _CGROUPS[controller]
-        # A container may see its own group as the root, or its path as the host names it.
+        # In a container, the own group may be the mounted root, under the path that the host uses.
         inner = Path(path.lstrip("/"))
         for group in {root / mount / part for part in (inner, *inner.parents)}:
             try:
                 limit = (group / limit_file).read_text(encoding="ascii").strip()
                 used = int((group / use_file).read_text(encoding="ascii"))
                 use = _table(group / "memory.stat")
-            except OSError:  # not there, or not ours to read
+            except OSError:  # missing, or not readable
                 continue
             if limit != "max":
-                # The use counts the page cache, which the kernel gives back.
+                # Usage includes the page cache, which the kernel frees on demand.
                 used -= use.get(f"{prefix}active_file", 0) + use.get(f"{prefix}inactive_file", 0)
                 found.append(Memory(max(0, int(limit) - used), int(limit)))
     return found
@@ -87,7 +87,7 @@ def _address_space() -> list[Memory]:
 
 
 def _table(path: Path) -> dict[str, int]:
-    """The numbers of a file of the kernel that has a name and a number per line."""
+    """The numbers of a kernel file with a name and a number per line."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     rows = [line.replace(":", " ").split() for line in lines]
     return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal()}
@@ -120,12 +120,12 @@ def peak_bytes(device: torch.device) -> tuple[int | None, str]:
         return int(torch.cuda.max_memory_allocated(device)), ""
     peak = _table(Path("/proc/self/status")).get("VmHWM")
     if peak is None:
-        return None, "the system does not tell the peak resident set"
+        return None, "the system does not report the peak resident set"
     return peak * 1024, ""
 
 
 def check_fits(name: str, weight_bytes: int, dtype: str, device: torch.device) -> None:
-    """Refuse a model whose weights alone are larger than what is free on its device.
+    """Refuse a model whose weights are larger than the free memory of its device.
 
     Raises:
         InsufficientMemoryError: with the figures.
@@ -134,7 +134,7 @@ def check_fits(name: str, weight_bytes: int, dtype: str, device: torch.device) -
     if weight_bytes > memory.free:
         remedy = "set a shorter `dtype` or a smaller `model`"
         if weight_bytes <= memory.total:
-            remedy = f"{_who_holds_it(device)}, or {remedy}"
+            remedy = f"{_free_memory_remedy(device)}, or {remedy}"
         raise InsufficientMemoryError(
             f"model: {name!r} does not fit: its weights alone need {_size(weight_bytes)} in "
             f"{dtype}, and {_free(memory, device)}",
@@ -143,12 +143,14 @@ def check_fits(name: str, weight_bytes: int, dtype: str, device: torch.device) -
 
 
 @contextmanager
-def report_shortage(what: str, weight_bytes: int | None, device: torch.device) -> Iterator[None]:
-    """Have an allocation that fails within told in words.
+def report_out_of_memory(
+    what: str, weight_bytes: int | None, device: torch.device
+) -> Iterator[None]:
+    """Turn a failed allocation in the body into a user error.
 
     Args:
-        what: is done within, with what decides its need, e.g. ``a page at 1024``.
-        weight_bytes: the model's size; None where there is no model yet.
+        what: the body's work and what decides its memory, e.g. ``a page at 1024``.
+        weight_bytes: the model's size, None before there is a model.
 
     Raises:
         OutOfMemoryError: with the figures.
@@ -156,29 +158,29 @@ def report_shortage(what: str, weight_bytes: int | None, device: torch.device) -
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not is_shortage(error):
+        if not is_out_of_memory(error):
             raise
         if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
-            device = torch.device("cpu")  # also beside a GPU
+            device = torch.device("cpu")  # the host's memory, although a GPU measures
         raise OutOfMemoryError(
             f"the {_kind(device)}'s memory ran out in {what}: {_figures(weight_bytes, device)}",
             "set a smaller `resolution` or `max_new_tokens` or a shorter `dtype`, or "
-            f"{_who_holds_it(device)}",
+            f"{_free_memory_remedy(device)}",
         ) from error
 
 
-def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that an allocation failed."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a failed allocation."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SHORTAGES)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _figures(weight_bytes: int | None, device: torch.device) -> str:
     figures = ["no weights yet" if weight_bytes is None else f"weights {_size(weight_bytes)}"]
     peak, reason = peak_bytes(device)
     figures.append(f"peak so far {_size(peak) if peak is not None else f'not known ({reason})'}")
-    with suppress(RuntimeError):  # a GPU that is full answers nobody
+    with suppress(RuntimeError):  # a full GPU cannot be asked
         figures.append(_free(device_memory(device), device))
     return ", ".join(figures)
 
@@ -191,7 +193,7 @@ def _free(memory: Memory, device: torch.device) -> str:
     return f"{_size(memory.free)} of the {_kind(device)}'s {_size(memory.total)} are free"
 
 
-def _who_holds_it(device: torch.device) -> str:
+def _free_memory_remedy(device: torch.device) -> str:
     if device.type == "cuda":
         return "end what else holds the GPU's memory (nvidia-smi shows it)"
     return "end what else holds memory (or raise the limit that this process runs under)"

@@ -1,4 +1,4 @@
-"""What NVML tells of a GPU: presence, clocks, temperature, power, throttling, energy."""
+"""GPUs as NVML reports them: presence, clocks, temperature, power, throttling, energy."""
 
 import os
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pynvml
 
 from mfuscope.core.records import Conditions
 
-#: The model that a slice of a GPU has here: which one it is of is not asked for.
+#: `Gpu.name` of a MIG slice; its card is not looked up.
 SLICE = "MIG"
 
 _THROTTLE_REASONS = {
@@ -24,24 +24,31 @@ _THROTTLE_REASONS = {
 
 
 def _initialise() -> str:
-    """Empty where NVML works, else why it does not. Calling it again is free."""
+    """Empty if NVML works, else the reason. Repeated calls cost nothing."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return _words(error)
+        return _reason(error)
     return ""
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     text = str(error)
     return text if text.startswith("NVML") else f"NVML: {text}"
 
 
+def _text(query: Callable[..., Any], *arguments: Any) -> str:
+    """A string that NVML reports; every string is read here."""
+    return str(query(*arguments))
+
+
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU by its UUID, and the model that it is (`SLICE` for a slice).
+    """A visible GPU.
 
-    ``compute_capability`` is None where NVML does not tell.
+    Attributes:
+        name: its model, `SLICE` for a MIG slice.
+        compute_capability: None where NVML does not report it.
     """
 
     uuid: str
@@ -50,13 +57,13 @@ class Gpu:
 
 
 def visible_gpus() -> tuple[list[Gpu], str]:
-    """The CUDA GPUs that a process would see, CUDA_VISIBLE_DEVICES applied.
+    """The CUDA GPUs that a process would see under CUDA_VISIBLE_DEVICES.
 
-    Indices there count as nvidia-smi does (``CUDA_DEVICE_ORDER=PCI_BUS_ID``).
+    Its indices are in nvidia-smi's order (``CUDA_DEVICE_ORDER=PCI_BUS_ID``).
 
     Returns:
-        The GPUs, and where there is none or one does not answer the reason, if there is more to
-        say.
+        The GPUs, and the reason if there is none or one does not answer; empty if there is no more
+        to report.
     """
     every, reason = _every_gpu()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -67,23 +74,24 @@ def visible_gpus() -> tuple[list[Gpu], str]:
 
 
 def _every_gpu() -> tuple[list[Gpu | None], str]:
-    """The GPUs by index, None for one that does not answer, and why not."""
+    """The GPUs by index, None for one that does not answer, and the reason."""
     if reason := _initialise():
         return [], reason
     try:
         count = int(pynvml.nvmlDeviceGetCount())
     except pynvml.NVMLError as error:
-        return [], _words(error)
+        return [], _reason(error)
     every: list[Gpu | None] = []
     for index in range(count):
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
+            uuid = _text(pynvml.nvmlDeviceGetUUID, handle)
+            name = _text(pynvml.nvmlDeviceGetName, handle)
         except pynvml.NVMLError as error:
             every.append(None)
-            reason = f"GPU {index}: {_words(error)}"
+            reason = f"GPU {index}: {_reason(error)}"
         else:
-            every.append(Gpu(str(uuid), str(name), _compute_capability(handle)))
+            every.append(Gpu(uuid, name, _compute_capability(handle)))
     return every, reason
 
 
@@ -96,8 +104,8 @@ def _compute_capability(handle: Any) -> tuple[int, int] | None:
 
 
 def _shown(visible: str, every: list[Gpu | None]) -> list[Gpu]:
-    # Entries are indices or UUIDs, which may be cut short; one that is not there hides itself and
-    # all that follow.
+    # CUDA's rule: entries are indices or beginnings of UUIDs; an unknown entry hides itself and all
+    # that follow.
     shown: list[Gpu] = []
     for entry in filter(None, map(str.strip, visible.split(","))):
         if entry.startswith("MIG-"):
@@ -112,23 +120,23 @@ def _shown(visible: str, every: list[Gpu | None]) -> list[Gpu]:
 
 
 def driver_version() -> str | None:
-    """The driver's version, None where NVML does not tell."""
+    """The driver's version, None where NVML does not report it."""
     if _initialise():
         return None
     try:
-        return str(pynvml.nvmlSystemGetDriverVersion())
+        return _text(pynvml.nvmlSystemGetDriverVersion)
     except pynvml.NVMLError:
         return None
 
 
 def max_sm_clock_mhz(uuid: str) -> tuple[float | None, str]:
-    """The highest SM clock, and why it is absent if it is."""
+    """The highest SM clock in MHz, or None and the reason."""
     if reason := _initialise():
         return None, reason
     try:
         clock = pynvml.nvmlDeviceGetMaxClockInfo(_handle(uuid), pynvml.NVML_CLOCK_SM)
     except pynvml.NVMLError as error:
-        return None, _words(error)
+        return None, _reason(error)
     return float(clock), ""
 
 
@@ -137,7 +145,7 @@ def _handle(uuid: str) -> Any:
 
 
 def read_conditions(uuid: str | None) -> Conditions:
-    """The state of the GPU with this UUID now; on a CPU (None) everything is absent."""
+    """The current state of the GPU with this UUID; on a CPU (None) everything is absent."""
     absent: dict[str, str] = {}
     reason = "not a GPU" if uuid is None else _initialise()
 
@@ -148,7 +156,7 @@ def read_conditions(uuid: str | None) -> Conditions:
         try:
             return query(_handle(str(uuid)))
         except pynvml.NVMLError as error:
-            absent[name] = _words(error)
+            absent[name] = _reason(error)
             return None
 
     return Conditions(
@@ -174,7 +182,7 @@ def _throttle_reasons(handle: Any) -> list[str]:
 
 
 def read_energy_mj(uuid: str | None) -> tuple[int | None, str]:
-    """The GPU's energy counter in millijoules, and why it is absent if it is."""
+    """The GPU's energy counter in millijoules, or None and the reason."""
     if uuid is None:
         return None, "not a GPU"
     if reason := _initialise():
@@ -182,4 +190,4 @@ def read_energy_mj(uuid: str | None) -> tuple[int | None, str]:
     try:
         return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(_handle(uuid))), ""
     except pynvml.NVMLError as error:
-        return None, _words(error)
+        return None, _reason(error)

@@ -1,7 +1,6 @@
-"""Theoretical peaks: from the table, from an override, estimated, or measured (CPUs).
+"""Peaks of a device: from an override, from the table, estimated, or measured (CPUs).
 
-The table (peaks.csv) is data: one row per device with dense figures only, their source, and how far
-that source can be trusted.
+The table is peaks.csv: one row per device with dense peaks, their source and how reliable it is.
 """
 
 import csv
@@ -12,8 +11,8 @@ from importlib.resources import files
 from mfuscope.core.errors import UserError
 from mfuscope.core.records import Ceiling, Device, Hardware, Peak
 
-# Dense FLOPs per SM and clock of 16-bit tensor cores with fp32 accumulation, by compute capability:
-# what an unlisted card is estimated from. GeForce cards accumulate in fp32 at half the rate.
+# Dense FLOPs per SM and clock of 16-bit tensor cores with fp32 accumulation, by compute capability,
+# for estimates of unlisted cards. GeForce cards accumulate in fp32 at half the rate.
 _TENSOR_FLOPS_PER_SM_CLOCK = {
     "7.0": 1024,
     "7.5": 1024,
@@ -42,9 +41,9 @@ def _table() -> list[dict[str, str]]:
 
 
 def find_peak(name: str) -> dict[str, str] | None:
-    """The row of the table whose name pattern matches a device's name, None for an unlisted one.
+    """The row of the table for a device's name, None for an unlisted device.
 
-    A MIG slice finds the row of its card.
+    A MIG slice gets the row of its card.
     """
     mig = _MIG.fullmatch(name)
     card = mig["card"] if mig else name
@@ -52,15 +51,15 @@ def find_peak(name: str) -> dict[str, str] | None:
 
 
 def resolve_hardware(ceiling: Ceiling, override_tflops: float | None) -> Hardware:
-    """The peaks that utilisation is held against.
+    """The peaks that utilisation is computed with.
 
     Args:
-        ceiling: the device and what it was measured to do.
-        override_tflops: the setting `peak_tflops`, for the precision that the settings ask for;
-            always wins.
+        ceiling: the device and its measured ceiling.
+        override_tflops: the setting `peak_tflops`, which replaces the peak of the precision that
+            the settings ask for.
 
     Raises:
-        UserError: nothing is known of the device, so that only an override would do.
+        UserError: neither table nor estimate has a peak for this precision.
     """
     row = find_peak(ceiling.device.name) if ceiling.device.kind == "cuda" else None
     peaks = {}
@@ -115,7 +114,7 @@ def _peak(row: dict[str, str] | None, precision: str, ceiling: Ceiling) -> Peak 
 
 
 def _compute_share(row: dict[str, str], device: Device) -> tuple[float, str]:
-    """A MIG slice's part of its card's SMs, and words for it."""
+    """A MIG slice's share of its card's SMs, and a text for the detail."""
     mig = _MIG.fullmatch(device.name)
     if mig is None:
         return 1.0, ""
@@ -127,7 +126,7 @@ def _compute_share(row: dict[str, str], device: Device) -> tuple[float, str]:
 
 
 def _memory_share(row: dict[str, str], device: Device) -> tuple[float, str]:
-    """A MIG slice's part of its card's memory and thereby bandwidth, and words for it."""
+    """A MIG slice's share of its card's memory and bandwidth, and a text for the detail."""
     mig = _MIG.fullmatch(device.name)
     if mig is None:
         return 1.0, ""
@@ -139,12 +138,12 @@ def _memory_share(row: dict[str, str], device: Device) -> tuple[float, str]:
 
 def _estimate(device: Device, precision: str) -> Peak | None:
     if not device.name.startswith(("NVIDIA", "Tesla", "Quadro", "GeForce")):
-        return None  # other makers count their compute capabilities otherwise
+        return None  # other vendors number their compute capabilities differently
     capability = device.compute_capability or ""
     if precision == "fp32":
         per_clock: int | None = _FP32_FLOPS_PER_SM_CLOCK.get(capability, _FP32_DEFAULT)
     elif precision == "bf16" and _version(capability) < _FIRST_WITH_BF16:
-        return None  # emulated: no peak to hold anything against
+        return None  # bf16 is emulated there and has no peak
     else:
         per_clock = _TENSOR_FLOPS_PER_SM_CLOCK.get(capability)
         if per_clock is not None and "GeForce" in device.name:

@@ -1,13 +1,12 @@
-"""How many CPU threads measure; apart from `devices` for jobs that must start in no time."""
+"""The number of CPU threads that measure; its own module, as `devices` takes long to import."""
 
 import os
 
 
 def measuring_threads() -> int:
-    """CPU threads for torch: every core that the process may use.
+    """CPU threads for torch: all cores that the process may use.
 
-    Set explicitly, as the environment of a workflow job says something else (``OMP_NUM_THREADS=1``
-    under ``--cores 1``).
+    torch must be given them, as Snakemake sets OMP_NUM_THREADS=1 for jobs under ``--cores 1``.
     """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

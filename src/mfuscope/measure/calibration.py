@@ -9,6 +9,7 @@ import torch
 
 from mfuscope.core import records
 from mfuscope.core.language import TextWidths
+from mfuscope.core.runs import CalibrationKey
 from mfuscope.flops import architecture, directional
 from mfuscope.flops.attribution import label_methods, label_modules
 from mfuscope.flops.counting import FlopCounter
@@ -34,15 +35,15 @@ class _Formulas:
     prefill: dict[str, Mapping[str, int | float] | None]
 
 
-def calibrate(session: Session, resolution: str, *, variant: str) -> records.Calibration:
+def calibrate(session: Session, key: CalibrationKey) -> records.Calibration:
     """Count one real forward of an empty page of a resolution, and two decode steps after it.
 
     FLOPs follow from shapes alone, so that no page of the user's is needed, and editing one
     calibrates nothing again.
     """
-    page = session.blank_inputs(resolution)
+    page = session.blank_inputs(key.resolution)
     snapshots, uncounted = _count(session, page)
-    formulas = _formulas(session, resolution, page.prompt_tokens)
+    formulas = _formulas(session, key.resolution, page.prompt_tokens)
     prefill = _table({"counted": snapshots[0], **formulas.prefill})
     steps = [
         _step(session, formulas, page.prompt_tokens, page.prompt_tokens + 1 + number, counts)
@@ -53,8 +54,8 @@ def calibrate(session: Session, resolution: str, *, variant: str) -> records.Cal
         session.model, dims.language if dims else None, page.prompt_tokens, prefill=True
     )
     return records.Calibration(
-        variant=variant,
-        resolution=resolution,
+        variant=key.variant,
+        resolution=key.resolution,
         model=session.description,
         prompt_tokens=page.prompt_tokens,
         image_tokens=page.image_tokens,

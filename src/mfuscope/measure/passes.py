@@ -14,14 +14,15 @@ from typing import Any
 from mfuscope.config.settings import ProfilerSettings
 from mfuscope.core import records
 from mfuscope.core.errors import UserError
+from mfuscope.core.runs import RunKey
 from mfuscope.hardware import nvml
 from mfuscope.hardware.memory import PeakMemory
 from mfuscope.measure.profiler import WallClock, recording, trace_label
 from mfuscope.measure.session import Session
 from mfuscope.measure.stages import StageTimer
-from mfuscope.models.context import check_length
+from mfuscope.models.context import check_context_limit
 from mfuscope.models.inputs import PageInputs
-from mfuscope.pages.images import decode_page, file_sha256
+from mfuscope.pages.decoding import decode_page
 from mfuscope.traces.file import check_written, holds_kernels
 
 _TRACES = 2  # CUPTI has been seen to record nothing in the first trace of a process
@@ -39,7 +40,7 @@ class RunSettings:
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> "RunSettings":
-        """From what a job gets (`planning.Plan.run_settings`)."""
+        """From what a job gets (`planning.parameters.run_parameters`)."""
         values = {field.name: settings[field.name] for field in fields(cls)}
         return cls(**values | {"profiler": ProfilerSettings(**settings["profiler"])})
 
@@ -67,19 +68,19 @@ def measure(
     trace: Path,
     settings: RunSettings,
     *,
-    variant: str,
-    image: str,
-    repeat: int,
+    key: RunKey,
+    max_megapixels: float,
 ) -> records.Run:
     """One run: warm-up if it is due, timed pass, traced pass.
 
     Args:
         path: the page.
         trace: where the traced pass's Chrome trace goes, as plain JSON: packing it needs no device.
+        max_megapixels: the most pixels that the page may have, in millions.
     """
-    picture = decode_page(path)
-    page = session.inputs(picture, settings.resolution)
-    check_length(
+    decoded = decode_page(path, max_megapixels)
+    page = session.inputs(decoded.image, settings.resolution)
+    check_context_limit(
         page.prompt_tokens,
         settings.max_new_tokens,
         session.positions,
@@ -91,20 +92,20 @@ def measure(
     timed, tokens = _pass(session, page, settings, settings.max_new_tokens)
     # The trace says what it is of, wherever it is opened.
     label = {"model": session.description.name, "weights": session.description.weights}
-    label |= {"variant": variant, "image": image, "repeat": str(repeat)}
+    label |= {"variant": key.variant, "image": key.image, "repeat": str(key.repeat)}
     traced, same, absent = _traced_pass(session, page, settings, trace_label(label), trace)
     runs_before, session.runs = session.runs, session.runs + 1
     return records.Run(
         protocol=records.PROTOCOL,
-        variant=variant,
-        image=image,
-        repeat=repeat,
+        variant=key.variant,
+        image=key.image,
+        repeat=key.repeat,
         measured_at=measured_at,
         page=records.Page(
             path=str(path),
-            sha256=file_sha256(path),
-            width=picture.width,
-            height=picture.height,
+            sha256=decoded.facts.sha256,
+            width=decoded.facts.width,
+            height=decoded.facts.height,
             resolution=page.resolution,
         ),
         model=session.description,

@@ -12,9 +12,10 @@ from mfuscope.config.settings import ModelSettings
 from mfuscope.core import records
 from mfuscope.core.dtypes import torch_dtype
 from mfuscope.core.errors import UserError
-from mfuscope.core.versions import commit
-from mfuscope.hardware.devices import describe_device, describe_versions, pick_precision, use_device
-from mfuscope.hardware.memory import report_shortage
+from mfuscope.core.versions import commit, software_versions
+from mfuscope.hardware.devices import describe_device, pick_precision, use_device
+from mfuscope.hardware.memory import report_out_of_memory
+from mfuscope.hardware.nvml import driver_version
 from mfuscope.hardware.threads import measuring_threads
 from mfuscope.measure.profiler import attach_once
 from mfuscope.models.inputs import PageInputs, input_maker
@@ -24,7 +25,7 @@ from mfuscope.models.spec import ModelSpec, resolve_model
 
 
 def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session":
-    """A session from what a job gets (`planning.Plan.model_settings`).
+    """A session from what a job gets (`planning.parameters.model_parameters`).
 
     Raises:
         UserError: the model is not the one that was planned with.
@@ -51,10 +52,10 @@ class Session:
         torch.set_num_threads(measuring_threads())
         self.device = torch.device(device)
         self.facts = describe_device(device)  # tells in words what would else fail below
-        with report_shortage("preparing the device", None, self.device):
+        with report_out_of_memory("preparing the device", None, self.device):
             use_device(self.device)
             attach_once(self.device)
-        self.versions = describe_versions()
+        self.versions = software_versions(driver_version())
         self.commit, self.no_commit = commit()
         self.settings = settings
         # What was warmed up for, and how many runs were measured: whoever measures keeps account
@@ -107,7 +108,7 @@ class Session:
         try:
             with (
                 torch.inference_mode(),
-                report_shortage(what, self.description.weight_bytes, self.device),
+                report_out_of_memory(what, self.description.weight_bytes, self.device),
             ):
                 out = self.model.generate(**page.tensors)
         finally:

@@ -21,7 +21,7 @@ _STATISTICS = (
     "std_repeats",
 )
 
-#: What tells the rows of metrics.csv apart, and says what they are of.
+#: Columns of names in metrics.csv.
 NAMES = ("variant", "image", "weights")
 
 SUMMARISED = (
@@ -99,7 +99,7 @@ def describe(values: npt.NDArray[np.float64]) -> dict[str, float]:
 
 
 def describe_pages(pages: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Statistics of the pages' means, from what `describe` says of each page.
+    """Statistics of the pages' means, from the results of `describe` for each page.
 
     `std_repeats` is the standard deviation between repeats, pooled over the pages:
     sqrt(sum((n_i - 1) std_i^2) / sum(n_i - 1)). NaN where no page has two repeats.
@@ -114,9 +114,9 @@ def describe_pages(pages: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     """summary.csv: variant x image x metric, and per variant the rows of the image ``all``.
 
-    A page's rows are over its repeats. The rows of ``all`` are over the pages' means, so that
-    their spread is the spread between pages and n is the number of pages; the spread between
-    repeats stands beside it.
+    A page's rows are over its repeats. The rows of ``all`` are over the pages' means: their spread
+    is the spread between pages, n the number of pages, and ``std_repeats`` the spread between
+    repeats.
     """
     rows = []
     for variant, of_variant in metrics.groupby("variant", sort=False):

@@ -1,4 +1,4 @@
-"""What a run had to do: FLOPs by each FLOP model, and the least bytes to move."""
+"""The workload of a run: FLOPs of each FLOP model, and the minimum of bytes to move."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from mfuscope.flops import architecture
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What a run had to do: FLOPs, and bytes to move at the least.
+class Workload:
+    """FLOPs of a run, and the minimum of bytes that it moves.
 
     Attributes:
         prefill_flops: FLOPs of the prefill.
@@ -30,14 +30,14 @@ class Work:
 
     @property
     def step_bytes(self) -> float | None:
-        """All that a decode step reads."""
+        """All bytes that a decode step reads."""
         if self.step_weight_bytes is None or self.step_kv_bytes is None:
             return None
         return self.step_weight_bytes + self.step_kv_bytes
 
 
-def headline_work(calibration: Calibration, run: Run) -> Work:
-    """The run's work by the headline's FLOP models."""
+def headline_workload(calibration: Calibration, run: Run) -> Workload:
+    """The run's workload by the headline's FLOP models."""
     contexts = step_contexts(run.prompt_tokens, run.timed.new_tokens)
     language = calibration.language
     if language is not None:
@@ -48,7 +48,7 @@ def headline_work(calibration: Calibration, run: Run) -> Work:
     else:
         flops = [decode_flops(calibration, "counted", at) for at in contexts]
     weights, kv = calibration.prefill_weight_bytes, calibration.prefill_kv_bytes
-    return Work(
+    return Workload(
         prefill_flops=calibration.prefill_total["counted"],
         step_flops=float(np.mean(flops)),
         prefill_bytes=None if weights is None or kv is None else weights + kv,
@@ -57,20 +57,20 @@ def headline_work(calibration: Calibration, run: Run) -> Work:
     )
 
 
-def directional_work(calibration: Calibration) -> Work | None:
-    """The work by the directional formulas, None where the model's widths are not known."""
+def directional_workload(calibration: Calibration) -> Workload | None:
+    """The workload by the directional formulas; None if the model's widths are not known."""
     prefill = calibration.prefill_total.get("directional")
     step = calibration.decode_steps[0].total.get("directional")
     if prefill is None or step is None:
         return None
-    return Work(prefill, step)
+    return Workload(prefill, step)
 
 
 def decode_flops(calibration: Calibration, flop_model: str, context: float) -> float:
-    """FLOPs of a decode step at a context by one FLOP model: a straight line through two steps.
+    """FLOPs of a decode step at a context length, linear through two counted steps.
 
     Args:
-        flop_model: ``counted``, ``architecture``, or ``directional``, which keeps to its S = 512.
+        flop_model: ``counted``, ``architecture`` or ``directional`` (always S = 512).
     """
     points = [(s.context_tokens, s.total[flop_model]) for s in calibration.decode_steps]
     return _line(points, context)
@@ -79,9 +79,9 @@ def decode_flops(calibration: Calibration, flop_model: str, context: float) -> f
 def step_contexts(prompt_tokens: int, new_tokens: int) -> range:
     """Tokens that each decode step attends to.
 
-    Step i (from 0) attends to the prompt, the first new token and those of the i steps before it:
-    ``prompt + 1 + i``; there is one step for each new token after the first. With a single new
-    token, the context that a step would have.
+    Step i (from 0) attends to ``prompt + 1 + i`` tokens: the prompt, the first new token and the
+    tokens of the i steps before. There is one step per new token after the first; with a single
+    new token, the context of the step that would follow.
     """
     return range(prompt_tokens + 1, prompt_tokens + 1 + max(new_tokens - 1, 1))
 
@@ -93,7 +93,7 @@ def mean_context(prompt_tokens: int, new_tokens: int) -> float:
 
 
 def _line(points: Sequence[tuple[int, float]], at: float) -> float:
-    """The straight line through two counted steps: only attention grows, by as much per token."""
+    """Linear through two counted steps: only attention grows, by the same amount per token."""
     (x0, y0), (x1, y1) = points[:2]
     return y0 + (y1 - y0) / (x1 - x0) * (at - x0)
 

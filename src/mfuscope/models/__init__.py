@@ -1,1 +1,1 @@
-"""Models: which one is meant, how it is built or loaded, and what it is fed."""
+"""Models: finding, checking and building them, and making their inputs."""

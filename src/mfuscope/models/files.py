@@ -1,7 +1,7 @@
 """Files of a model folder: JSON objects, and the safetensors that hold its weights.
 
-Reads headers and never tensors, without torch: planning finds a bad copy before anything is
-measured.
+Only headers are read, never tensors, and without torch: planning finds a damaged copy before
+anything is measured.
 """
 
 import json
@@ -20,20 +20,34 @@ _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _SUFFIX = ".safetensors"
 
+# Files that mfuscope or transformers may read.
+_READ = (".json", ".jinja", ".txt", ".model", _SUFFIX)
+
 _LENGTH = struct.Struct("<Q")
 _AGAIN = "copy or download the file again"
 _PERMISSION = "give yourself read permission for the folder and its files (chmod -R u+rX)"
 
 
 def unreadable(path: str | Path, error: Exception, remedy: str) -> UserError:
-    """What is told of a file or folder that cannot be read.
+    """The error for a file or folder that cannot be read.
 
     Args:
-        remedy: where it is not for want of permission.
+        remedy: for any error but missing permission.
     """
     if isinstance(error, PermissionError):
         remedy = _PERMISSION
     return UserError(f"model: cannot read {str(path)!r} ({error})", remedy)
+
+
+def check_regular_files(folder: Path) -> None:
+    """Check that all files that may be read are regular: a pipe would block, a device never end.
+
+    Raises:
+        UserError: names one that is not.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _READ and path.exists() and not path.is_file():
+            raise UserError(f"model: {str(path)!r} is no regular file", _AGAIN)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -45,17 +59,19 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise unreadable(path, error, "restore the file") from error
+        raise unreadable(path, error, _AGAIN) from error
     if not isinstance(content, dict):
-        raise UserError(f"model: {str(path)!r} is no JSON object", "restore the file")
+        raise UserError(f"model: {str(path)!r} is no JSON object", _AGAIN)
     return content
 
 
 def check_tokenizer(path: Path) -> None:
-    """See that a tokenizer.json is JSON with a model; what it says shows itself when it is used.
+    """Check that a tokenizer.json is JSON and holds a tokenizer's model.
+
+    It may have megabytes, which are scanned but not decoded.
 
     Raises:
-        UserError: it is not. It has megabytes, which are looked through and not built.
+        UserError: it is not, or it cannot be read.
     """
     try:
         content = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
@@ -66,7 +82,7 @@ def check_tokenizer(path: Path) -> None:
 
 
 def missing_weights(folder: Path) -> list[str]:
-    """Files that hold a folder's weights and are not there, sorted; empty without an index.
+    """Names of the files of weights that a folder's index lists and that do not exist, sorted.
 
     Raises:
         UserError: the index cannot be used.
@@ -75,10 +91,10 @@ def missing_weights(folder: Path) -> list[str]:
 
 
 def check_weights(folder: Path) -> None:
-    """See that a folder's weights are there, and that their headers are sound.
+    """Check that a folder's weights are complete and that their headers are valid.
 
     Raises:
-        UserError: a file is missing or damaged, or the files are not those that the index tells of.
+        UserError: a file is missing or damaged, or the files do not match the index.
     """
     names = _names(folder)
     if not names:
@@ -103,9 +119,10 @@ def check_weights(folder: Path) -> None:
 
 
 def weight_headers(folder: Path) -> Iterator[tuple[str, int, bytes]]:
-    """Name, size in bytes and header of each file of sound weights (`check_weights`), by name.
+    """Name, size in bytes and header of each file of weights, sorted by name.
 
-    Gigabytes need not be read to tell checkpoints apart: names, shapes and offsets differ.
+    Headers hold the tensors' names, shapes and offsets, which distinguish checkpoints without
+    reading gigabytes. The files must have passed `check_weights`.
     """
     for name in _names(folder):
         with (folder / name).open("rb") as file:
@@ -120,10 +137,10 @@ def _names(folder: Path) -> list[str]:
 
 
 def _weight_map(folder: Path) -> dict[str, str]:
-    """Tensor -> file, from the index; files of the folder itself only, and no pickles.
+    """Tensor -> file, from the index.
 
-    transformers would follow the index out of the folder, and unpickle what is not called
-    safetensors.
+    Only safetensors in the folder itself are accepted: transformers would follow an index out of
+    the folder, and would unpickle a file with another suffix.
     """
     index = read_json(folder / _INDEX)
     weights = index.get("weight_map")
@@ -144,9 +161,9 @@ def _weight_map(folder: Path) -> dict[str, str]:
 
 
 def _tensors(path: Path) -> list[str]:
-    """The tensors of a file whose header is sound: no gap, no overlap, no byte too many or few."""
+    """The tensors of a file; safetensors checks that they cover it without gap or overlap."""
     try:
-        path.open("rb").close()  # safetensors does not tell want of permission from other errors
+        path.open("rb").close()  # safetensors does not distinguish missing permission
         with safe_open(path, framework="np") as file:
             return list(file.keys())
     except PermissionError as error:

@@ -1,9 +1,9 @@
-"""The geometry of a page: which views of it the model sees, from the page's size alone.
+"""The geometry of a page: the views that the model gets of it, from the page's size alone.
 
-DeepSeek-OCR looks at a page as one square view, or (mode ``gundam``) as a square global view plus a
-grid of square local tiles. Everything downstream of the page's size (tokens, FLOPs, calibration)
-depends on the page only through this geometry, so its canonical name is the key of the calibration
-cache: ``1024`` or ``1024+640x2x3`` (global view, then tile size x columns x rows).
+DeepSeek-OCR takes a page as one square view, or (mode ``gundam``) as a square global view and a
+grid of square local tiles. Tokens and FLOPs depend on the page only through this geometry, so
+calibrations are kept by its canonical name: ``1024`` or ``1024+640x2x3`` (global view, then tile
+size x columns x rows).
 """
 
 import re
@@ -25,7 +25,7 @@ class Tiling:
     Args:
         base_size: side of the global view in ``gundam`` mode.
         tile_size: side of a local tile.
-        min_tiles: fewest local tiles of a page that is tiled at all.
+        min_tiles: fewest local tiles of a tiled page.
         max_tiles: most local tiles.
         stretch_up_to: single views up to this side are stretched to the square; larger ones keep
             the aspect ratio and are padded.
@@ -42,7 +42,7 @@ class Tiling:
 class Geometry:
     """The views of one page: a square view of `base_size`, and `columns` x `rows` local tiles.
 
-    ``columns == rows == 0`` where there are no local tiles.
+    ``columns == rows == 0`` without local tiles.
     """
 
     base_size: int
@@ -65,7 +65,7 @@ class Geometry:
 
 
 def parse_resolution(resolution: str) -> Geometry:
-    """The geometry that a canonical resolution name stands for (its shapes, that is).
+    """The geometry of a canonical resolution name; it has the shapes, not `stretch`.
 
     Raises:
         ValueError: `resolution` is not a canonical name.
@@ -104,8 +104,8 @@ def page_geometry(width: int, height: int, mode: str, tiling: Tiling) -> Geometr
 def tile_grid(width: int, height: int, tiling: Tiling) -> tuple[int, int]:
     """The grid (columns, rows) whose aspect ratio is nearest to the page's.
 
-    Of grids that are equally near, a larger one wins while the page fills more than half its area.
-    The rule is DeepSeek-OCR's (and InternVL's); ties are visited in order of their tile count.
+    Of equally near grids, visited by their number of tiles, a later one is chosen if the page has
+    more than half its area. The rule is DeepSeek-OCR's and InternVL's.
     """
     aspect_ratio = width / height
     area = width * height

@@ -1,7 +1,7 @@
 """Models of the hub: fetched into its local cache, JSON, text and safetensors only.
 
-Planning looks at the description alone and pins the revision; jobs fetch the weights of that
-revision. What lies in the cache is not asked for again, so that planning works without a network.
+Planning fetches the description and fixes the revision; jobs fetch the weights of that revision.
+Cached files are not requested again, so that planning works without a network.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ _WEIGHTS = "*.safetensors"
 
 
 def find_on_hub(name: str) -> Path:
-    """Folder of a model's snapshot, description files only. Its name is the revision.
+    """Folder of a model's snapshot, with its description files. Its name is the revision.
 
     Raises:
-        UserError: it is neither in the cache nor to be had, or is no model with safetensors.
+        UserError: the model is neither cached nor available, or has no safetensors.
     """
-    # Half a second of import that bundled models need not pay.
+    # An import of half a second, which bundled models do not need.
     from huggingface_hub import list_repo_files, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -35,7 +35,7 @@ def find_on_hub(name: str) -> Path:
             f"model: {name!r} cannot be a hub id ({error})", "correct the name in `model`"
         ) from error
     if not known:
-        with _told(name):
+        with _report_failure(name):
             folder = Path(snapshot_download(name, allow_patterns=_DESCRIPTION))
             files = list_repo_files(name, revision=folder.name)
         if not any(file.endswith(".safetensors") for file in files):
@@ -52,14 +52,14 @@ def find_on_hub(name: str) -> Path:
 
 
 def fetch_weights(name: str, folder: Path) -> Path:
-    """The snapshot `folder` with its weights, of the revision that planning saw.
+    """The folder of the snapshot with its weights, of the revision that planning found.
 
     Raises:
-        UserError: they are neither in the cache nor to be had.
+        UserError: the weights are neither cached nor available.
     """
     from huggingface_hub import snapshot_download
 
-    with _told(name):
+    with _report_failure(name):
         return Path(
             snapshot_download(
                 name,
@@ -71,7 +71,8 @@ def fetch_weights(name: str, folder: Path) -> Path:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _report_failure(name: str) -> Iterator[None]:
+    """Turn an error of the hub's library into a user error."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:

@@ -1,6 +1,6 @@
-"""From a page to the tensors that the model takes: preprocessing and tokenization, on the host.
+"""From a page to the model's input tensors: preprocessing and tokenization on the host.
 
-File reading, preprocessing and tokenization lie outside of prefill; here is where they happen.
+Both lie outside of prefill.
 """
 
 from dataclasses import dataclass, field
@@ -11,22 +11,23 @@ import torch
 from PIL import Image
 
 from mfuscope.core.errors import UserError
+from mfuscope.models.families import Family
 from mfuscope.models.geometry import Geometry, parse_resolution
 from mfuscope.models.prompt import instruction_tokens
-from mfuscope.models.spec import Family, ModelSpec
+from mfuscope.models.spec import ModelSpec
 from mfuscope.models.views import make_views
 
 
 @dataclass(frozen=True, slots=True)
 class PageInputs:
-    """A page ready for ``generate``.
+    """A page as input of ``generate``.
 
     Attributes:
         tensors: keyword arguments of ``generate``; tensors on the device, in the model's dtype.
         prompt_tokens: length of the prompt, image tokens included.
-        image_tokens: how many of them stand for the image, None if the model does not tell.
+        image_tokens: how many of them are image tokens, None if the config does not name them.
         resolution: canonical resolution.
-        absent: what could not be had, and why.
+        absent: name of each value that is missing -> the reason.
     """
 
     tensors: dict[str, Any]
@@ -37,7 +38,7 @@ class PageInputs:
 
 
 class InputMaker(Protocol):
-    """Turns pages into inputs."""
+    """Makes model inputs of pages."""
 
     def make(
         self, page: Image.Image, mode: str, device: torch.device, dtype: torch.dtype
@@ -46,7 +47,7 @@ class InputMaker(Protocol):
         ...
 
     def blank(self, resolution: str, device: torch.device, dtype: torch.dtype) -> PageInputs:
-        """Inputs of an empty page of a canonical resolution: the same shapes and tokens."""
+        """Inputs of an empty page of a canonical resolution, of the same shapes and length."""
         ...
 
 
@@ -54,7 +55,7 @@ def input_maker(spec: ModelSpec, folder: Path, prompt: str, config: Any) -> Inpu
     """The input maker of a model.
 
     Args:
-        folder: where tokenizer and processor lie.
+        folder: the folder of tokenizer and processor.
         prompt: the instruction after the image.
         config: the model's config.
     """
@@ -64,7 +65,7 @@ def input_maker(spec: ModelSpec, folder: Path, prompt: str, config: Any) -> Inpu
 
 
 class DeepSeekInputs:
-    """Inputs of the DeepSeek-OCR family: our own preprocessing, the folder's own tokenizer."""
+    """Inputs of the DeepSeek-OCR family: our preprocessing and the model's own tokenizer."""
 
     def __init__(self, spec: ModelSpec, folder: Path, prompt: str, config: Any) -> None:
         self._spec = spec
@@ -75,18 +76,18 @@ class DeepSeekInputs:
         self._check_tokens(config.text_config.vocab_size)
 
     def _check_tokens(self, vocabulary: int) -> None:
-        # The embedding would end in an error of the device, which tells nothing.
+        # On a GPU, the embedding would fail with an assertion that names no token.
         for token in (*self._before, self._image_token, *self._after):
             if not (isinstance(token, int) and 0 <= token < vocabulary):
                 raise UserError(
                     f"model: {token!r} is no token of {self._spec.name!r}, whose vocabulary has "
                     f"{vocabulary}",
-                    "give the model its own tokenizer.json and config.json",
+                    "use the tokenizer.json and config.json of the same model",
                 )
         if self._image_token in self._after:
             raise UserError(
-                "prompt: it holds the mark of the image, which comes before it by itself",
-                "leave the mark out of `prompt`",
+                "prompt: it holds the mark of the image, which is put before it automatically",
+                "remove the mark from `prompt`",
             )
 
     def make(
@@ -113,7 +114,7 @@ class DeepSeekInputs:
         return self._inputs(base, tiles, geometry)
 
     def token_counts(self, geometry: Geometry) -> tuple[int, int]:
-        """Tokens of the whole prompt, and how many of them stand for the image."""
+        """Number of tokens of the whole prompt, and how many of them are image tokens."""
         count = self._spec.image_tokens(geometry)
         return len(self._before) + count + len(self._after), count
 
@@ -134,14 +135,14 @@ class DeepSeekInputs:
 
 
 class ProcessorInputs:
-    """Inputs of any other model: its own processor and chat template."""
+    """Inputs of a generic model: its own processor and chat template."""
 
     def __init__(self, spec: ModelSpec, folder: Path, prompt: str, config: Any) -> None:
         from transformers import AutoProcessor
 
         self._spec = spec
         try:
-            # The PIL image processors do without torchvision.
+            # The PIL image processors do not need torchvision.
             self._processor = AutoProcessor.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, backend="pil"
             )

@@ -15,20 +15,21 @@ from torch import nn
 
 from mfuscope.core.dtypes import torch_dtype
 from mfuscope.core.errors import UserError
-from mfuscope.hardware.memory import check_fits, report_shortage
+from mfuscope.hardware.memory import check_fits, report_out_of_memory
+from mfuscope.models.families import Family
 from mfuscope.models.files import check_weights, read_json
 from mfuscope.models.hub import fetch_weights
 from mfuscope.models.published import map_published_config
-from mfuscope.models.spec import Family, ModelSpec
+from mfuscope.models.spec import ModelSpec
 
 DUMMY_SEED = 0
 DUMMY_STD = 0.02
 
-# What transformers has been seen to raise for configs and files that make no sense.
-_NONSENSE = (
+# What transformers was observed to raise for invalid configs and files.
+_INVALID_FILES = (
     ArithmeticError,
     AttributeError,
-    ImportError,  # e.g. of a package for quantised weights
+    ImportError,  # a package for quantised weights
     LookupError,
     OSError,
     RuntimeError,
@@ -43,11 +44,11 @@ _ATTENTION = {"sdpa": "sdpa", "eager": "eager", "flash": "flash_attention_2"}
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model in evaluation mode on its device, and what is known of it.
+    """A model in evaluation mode on its device.
 
     Attributes:
         model: a transformers model with ``generate``.
-        folder: where its config, tokenizer and processor lie.
+        folder: the folder of its config, tokenizer and processor.
         parameters: number of parameters.
         weight_bytes: their size in bytes.
     """
@@ -73,14 +74,17 @@ def load_model(spec: ModelSpec, dtype: str, attention: str, device: torch.device
     model_class, config = model_class_and_config(spec, folder)
     implementation = _attention_implementation(spec.family, attention)
     building = (f"build {spec.name!r} from its files", "correct or restore the files")
-    with _report_nonsense(*building):
+    with _report_invalid_files(*building):
         size = _planned_bytes(model_class, config, torch_dtype(dtype))
-    if not hasattr(config, "quantization_config"):  # packed weights take less than that
+    if not hasattr(config, "quantization_config"):  # packed weights are smaller than planned
         check_fits(spec.name, size, dtype, device)
     if spec.source == "hub" and spec.weights == "checkpoint":
         folder = fetch_weights(spec.name, folder)
         check_weights(folder)
-    with _report_nonsense(*building), report_shortage(f"loading {spec.name!r}", size, device):
+    with (
+        _report_invalid_files(*building),
+        report_out_of_memory(f"loading {spec.name!r}", size, device),
+    ):
         if spec.weights == "dummy":
             model = _build_empty(model_class, config, torch_dtype(dtype), implementation, device)
             fill_with_dummy_weights(model, DUMMY_SEED)
@@ -102,9 +106,11 @@ def model_class_and_config(spec: ModelSpec, folder: Path) -> tuple[Any, Any]:
     """The transformers class of a model and its config.
 
     Raises:
-        UserError: the config does not follow the layout that its architecture promises.
+        UserError: the config does not fit its architecture.
     """
-    with _report_nonsense(f"use the config of {spec.name!r}", "correct or restore its config.json"):
+    with _report_invalid_files(
+        f"use the config of {spec.name!r}", "correct or restore its config.json"
+    ):
         if spec.family is Family.DEEPSEEK_OCR:
             from transformers import UnlimitedOcrConfig, UnlimitedOcrForConditionalGeneration
 
@@ -117,14 +123,14 @@ def model_class_and_config(spec: ModelSpec, folder: Path) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _report_nonsense(what: str, remedy: str) -> Iterator[None]:
-    """Have what transformers makes of nonsense told as: cannot do `what`, and what to do.
+def _report_invalid_files(what: str, remedy: str) -> Iterator[None]:
+    """Turn an error of transformers into a user error: cannot do `what`, and the remedy.
 
-    Where it broke is printed too, for the job's log: it need not have been nonsense.
+    The traceback is printed for the job's log, as the cause may be another one.
     """
     try:
         yield
-    except _NONSENSE as error:
+    except _INVALID_FILES as error:
         traceback.print_exc()
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"model: cannot {what} ({reason})", remedy) from error
@@ -133,7 +139,7 @@ def _report_nonsense(what: str, remedy: str) -> Iterator[None]:
 def _attention_implementation(family: Family, attention: str) -> Any:
     implementation = _ATTENTION[attention]
     if attention == "flash" and family is not Family.GENERIC:
-        # SAM adds relative positions to its scores, which flash attention cannot: language only.
+        # Flash attention cannot add relative positions to scores, as SAM does: language only.
         return {"": "sdpa", "text_config": implementation}
     return implementation
 
@@ -141,7 +147,7 @@ def _attention_implementation(family: Family, attention: str) -> Any:
 def _build_empty(
     model_class: Any, config: Any, dtype: torch.dtype, attention: Any, device: torch.device
 ) -> Any:
-    """A model whose weights have no values yet."""
+    """A model whose weights are not initialised."""
     from transformers.initialization import no_init_weights
 
     with torch.device(device), no_init_weights():
@@ -149,7 +155,7 @@ def _build_empty(
 
 
 def _planned_bytes(model_class: Any, config: Any, dtype: torch.dtype) -> int:
-    """What a model's weights will take, found in no time: on meta they have no values."""
+    """Bytes that a model's weights will take, from a model on the meta device."""
     meta, own = torch.device("meta"), copy.deepcopy(config)  # building writes to the config
     model = _build_empty(model_class, own, dtype, "eager", meta)
     model.tie_weights()
@@ -164,9 +170,9 @@ def _weight_bytes(model: nn.Module) -> int:
 def fill_with_dummy_weights(model: nn.Module, seed: int) -> None:
     """Fill all parameters in place: matrices N(0, 0.02²), norm scales one, biases zero.
 
-    Values of ordinary size matter: with the zeros or 1e-10s of some default initialisations every
-    token would take the same experts and arithmetic would meet denormal numbers. The same seed
-    gives the same weights on the same kind of device.
+    Values must be of ordinary size: with the zeros or 1e-10s of some default initialisations every
+    token would be routed to the same experts, and products would be denormal. A seed always gives
+    the same weights on the same kind of device.
     """
     generators: dict[torch.device, torch.Generator] = {}
     for name, parameter in model.named_parameters():
@@ -196,12 +202,12 @@ def _load_checkpoint(
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=False,
-        ignore_mismatched_sizes=True,  # told below, in fewer words
+        ignore_mismatched_sizes=True,  # reported below in one line
         output_loading_info=True,
     )
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[kind]:
-            names = sorted(map(_key_in_words, info[kind]))
+            names = sorted(map(_describe_key, info[kind]))
             raise UserError(
                 f"model: the checkpoint {str(folder)!r} does not fit its config: "
                 f"{len(names)} {kind.replace('_', ' ')}, first {names[0]}",
@@ -210,8 +216,8 @@ def _load_checkpoint(
     return model.to(device)
 
 
-def _key_in_words(key: Any) -> str:
-    """A tensor's name; of one with another shape than expected, both shapes too."""
+def _describe_key(key: Any) -> str:
+    """A tensor's name, with both shapes where they differ."""
     if isinstance(key, str):
         return key
     name, found, wanted = key

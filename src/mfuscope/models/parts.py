@@ -1,4 +1,4 @@
-"""Where the parts of a model lie: vision encoder, projector, language model, experts."""
+"""The parts of a model: vision encoder, projector, language model, experts."""
 
 from torch import nn
 
@@ -18,10 +18,9 @@ _PART_NAMES = {
 
 
 def find_parts(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules of vision encoder, projector and language model, as far as the model has them.
+    """The modules of vision encoder, projector and language model that a model has, by part.
 
-    The shallowest module of a known name wins, so that an encoder within the encoder is no part of
-    its own.
+    The shallowest module of a known name is chosen: an encoder within the encoder is no part.
     """
     parts: dict[str, nn.Module] = {}
     modules = sorted(model.named_modules(), key=lambda item: item[0].count("."))
@@ -36,5 +35,5 @@ def find_parts(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def has_experts(model: nn.Module) -> bool:
-    """Whether a model holds mixture-of-experts layers, which transformers names ``...Experts``."""
+    """Whether a model has mixture-of-experts layers, which transformers names ``...Experts``."""
     return any(type(module).__name__.endswith("Experts") for module in model.modules())

@@ -1,4 +1,4 @@
-"""How a model folder wants its pages cut, from its own preprocessor_config.json."""
+"""The tiling that a model folder asks for in its preprocessor_config.json."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +9,20 @@ from mfuscope.models.files import read_json
 from mfuscope.models.geometry import MODES, TILED_MODE, Tiling
 from mfuscope.models.sizes import is_whole, shown
 
-# Pixels and tiles that views may have: below, a view has no token; above, no memory would do.
+# Limits of a view's side in pixels and of the tiles: a smaller view has no token, a larger one
+# fits into no memory.
 _SIDES = (64, 8192)
 _TILES = (1, 100)
 
 
 def read_tiling(folder: Path, usual: Tiling) -> tuple[Tiling, str]:
-    """Tiling and default mode of a folder, the family's where the folder says nothing.
+    """Tiling and default mode of a folder; the family's where the folder does not state them.
+
+    Args:
+        usual: the family's tiling.
 
     Raises:
-        UserError: preprocessor_config.json cannot be read, or makes no sense.
+        UserError: preprocessor_config.json cannot be read or has an invalid value.
     """
     path = folder / "preprocessor_config.json"
     own = read_json(path) if path.is_file() else {}

@@ -1,4 +1,4 @@
-"""What a model of the DeepSeek-OCR family is told beside its page, in tokens; without torch."""
+"""The instruction of the DeepSeek-OCR family in tokens, without torch."""
 
 from pathlib import Path
 
@@ -6,15 +6,15 @@ from tokenizers import Tokenizer
 
 from mfuscope.core.errors import UserError
 
-# What published prompts begin with. Here the page comes first by itself.
+# Published prompts begin with it. Here the image is put first automatically.
 IMAGE_MARK = "<image>"
 
-# A tokenizer makes at most one token of each byte, unless it rewrites the text before.
+# A tokenizer makes at most one token of each byte, unless it normalises the text first.
 _TOKENS_PER_BYTE = 4
 
 
 def instruction_tokens(folder: Path, prompt: str) -> list[int]:
-    """Tokens of the published plain template behind the page: line break, instruction.
+    """Tokens that follow the page in the published plain template: line break, instruction.
 
     Raises:
         UserError: the folder's tokenizer cannot be used.
@@ -32,7 +32,7 @@ def instruction_tokens(folder: Path, prompt: str) -> list[int]:
 
 
 def most_instruction_tokens(prompt: str) -> int:
-    """More tokens than any tokenizer makes of an instruction."""
+    """An upper bound of the tokens that a tokenizer makes of an instruction."""
     return _TOKENS_PER_BYTE * len(_text(prompt).encode(errors="surrogateescape"))
 
 

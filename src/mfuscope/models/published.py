@@ -1,10 +1,10 @@
-"""DeepSeek-OCR's published config, said in transformers' own words.
+"""DeepSeek-OCR's published config, translated into transformers' ``unlimited_ocr``.
 
-The published checkpoint names an architecture of its own (``DeepseekOCRForCausalLM``) whose
-modelling code is remote code. transformers carries the same network as ``unlimited_ocr``: the same
-SAM and CLIP encoders, projector and mixture-of-experts decoder, there with a sliding window over
-the generated tokens. With full attention in every layer it is DeepSeek-OCR, and its conversion
-rules know the published tensor names.
+The published checkpoint names an architecture (``DeepseekOCRForCausalLM``) whose modelling code is
+remote code. transformers carries the same network as ``unlimited_ocr``: SAM and CLIP encoders,
+projector and mixture-of-experts decoder, with a sliding window over the generated tokens. With full
+attention in every layer it is DeepSeek-OCR, and its conversion rules know the published tensor
+names.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from mfuscope.models.sizes import check_sizes, is_whole, shown
 
 PUBLISHED_ARCHITECTURE = "DeepseekOCRForCausalLM"
 
-# The network's fixed parts, which the published config does not spell out.
+# Values of the network that the published config does not state.
 _SAM_PATCH = 16
 _SAM_OUTPUT_CHANNELS = 256
 _MLP_RATIO = 4
@@ -34,9 +34,9 @@ def map_published_config(published: dict[str, Any]) -> dict[str, Any]:
         The keyword arguments of ``UnlimitedOcrConfig``.
 
     Raises:
-        ValueError: a part of the published layout is missing or makes no sense, or the config asks
-            for something that the architecture does not have (MLA, a projector that is not linear,
-            experts in every n-th layer).
+        ValueError: a part of the published layout is missing or invalid, or the config asks for
+            what the architecture does not have (MLA, a projector that is not linear, experts in
+            every n-th layer).
     """
     check_sizes(published)
     language = _part(published, "language_config")

@@ -1,7 +1,7 @@
-"""The sizes in a model's config, checked before a library builds anything of them.
+"""The sizes in a model's config, checked before a library builds the model.
 
-A width of 0 or of "1280" would end deep inside of transformers, and a billion layers would fill the
-memory first.
+A width of 0 or of "1280" would fail deep inside of transformers, and a billion layers would fill
+the memory.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 _LONGEST = 40  # characters of a value in a message
 
-# The largest value of each name that is no nonsense. Published models stay far below.
+# The largest plausible value of each name; published models stay far below.
 _LAYERS, _WIDTH, _VOCABULARY, _POSITIONS = 10_000, 1_000_000, 100_000_000, 1_000_000_000
 _LARGEST = {
     **dict.fromkeys(
@@ -49,10 +49,10 @@ _LARGEST = {
 
 
 def check_sizes(config: Mapping[str, Any]) -> None:
-    """See that the sizes in a config, at any depth, are whole numbers above 0; null is absent.
+    """Check that the sizes in a config, at any depth, are whole numbers above 0 or null.
 
     Raises:
-        ValueError: names one that is not.
+        ValueError: names the first one that is not.
     """
     for place, key, value in _sizes(config, ()):
         name = ".".join((*place, key))
@@ -63,7 +63,7 @@ def check_sizes(config: Mapping[str, Any]) -> None:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value from JSON is a whole number; true and false are none."""
+    """Whether a value from JSON is a whole number; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -74,11 +74,11 @@ def _sizes(
         if isinstance(value, Mapping):
             yield from _sizes(value, (*place, key))
         elif key in _LARGEST:
-            several = value if isinstance(value, list) else [value]  # one per stage or side
+            several = value if isinstance(value, list) else [value]  # one size per stage or side
             yield from ((place, key, one) for one in several if one is not None)
 
 
 def shown(value: Any) -> str:
-    """A config's value as its JSON says it, cut where it is long."""
+    """A config's value as JSON, cut where it is long."""
     text = json.dumps(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -1,19 +1,20 @@
-"""Which model is meant: a bundled name, a checkpoint folder or a hub id, looked at without torch.
+"""Finding a model by its name (bundled, folder or hub id) and describing it without torch.
 
-Reads small JSON files only, as planning a workflow needs the family and the geometry of a model
-long before anything is built.
+Reads small JSON files only: planning needs the family and the geometry of a model long before
+anything is built.
 """
 
 import difflib
 import hashlib
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 from mfuscope.core.errors import UserError
+from mfuscope.models.families import TILINGS, Family, identify_family
 from mfuscope.models.files import (
+    check_regular_files,
     check_tokenizer,
     check_weights,
     read_json,
@@ -29,11 +30,11 @@ from mfuscope.models.geometry import (
 )
 from mfuscope.models.hub import find_on_hub
 from mfuscope.models.preprocessor import read_tiling
-from mfuscope.models.published import PUBLISHED_ARCHITECTURE, map_published_config
+from mfuscope.models.published import map_published_config
 from mfuscope.models.sizes import check_sizes, is_whole
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-# What describes a model, and what decides its outputs, apart from the weights.
+# The files that, beside the weights, decide a model's outputs.
 _DESCRIPTION_FILES = (
     "config.json",
     "generation_config.json",
@@ -47,38 +48,23 @@ _ADAPTER = "adapter_config.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
-class Family(StrEnum):
-    """What mfuscope knows of an architecture beyond what transformers tells."""
-
-    DEEPSEEK_OCR = "deepseek-ocr"
-    UNLIMITED_OCR = "unlimited-ocr"
-    DEEPSEEK_OCR_2 = "deepseek-ocr-2"
-    GENERIC = "generic"
-
-
-_TILINGS = {
-    Family.DEEPSEEK_OCR: Tiling(max_tiles=9),
-    Family.UNLIMITED_OCR: Tiling(max_tiles=32),
-    Family.DEEPSEEK_OCR_2: Tiling(tile_size=768, max_tiles=6, stretch_up_to=0),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model that has been found, described without being built.
+    """A model that was found, described without being built.
 
     Attributes:
         name: as the user named it.
         source: where it comes from.
-        path: the folder that holds its config (for a hub id, the cached snapshot).
-        family: what mfuscope knows of it.
+        path: the folder of its config; of a hub id, the cached snapshot.
+        family: its family.
         architecture: the class name in its config.
         weights: ``dummy`` (random, seeded) or ``checkpoint``.
-        fingerprint: hex digest of its description, and of its weights where there are any; a
-            change of it is a different model.
-        tiling: how its family cuts pages, None for generic models.
+        fingerprint: hex digest of its description files and of the headers of its weights;
+            another fingerprint means another model.
+        tiling: how it cuts pages into views, None for generic models.
         default_mode: the resolution mode that ``resolution: auto`` means.
-        positions: tokens that its language model has positions for, None if planning cannot tell.
+        positions: the context limit of its language model in tokens, None if planning cannot know
+            it.
     """
 
     name: str
@@ -95,11 +81,11 @@ class ModelSpec:
     def resolution(self, width: int, height: int, mode: str) -> str:
         """Canonical resolution of a page of `width` x `height` pixels in a mode or ``auto``."""
         geometry = self.geometry(width, height, mode)
-        # A generic model's own processor decides; its geometry follows from the size all the same.
+        # A generic model's processor decides, and the page's size is all that it depends on.
         return geometry.resolution if geometry else f"native-{width}x{height}"
 
     def geometry(self, width: int, height: int, mode: str) -> Geometry | None:
-        """Views of a page, None where the model's own processor decides."""
+        """The views of a page, None for generic models, whose own processor decides."""
         if self.tiling is None:
             return None
         return page_geometry(
@@ -107,7 +93,7 @@ class ModelSpec:
         )
 
     def image_tokens(self, geometry: Geometry) -> int:
-        """Tokens that stand for a page; of families with a tiling."""
+        """Number of image tokens of a page; only for families with a tiling."""
         if self.family is Family.DEEPSEEK_OCR_2:
             return query_image_tokens(geometry)
         return image_tokens(geometry)
@@ -127,20 +113,21 @@ def resolve_model(name: str, load_format: str, bundled: Path) -> ModelSpec:
     """
     try:
         return _resolve(name, load_format, bundled)
-    except OSError as error:  # no permission, a disk that fails: in looking for a file, or reading
+    except OSError as error:  # no permission, or a failing disk
         raise unreadable(error.filename or name, error, "see that its disk works") from error
 
 
 def _resolve(name: str, load_format: str, bundled: Path) -> ModelSpec:
     source, folder = _find(name, bundled)
+    check_regular_files(folder)
     config = read_json(folder / "config.json")
-    family, architecture = _family(config, name)
+    family, architecture = identify_family(config, name)
     _check_config(config, family, name, load_format)
     weights = _weights(folder, source, name, load_format)
     _check_files(folder, source, name, family, weights)
     tiling, mode = None, "native"
     if family is not Family.GENERIC:
-        tiling, mode = read_tiling(folder, _TILINGS[family])
+        tiling, mode = read_tiling(folder, TILINGS[family])
     return ModelSpec(
         name=name,
         source=source,
@@ -166,7 +153,7 @@ def _find(name: str, bundled: Path) -> tuple[Literal["bundled", "folder", "hub"]
         return "bundled", bundled / name
     folder = _expanded(name)
     if folder.is_dir():
-        # Listed, as globs pass over a folder that may not be, which would seem to hold no weights.
+        # `iterdir` raises where listing is not permitted; `glob` would find nothing.
         if "config.json" not in [path.name for path in folder.iterdir()]:
             raise UserError(
                 f"model: the folder {name!r} holds no config.json",
@@ -193,7 +180,7 @@ def _expanded(name: str) -> Path:
     try:
         folder = Path(name).expanduser()
         folder.is_dir()
-    except (OSError, RuntimeError) as error:  # no access, a name too long, no such user
+    except (OSError, RuntimeError) as error:  # no access, name too long, unknown user
         raise UserError(
             f"model: cannot look for the folder {name!r} ({error})",
             "correct the path in `model` (or DSOCR_MODEL)",
@@ -201,45 +188,12 @@ def _expanded(name: str) -> Path:
     return folder
 
 
-def _family(config: dict[str, Any], name: str) -> tuple[Family, str]:
-    names, model_type = config.get("architectures"), config.get("model_type")
-    architectures = names if isinstance(names, list) else []
-    if not (architectures and isinstance(architectures[0], str)):
-        raise UserError(
-            f"model: the config of {name!r} names no architecture",
-            "name a folder whose config.json has a list of names as `architectures`",
-        )
-    if PUBLISHED_ARCHITECTURE in architectures:
-        return Family.DEEPSEEK_OCR, PUBLISHED_ARCHITECTURE
-    if model_type == "unlimited_ocr":
-        return Family.UNLIMITED_OCR, architectures[0]
-    if model_type == "deepseek_ocr2":
-        return Family.DEEPSEEK_OCR_2, architectures[0]
-    if not _is_image_text_to_text(model_type):
-        if config.get("auto_map"):
-            raise UserError(
-                f"model: {name!r} ({architectures[0]}) runs only with code from its own repository,"
-                " which mfuscope does not execute",
-                "name a conversion of it to an architecture that transformers carries",
-            )
-        raise UserError(
-            f"model: {name!r} ({architectures[0]}) is no image-text-to-text model of transformers",
-            "name a vision-language model that AutoModelForImageTextToText can load",
-        )
-    return Family.GENERIC, architectures[0]
-
-
-def _is_image_text_to_text(model_type: object) -> bool:
-    if not isinstance(model_type, str):
-        return False
-    # Seconds of import, paid only for models that mfuscope does not know by itself.
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-
-    return model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-
-
 def _check_config(config: dict[str, Any], family: Family, name: str, load_format: str) -> None:
-    """What a config's JSON alone tells, before libraries meet it."""
+    """Refuse a config that transformers could not use.
+
+    Raises:
+        UserError: a size is missing or makes no sense, or it names a file of weights.
+    """
     try:
         if family is Family.DEEPSEEK_OCR:
             map_published_config(config)
@@ -250,7 +204,7 @@ def _check_config(config: dict[str, Any], family: Family, name: str, load_format
             f"model: the config of {name!r} cannot be used ({error})",
             "correct or restore its config.json",
         ) from error
-    # transformers would take the weights from there, be it a pickle.
+    # transformers would load that file, even a pickle.
     if load_format != "dummy" and config.get("transformers_weights") is not None:
         raise UserError(
             f"model: the config of {name!r} names a file of weights (`transformers_weights`)",
@@ -288,7 +242,11 @@ def _weights(
 
 
 def _check_files(folder: Path, source: str, name: str, family: Family, weights: str) -> None:
-    """What a model is fed with, and all of its weights, before anything is measured."""
+    """Check that tokenizer, processor and weights are complete and readable.
+
+    Raises:
+        UserError: a file is missing or damaged, or the folder holds an adapter.
+    """
     wanted: tuple[str, ...] = ("preprocessor_config.json", "processor_config.json")
     if family is not Family.GENERIC:
         wanted = ("tokenizer.json",)
@@ -301,13 +259,13 @@ def _check_files(folder: Path, source: str, name: str, family: Family, weights: 
         if file.name == "tokenizer.json":
             check_tokenizer(file)
         elif file.suffix == ".json":
-            read_json(file)  # transformers does without some of them, damaged or not
+            read_json(file)  # transformers ignores some of them where they are damaged
     if (folder / _ADAPTER).is_file():
         raise UserError(
             f"model: {name!r} holds an adapter ({_ADAPTER}), which mfuscope does not apply",
             "merge the adapter into the weights, or remove the file",
         )
-    if weights == "checkpoint" and source == "folder":  # the hub's come later, and are checked then
+    if weights == "checkpoint" and source == "folder":  # a hub's weights are fetched by jobs
         check_weights(folder)
 
 
@@ -318,7 +276,7 @@ def _fingerprint(folder: Path, source: str, weights: str) -> str:
         if path.is_file():
             digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
     if source == "hub":
-        digest.update(folder.name.encode())  # the revision; weights come later, and with it
+        digest.update(folder.name.encode())  # the revision, which decides the weights
     elif weights == "checkpoint":
         for file, size, header in weight_headers(folder):
             digest.update(f"{file} {size}".encode() + header)

@@ -1,4 +1,4 @@
-"""The normalised views of a page, with PIL alone.
+"""The normalised views of a page, made with PIL alone.
 
 The same steps as DeepSeek-OCR's own preprocessing: bicubic resizing, padding with the mid grey,
 values mapped from 0..255 to -1..1.
@@ -13,8 +13,6 @@ from PIL import Image, ImageOps
 from mfuscope.models.geometry import Geometry
 
 _GREY = (127, 127, 127)
-
-
 _BICUBIC = Image.Resampling.BICUBIC
 
 
@@ -32,7 +30,7 @@ class Views:
 
 
 def make_views(page: Image.Image, geometry: Geometry) -> Views:
-    """The global view and the local tiles of an RGB page."""
+    """The global view and the local tiles of an RGB page, as `geometry` asks for them."""
     size = (geometry.base_size, geometry.base_size)
     if geometry.stretch:
         base = page.resize(size, _BICUBIC)
@@ -52,6 +50,6 @@ def make_views(page: Image.Image, geometry: Geometry) -> Views:
 
 
 def _normalise(image: Image.Image) -> npt.NDArray[np.float32]:
-    """Values 0..255, height x width x 3, to -1..1, 3 x height x width."""
+    """Values 0..255 of shape (height, width, 3) to -1..1 of shape (3, height, width)."""
     values = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)
     return np.ascontiguousarray((values / np.float32(255) - np.float32(0.5)) / np.float32(0.5))

@@ -1,86 +1,105 @@
-"""Which pages can be measured: each is looked at, and each bad one told, before all else.
+"""Which pages can be measured: every page is checked before anything is measured.
 
-Headers are read by every call. Pixels are decoded where something will be measured, as a truncated
-file shows itself only then; a page that an earlier inputs.csv knows by its content is not decoded
-again.
+A new page is decoded, as only that shows truncation. A page that results/inputs.csv lists with the
+same content was decoded before, and is only digested.
 """
 
 import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mfuscope.core.errors import UserError
 from mfuscope.core.records import SkippedPage
-from mfuscope.pages.images import ImageFile, Unusable, check_decodes, image_size
+from mfuscope.pages.decoding import PageFacts, decode_page, digest_page, unreadable
+from mfuscope.pages.discovery import PageFile, UnusablePage
+from mfuscope.pages.headers import TooManyPixelsError, check_pixels
 from mfuscope.pages.quiet import quiet_libraries
-from mfuscope.storage.artefacts import read_json, write_json
+
+_CLOCK_TOLERANCE_S = 60.0  # how far the clocks of a file server and this machine may differ
+_MAX_THREADS = 8  # each holds one decoded page, up to 1.2 GB at 150 megapixels
 
 
-def header_sizes(
-    images: Mapping[str, ImageFile],
-) -> tuple[dict[str, tuple[int, int]], dict[str, UserError]]:
-    """Width and height in pixels by page, and what is wrong with the pages that tell none."""
-    sizes, bad = {}, {}
-    with quiet_libraries():
-        for key, image in images.items():
-            try:
-                sizes[key] = image_size(image.path)
-            except UserError as error:
-                bad[key] = error
-    return sizes, bad
+def known_pages(table: Path) -> dict[str, PageFacts]:
+    """The facts by path of the pages that an earlier inputs.csv lists.
 
-
-def undecodable(
-    images: Mapping[str, ImageFile], known: Mapping[str, str], digest: Callable[[str], str]
-) -> dict[str, UserError]:
-    """Decode every page that is not known by its content; what is wrong with the bad ones.
-
-    Args:
-        known: SHA-256 by path of pages that were decoded before (`known_pages`).
-        digest: SHA-256 of a page as it is (`planning.Plan.digest`).
-    """
-    bad = {}
-    for key, image in images.items():
-        try:
-            if known.get(str(image.path)) != digest(key):
-                with quiet_libraries():
-                    check_decodes(image.path)
-        except UserError as error:
-            bad[key] = error
-    return bad
-
-
-def bad_page(image: ImageFile, error: UserError) -> Unusable:
-    """A page with what is wrong with it."""
-    return Unusable(image.id, image.path, error)
-
-
-def skipped_page(bad: Unusable) -> SkippedPage:
-    """What results say of a page that is left out; they can hold any path so."""
-    path = os.fsencode(bad.path).decode("utf-8", "backslashreplace")
-    return SkippedPage(image=bad.id, path=path, reason=bad.error.problem)
-
-
-def known_pages(table: Path) -> dict[str, str]:
-    """SHA-256 by path of the pages that an earlier inputs.csv tells of.
-
-    Empty without one, and where it is damaged: mending comes later, and decoding a page once more
-    does no harm.
+    Empty without such a table, and where it is unreadable: the pages are decoded again then.
     """
     try:
         with table.open(newline="", encoding="utf-8") as file:
-            return {row.get("path", ""): row.get("sha256", "") for row in csv.DictReader(file)}
-    except (OSError, ValueError, csv.Error):
+            return {
+                row["path"]: PageFacts(
+                    row["sha256"], int(row["width"]), int(row["height"]), int(row["frames"])
+                )
+                for row in csv.DictReader(file)
+            }
+    except (OSError, KeyError, TypeError, ValueError, csv.Error):
         return {}
 
 
-def note_skipped(path: Path, skipped: Sequence[SkippedPage]) -> None:
-    """Leave a note of the pages that a call leaves out, for its jobs on other machines."""
-    if skipped or path.exists():
-        write_json(path, skipped)
+def check_pages(
+    pages: Mapping[str, PageFile], known: Mapping[str, PageFacts], max_megapixels: float
+) -> tuple[dict[str, PageFacts], list[UnusablePage]]:
+    """Check every page once, on several cores, and keep libraries from printing.
+
+    Args:
+        pages: by id.
+        known: facts by path of pages that were decoded before (`known_pages`).
+        max_megapixels: the most pixels that a page may have, in millions.
+
+    Returns:
+        The facts of the usable pages by id, and the unusable pages, both in the order of `pages`.
+    """
+    latest = time.time() + _CLOCK_TOLERANCE_S
+
+    def check(page: PageFile) -> PageFacts | UnusablePage:
+        try:
+            _check_date(page.path, latest)
+            return _facts(page.path, known.get(str(page.path)), max_megapixels)
+        except UserError as error:
+            return UnusablePage(page.id, page.path, error)
+
+    threads = min(len(os.sched_getaffinity(0)), _MAX_THREADS)
+    with quiet_libraries(), ThreadPoolExecutor(threads) as pool:
+        results = dict(zip(pages, pool.map(check, pages.values()), strict=True))
+    facts = {key: one for key, one in results.items() if isinstance(one, PageFacts)}
+    return facts, [one for one in results.values() if isinstance(one, UnusablePage)]
 
 
-def noted_skipped(path: Path) -> list[SkippedPage]:
-    """The pages that the call which this job belongs to leaves out."""
-    return read_json(path, list[SkippedPage]) if path.exists() else []
+def skipped_page(page: UnusablePage) -> SkippedPage:
+    """What results record of a page that is left out; bytes that are no UTF-8 are escaped."""
+    path = os.fsencode(page.path).decode("utf-8", "backslashreplace")
+    return SkippedPage(image=page.id, path=path, reason=page.error.problem)
+
+
+def _facts(path: Path, known: PageFacts | None, max_megapixels: float) -> PageFacts:
+    if known is None or digest_page(path) != known.sha256:
+        return decode_page(path, max_megapixels).facts
+    try:
+        check_pixels(known.width, known.height, max_megapixels)  # the limit may have changed
+    except TooManyPixelsError as error:
+        raise unreadable(path, error) from error
+    return known
+
+
+def _check_date(path: Path, latest: float) -> None:
+    """Check that a page is not newer than the results that will be made of it.
+
+    Snakemake refuses results that are older than one of their inputs.
+
+    Raises:
+        UserError: the page was modified after `latest`, or its date cannot be read.
+    """
+    try:
+        modified = path.stat().st_mtime
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if modified > latest:
+        date = datetime.fromtimestamp(modified, UTC).isoformat(timespec="seconds")
+        raise UserError(
+            f"images: {str(path)!r} is dated in the future ({date})",
+            "`touch` it, correct this machine's clock, or set `on_bad_image: skip`",
+        )

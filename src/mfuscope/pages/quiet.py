@@ -1,4 +1,4 @@
-"""Libraries that print while they decode: kept off the terminal."""
+"""Keeping what libraries print while they decode off the terminal."""
 
 import ctypes
 import os
@@ -10,14 +10,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Drop what libraries print to the standard error stream, warnings and native code's alike.
+    """Drop what libraries, native code included, write to the standard error stream.
 
-    For the workflow's own process. Jobs have a log, which takes it (`jobs.job_log`).
+    For the workflow's own process, with all of its threads. Jobs keep such output in their logs.
     """
     sys.stderr.flush()
     terminal = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)  # libtiff knows nothing of sys.stderr
+    os.dup2(nowhere, 2)  # libtiff writes to the descriptor, not to sys.stderr
     os.close(nowhere)
     try:
         with warnings.catch_warnings():

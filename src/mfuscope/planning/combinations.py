@@ -1,4 +1,4 @@
-"""Settings that are right one by one and do not go together, or not with a model or a device."""
+"""Combinations of valid settings that do not work together, or not with a model or a device."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -6,15 +6,16 @@ from pathlib import Path
 
 from mfuscope.config.settings import InferenceSettings
 from mfuscope.core.errors import Findings, UserError
+from mfuscope.models.families import Family
 from mfuscope.models.prompt import IMAGE_MARK
-from mfuscope.models.spec import Family, ModelSpec, resolve_model
+from mfuscope.models.spec import ModelSpec, resolve_model
 
 
 def check_flops(models: Sequence[str], bundled_models: Path) -> None:
-    """See that every model of the FLOP budget can be found.
+    """Check that every model of the FLOP budget can be found.
 
     Raises:
-        UserErrors: every one that cannot.
+        UserErrors: names each model that cannot.
     """
     findings = Findings()
     for name in models:
@@ -27,10 +28,10 @@ def check_flops(models: Sequence[str], bundled_models: Path) -> None:
 
 
 def check_combination(inference: InferenceSettings, spec: ModelSpec, device: str) -> None:
-    """See that a variant's settings suit its model and the kind of device.
+    """Check that a variant's settings suit its model and the kind of device.
 
     Raises:
-        UserErrors: everything that does not.
+        UserErrors: every combination that does not work.
     """
     findings = Findings()
     if inference.attention == "flash":
@@ -39,8 +40,8 @@ def check_combination(inference: InferenceSettings, spec: ModelSpec, device: str
     if IMAGE_MARK in inference.prompt:
         findings.add(
             UserError(
-                f"prompt: it holds {IMAGE_MARK!r}, and the image comes before it by itself",
-                f"leave {IMAGE_MARK!r} out of `prompt`",
+                f"prompt: it holds {IMAGE_MARK!r}, and the image is put before it automatically",
+                f"remove {IMAGE_MARK!r} from `prompt`",
             )
         )
     if spec.family is Family.GENERIC and inference.resolution != "auto":

@@ -1,248 +1,201 @@
-"""Runs that must not be averaged together: measured on another device, by other software, with
-other settings, or of another content of a page.
+"""Runs that must not be averaged together, and which of them to measure again.
 
-What settings and pages change is measured again, as Snakemake's records of them tell. Here is
-caught what those records cannot see: a machine, a driver or a package that is another one by now,
-results copied together from several places, records that were lost. docs/measurement.md tells what
-is compared, and why other facts are not.
+A run must be a measurement of what is asked for now: its settings, model files and page. All runs
+must come from one device and the same software, those of one variant with the same precision,
+weights and expert layers. Where they do not, the ones measured last are kept: what is measured next
+most likely fits them. ceiling.json counts as measured, too. docs/measurement.md has which facts are
+compared, and why others are not.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mfuscope.core.errors import InconsistentRunsError, UserError
-from mfuscope.core.records import PROTOCOL, Ceiling, Device, Versions
-from mfuscope.hardware.devices import DeviceHere
+from mfuscope.core.errors import InconsistentRunsError, InvalidFileError
+from mfuscope.core.records import Ceiling, Device
 from mfuscope.provenance.facts import (
     Facts,
-    Origin,
-    asked_for,
+    Provenance,
     conditions,
-    device_words,
-    page_of,
-    settings_of,
-    software,
+    describe_device,
+    differences,
+    model_facts,
 )
-from mfuscope.provenance.remeasure import count, in_words, removal_command, run_names
+from mfuscope.provenance.remeasure import count, in_words, removal_command, run_names, shown
+from mfuscope.storage.paths import CEILING, HARDWARE, RunPaths
 
-_TOLD: Final = 10  # groups that are told
-
-_CEILING: Final = "ceiling.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Present:
-    """What would measure now, and what is asked for now.
-
-    Attributes:
-        here: the device of this machine; None where another one measures, or it is not known.
-            What ceiling.json tells of is then taken for it.
-        ceiling: ceiling.json.
-        installed: tells the software; only asked where something differs, as it takes seconds.
-        settings: by variant, see `planning.Plan.run_settings`.
-        pages: SHA-256 by image.
-    """
-
-    here: DeviceHere | None
-    ceiling: Ceiling
-    installed: Callable[[], Versions]
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    pages: Mapping[str, str] = field(default_factory=dict)
-
-    def conditions(self) -> Facts:
-        """What changes times beside the device."""
-        versions = self.installed()
-        if self.here is None or versions.driver is None:  # that of whoever submits says nothing
-            versions = replace(versions, driver=self.ceiling.versions.driver)
-        return {"measurement protocol": str(PROTOCOL)} | software(versions)
-
-    def asked_for(self, run: Origin) -> Facts:
-        """What the run would have to be a measurement of, as far as it is known."""
-        settings = self.settings.get(run.variant)
-        content = self.pages.get(run.image)
-        page = {} if content is None else {"page content": content}
-        return page | (asked_for(settings) if settings else {})
-
-    def may_be(self, device: Device) -> bool:
-        """Whether this device would measure now."""
-        if self.here is None or self.here.may_be(self.ceiling.device):  # which tells more of it
-            return device_words(device) == device_words(self.ceiling.device)
-        return self.here.may_be(device)
-
-    def doubts(self, run: Origin) -> bool:
-        """Whether it may be for ceiling.json alone that a run would not be measured so now."""
-        if self.here is None and run.versions.driver != self.ceiling.versions.driver:
-            return True
-        possible = self.here is None or self.here.may_be(run.device)
-        return possible and not self.may_be(run.device)
+_NAMED: Final = 10  # groups that are named
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs that were measured alike.
+    """Runs that are alike in some facts.
 
     Attributes:
-        facts: how, as far as groups differ in it.
+        how: the facts in which they differ from others, or from what is asked for, in words.
     """
 
-    facts: Facts
-    runs: Sequence[Origin]
+    how: str
+    runs: Sequence[Provenance]
 
 
 @dataclass(frozen=True, slots=True)
-class Mixture:
-    """Runs that were not all measured alike, or not on the device of ceiling.json.
+class Inconsistency:
+    """What must not be averaged or compared.
 
     Attributes:
-        groups: what differs.
-        now: what would measure now, as far as no run was measured so.
-        redo: those to measure again, so that all are alike.
-        ceiling: whether that is to be measured again too.
+        groups: which runs differ, and in what.
+        again: the runs to measure again, so that all are consistent.
+        ceiling_differs: whether ceiling.json is of another device than the runs.
+        ceiling_again: whether the device is to be measured again, too.
     """
 
     groups: Sequence[Group]
-    now: Facts
-    redo: Sequence[Origin]
-    ceiling: bool
+    again: Sequence[Provenance]
+    ceiling_differs: bool
+    ceiling_again: bool
 
 
-def find_mixture(runs: Sequence[Origin], present: Present) -> Mixture | None:
-    """What is mixed, None where all are alike.
-
-    Device and software are compared over all runs and with ceiling.json, settings and model within
-    a variant, and the content of a page with the page as it is. Kept is what would be measured so
-    now: all that is measured again is alike then.
-    """
-    mixed = list(_mixed(runs, present))
-    foreign = {device_words(run.device) for run in runs} - {device_words(present.ceiling.device)}
-    if not mixed and not foreign:
-        return None
-    now = present.conditions()
-    kept = [
-        run
-        for run in runs
-        if present.may_be(run.device)
-        and _agree(conditions(run), now)
-        and _agree(settings_of(run) | page_of(run), present.asked_for(run))
-    ]
-    # Of what is not known of now, most are taken for it.
-    for key, facts in _COMPARED:
-        kept = [run for among in _split(kept, key) for run in _grouped(among, facts)[0].runs]
-    names = {run.name for run in kept}
-    return Mixture(
-        groups=mixed or [Group({"device": device_words(runs[0].device)}, runs)],
-        now=_unmatched(runs, present, now),
-        redo=[run for run in runs if run.name not in names],
-        ceiling=not present.may_be(present.ceiling.device),
-    )
-
-
-# What is compared among which runs.
-_COMPARED: Final[Sequence[tuple[Callable[[Origin], str], Callable[[Origin], Facts]]]] = (
-    (lambda run: "", conditions),
-    (lambda run: run.variant, settings_of),
-    (lambda run: run.image, page_of),
-)
-
-
-def _mixed(runs: Sequence[Origin], present: Present) -> Iterator[Group]:
-    """The groups of runs that differ from one another, with what they differ in."""
-    merged: dict[tuple[tuple[str, str], ...], list[Origin]] = {}
-    for key, facts in _COMPARED:
-        for among in _split(runs, key):
-            groups = _grouped(among, facts)
-            names = dict.fromkeys(name for group in groups for name in group.facts)
-            differing = [n for n in names if len({g.facts.get(n) for g in groups}) > 1]
-            if facts is page_of and not _agree(groups[0].facts, present.asked_for(among[0])):
-                differing = list(names)
-            for group in groups if differing else ():
-                told = tuple((n, group.facts[n]) for n in differing if n in group.facts)
-                told = told or tuple((n, "unset") for n in differing)
-                merged.setdefault(told, []).extend(group.runs)
-    for told, alike in merged.items():
-        yield Group(dict(told), alike)
-
-
-def _agree(facts: Facts, known: Facts) -> bool:
-    return all(known.get(name, fact) == fact for name, fact in facts.items())
-
-
-def _unmatched(runs: Sequence[Origin], present: Present, now: Facts) -> Facts:
-    """What of now no run was measured with."""
-    had = [conditions(run) for run in runs]
-    facts = {
-        name: fact for name, fact in now.items() if all(one.get(name, fact) != fact for one in had)
-    }
-    if any(present.may_be(run.device) for run in runs):
-        return facts
-    device = str(present.here) if present.here else device_words(present.ceiling.device)
-    return {"device": device} | facts
-
-
-def _grouped(runs: Iterable[Origin], facts: Callable[[Origin], Facts]) -> list[Group]:
-    """Runs by their facts, largest group first."""
-    found: dict[tuple[tuple[str, str], ...], list[Origin]] = {}
-    for run in runs:
-        found.setdefault(tuple(facts(run).items()), []).append(run)
-    groups = [Group(dict(key), alike) for key, alike in found.items()]
-    return sorted(groups, key=lambda group: -len(group.runs))
-
-
-def _split(runs: Iterable[Origin], key: Callable[[Origin], str]) -> list[list[Origin]]:
-    found: dict[str, list[Origin]] = {}
-    for run in runs:
-        found.setdefault(key(run), []).append(run)
-    return list(found.values())
-
-
-def check_alike(
-    runs: Iterable[Origin], present: Present, hardware: Device, *, results: Path, listing: Path
+def check_consistent(
+    runs: Iterable[Provenance],
+    *,
+    ceiling: Ceiling,
+    hardware: Device,
+    settings: Mapping[str, Mapping[str, Any]],
+    pages: Mapping[str, str],
+    results: Path,
+    listing: Path,
 ) -> None:
-    """Check that runs may be averaged, and held against what was measured of the device.
+    """Check that runs may be averaged, and compared with what was measured of the device.
 
     Args:
-        hardware: what hardware.json tells of.
-        results: the folder that the records lie in, under the names that they tell (`naming`).
+        ceiling: ceiling.json.
+        hardware: the device of hardware.json.
+        settings: what is asked for, by variant (`planning.parameters.run_parameters`).
+        pages: SHA-256 of the pages as they are now, by image.
+        results: the folder that holds the records, for the command that removes some.
         listing: lists the records of runs to measure again, where they are many.
 
     Raises:
-        InconsistentRunsError: they may not; says in a few lines what differs, and what to measure again.
+        InconsistentRunsError: in a few lines, what differs and what to measure again.
+        InvalidFileError: hardware.json is of another device than ceiling.json, or inputs.csv lacks
+            a page.
     """
-    path, ours = results / "hardware.json", device_words(present.ceiling.device)
-    if device_words(hardware) != ours:
-        raise UserError(
-            f"{path} tells of another device, {device_words(hardware)}, than {results / _CEILING} "
-            f"that it is made from, {ours}",
-            f"`rm {path}` and run the same command again",
+    device = describe_device(ceiling.device)
+    if describe_device(hardware) != device:
+        raise InvalidFileError(
+            results / HARDWARE,
+            f"is of another device, {describe_device(hardware)}, than {CEILING}, {device}",
         )
-    if mixture := find_mixture(list(runs), present):
-        raise InconsistentRunsError("\n".join(_told(mixture, present, results, listing)))
+    runs = list(runs)
+    if lacking := sorted({run.image for run in runs} - pages.keys()):
+        raise InvalidFileError(results / "inputs.csv", f"lacks the page {shown(lacking[0])}")
+    if found := find_inconsistency(runs, ceiling=ceiling, settings=settings, pages=pages):
+        raise InconsistentRunsError("\n".join(_message(found, device, results, listing)))
 
 
-def _told(mixture: Mixture, present: Present, results: Path, listing: Path) -> Iterator[str]:
-    for group in mixture.groups[:_TOLD]:
-        yield f"{count(len(group.runs))} with {in_words(group.facts)}: {run_names(group.runs)}"
-    if len(mixture.groups) > _TOLD:
-        yield f"... and {len(mixture.groups) - _TOLD} more such groups"
-    ceiling = results / _CEILING
-    of_ceiling = device_words(present.ceiling.device)
-    devices = {group.facts["device"] for group in mixture.groups if "device" in group.facts}
-    if mixture.ceiling or (devices and of_ceiling not in devices):
-        yield f"{ceiling} with {in_words({'device': of_ceiling})}"
-    if mixture.now:
-        yield f"what measures now: {in_words(mixture.now)}"
-    redo = [results / run.record for run in mixture.redo] + [ceiling] * mixture.ceiling
-    what = [count(len(mixture.redo))] if mixture.redo else []
-    what += ["the device"] * mixture.ceiling
+def find_inconsistency(
+    runs: Sequence[Provenance],
+    *,
+    ceiling: Ceiling,
+    settings: Mapping[str, Mapping[str, Any]],
+    pages: Mapping[str, str],
+) -> Inconsistency | None:
+    """What is inconsistent; None where nothing is. Arguments as of `check_consistent`."""
+    groups, current = _outdated(runs, settings, pages)
+    by_conditions = _grouped(current, conditions)
+    kept = by_conditions[0] if by_conditions else []
+    device = describe_device(ceiling.device)
+    devices = {describe_device(run.device) for run in current}
+    stale = bool(kept) and describe_device(kept[0].device) != device
+    if stale and ceiling.measured_at > _last(kept):  # then it says what measures now
+        stale = False
+        fitting = [group for group in by_conditions if describe_device(group[0].device) == device]
+        kept = fitting[0] if fitting else []
+    if len(by_conditions) > 1:
+        groups += _described(by_conditions, conditions, kept)
+    elif devices - {device}:
+        groups.append(Group(in_words({"device": describe_device(current[0].device)}), current))
+    fits: list[Provenance] = []
+    for variant in dict.fromkeys(run.variant for run in kept):
+        alike = _grouped([run for run in kept if run.variant == variant], model_facts)
+        fits += alike[0]
+        if len(alike) > 1:
+            groups += _described(alike, model_facts, alike[0])
+    if not groups:
+        return None
+    keys = {run.key for run in fits}
+    again = [run for run in runs if run.key not in keys]
+    unmatched = bool(devices) and device not in devices
+    return Inconsistency(groups, again, unmatched or stale, stale)
+
+
+def _outdated(
+    runs: Sequence[Provenance],
+    settings: Mapping[str, Mapping[str, Any]],
+    pages: Mapping[str, str],
+) -> tuple[list[Group], list[Provenance]]:
+    """The runs that are not of what is asked for now, grouped by how; and the others."""
+    outdated: dict[str, list[Provenance]] = {}
+    current = []
+    for run in runs:
+        found = differences(run, settings[run.variant], pages[run.image])
+        if found:
+            how = ", ".join(
+                f"{name} {shown(then)} instead of {shown(now)}"
+                for name, (then, now) in found.items()
+            )
+            outdated.setdefault(how, []).append(run)
+        else:
+            current.append(run)
+    return [Group(how, alike) for how, alike in outdated.items()], current
+
+
+def _grouped(
+    runs: Iterable[Provenance], facts: Callable[[Provenance], Facts]
+) -> list[list[Provenance]]:
+    """Runs by their facts, the group measured last first, of several the largest."""
+    found: dict[tuple[tuple[str, str], ...], list[Provenance]] = {}
+    for run in runs:
+        found.setdefault(tuple(facts(run).items()), []).append(run)
+    return sorted(found.values(), key=lambda group: (_last(group), len(group)), reverse=True)
+
+
+def _last(runs: Iterable[Provenance]) -> str:
+    """When the last of some runs was measured (ISO 8601, UTC: sorts as text)."""
+    return max(run.measured_at for run in runs)
+
+
+def _described(
+    groups: Sequence[Sequence[Provenance]],
+    facts: Callable[[Provenance], Facts],
+    kept: Sequence[Provenance],
+) -> Iterator[Group]:
+    """Groups with the facts in which they differ from one another."""
+    every = [facts(group[0]) for group in groups]
+    names = dict.fromkeys(name for one in every for name in one)
+    differing = [name for name in names if len({one.get(name) for one in every}) > 1]
+    for one, group in zip(every, groups, strict=True):
+        how = in_words({name: one[name] for name in differing if name in one})
+        yield Group(f"{how} (kept)" if group is kept else how, group)
+
+
+def _message(found: Inconsistency, device: str, results: Path, listing: Path) -> Iterator[str]:
+    for group in found.groups[:_NAMED]:
+        yield f"{count(len(group.runs))} with {group.how}: {run_names(group.runs)}"
+    if len(found.groups) > _NAMED:
+        yield f"... and {len(found.groups) - _NAMED} more such groups"
+    ceiling = results / CEILING
+    if found.ceiling_differs:
+        yield f"{ceiling} with {in_words({'device': device})}"
+    paths = [RunPaths.of(results, run.key).record for run in found.again]
+    what = [count(len(paths))] if paths else []
+    if found.ceiling_again:
+        paths.append(ceiling)
+        what.append("the device")
     yield (
-        "what was not measured alike must not be averaged, nor held against one another. "
-        f"Remedy: to measure {' and '.join(what)} again, `{removal_command(redo, listing)}` and "
-        "run the same command again."
+        "results that differ so must not be averaged or compared. Remedy: to measure "
+        f"{' and '.join(what)} again, `{removal_command(paths, listing)}` and run the same command "
+        "again."
     )
-    if any(map(present.doubts, mixture.redo)):
-        yield (
-            f"The device and driver that measure now are taken to be those of {ceiling}. If they "
-            f"are not, `rm {ceiling}` instead and run the same command again."
-        )

@@ -1,30 +1,35 @@
-"""What a run's record says of how it was measured, as facts that can be compared and told.
+"""Where a run comes from, as facts that can be compared and shown.
 
-docs/measurement.md tells which facts are compared, and why others are not.
+docs/measurement.md has which facts are compared, and why others are not.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Final
 
 from mfuscope.config.settings import ModelSettings
-from mfuscope.core.records import Device, Model, Page, Versions
-
-_UNKNOWN: Final = "unknown"
-
-_MODEL: Final = [field.name for field in fields(ModelSettings)]
+from mfuscope.core.records import PROTOCOL, Device, Model, Page, Versions
+from mfuscope.core.runs import RunKey
+from mfuscope.storage.artefacts import read_json
+from mfuscope.storage.validation import check_filing
 
 Facts = dict[str, str]
 
+_UNKNOWN: Final = "unknown"
+_UNSET: Final = "unset"
+_MODEL: Final = [field.name for field in fields(ModelSettings)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """The part of a run's record that says what it is a measurement of."""
+class Provenance:
+    """The part of a run's record that says what it is a measurement of, when and by what."""
 
     protocol: int
     variant: str
     image: str
     repeat: int
+    measured_at: str
     page: Page
     model: Model
     settings: dict[str, Any]
@@ -32,26 +37,32 @@ class Origin:
     versions: Versions
 
     @property
-    def name(self) -> str:
-        """The run in short; also where its record lies (`naming` sees to that)."""
-        return f"{self.variant}/{self.image}/{self.repeat}"
-
-    @property
-    def record(self) -> str:
-        """Where its record lies in a folder of results."""
-        return f"{self.variant}/runs/{self.image}/{self.repeat}.json"
+    def key(self) -> RunKey:
+        """Which run it is of."""
+        return RunKey(self.variant, self.image, self.repeat)
 
 
-def conditions(run: Origin) -> Facts:
-    """What changes times, whatever is measured."""
-    facts = {"device": device_words(run.device), "measurement protocol": str(run.protocol)}
+def read_provenance(path: Path) -> Provenance:
+    """Read the provenance of a run from its record.
+
+    Raises:
+        InvalidFileError: the file is no run's record, or lies under another run's name.
+        FileNotFoundError: there is no file.
+    """
+    provenance = read_json(path, Provenance)
+    check_filing(path, provenance.key)
+    return provenance
+
+
+def conditions(run: Provenance) -> Facts:
+    """The device and the software, which change times whatever is measured."""
     versions = software(run.versions)
     if run.device.kind == "cpu":  # which has no use for them
         del versions["CUDA"], versions["driver"]
-    return facts | versions
+    return {"device": describe_device(run.device)} | versions
 
 
-def device_words(device: Device) -> str:
+def describe_device(device: Device) -> str:
     """A device's model; another card of the same model is the same."""
     if device.kind == "cpu":
         return f"{device.name} ({device.threads} threads)"
@@ -60,7 +71,7 @@ def device_words(device: Device) -> str:
 
 
 def software(versions: Versions) -> Facts:
-    """What runs pass through on their way to the device."""
+    """The software between a run and its device."""
     return {
         "torch": versions.torch,
         "transformers": versions.transformers,
@@ -70,34 +81,55 @@ def software(versions: Versions) -> Facts:
     }
 
 
-def settings_of(run: Origin) -> Facts:
-    """What the settings and the model folder made of a run."""
-    return dict(flat_settings(run.settings)) | {
-        "model files": run.model.fingerprint,
+def model_facts(run: Provenance) -> Facts:
+    """What a device and the software made of the settings ``auto``, within a variant."""
+    return {
         "weights": run.model.weights,
         "precision": run.model.dtype,
         "expert layers": str(run.model.experts_implementation),
     }
 
 
-def asked_for(settings: Mapping[str, Any]) -> Facts:
-    """The same, as far as settings tell it beforehand (`planning.Plan.run_settings`)."""
+def matches(run: Provenance, settings: Mapping[str, Any], page_sha256: str) -> bool:
+    """Whether a run is a measurement of what is asked for now.
+
+    Args:
+        settings: what decides its variant's runs (`planning.parameters.run_parameters`).
+        page_sha256: digest of its page as the page is now.
+    """
+    return not differences(run, settings, page_sha256)
+
+
+def differences(
+    run: Provenance, settings: Mapping[str, Any], page_sha256: str
+) -> dict[str, tuple[str, str]]:
+    """How a run was measured and what is asked for now, by name where the two differ.
+
+    Compared are the measurement protocol, the settings, the model's files and the page's content.
+    """
+    then = dict(_flat(run.settings)) | {
+        "model files": run.model.fingerprint,
+        "measurement protocol": str(run.protocol),
+        "page content": run.page.sha256,
+    }
     own = dict(settings)
     model = own.pop("model")
-    return dict(flat_settings(own | {name: model[name] for name in _MODEL})) | {
-        "model files": model["fingerprint"]
+    now = dict(_flat(own | {name: model[name] for name in _MODEL})) | {
+        "model files": model["fingerprint"],
+        "measurement protocol": str(PROTOCOL),
+        "page content": page_sha256,
+    }
+    return {
+        name: (then.get(name, _UNSET), now.get(name, _UNSET))
+        for name in now | then
+        if then.get(name) != now.get(name)
     }
 
 
-def page_of(run: Origin) -> Facts:
-    """Which content of a page it was."""
-    return {"page content": run.page.sha256}
-
-
-def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Names and values as texts, sorted; of mappings within, the names joined by a dot."""
     for key, value in sorted(settings.items()):
         if isinstance(value, Mapping):
-            yield from flat_settings(value, f"{prefix}{key}.")
+            yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", str(value)

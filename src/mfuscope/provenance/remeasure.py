@@ -1,4 +1,4 @@
-"""How results that must be made again are named, and the command that has it done."""
+"""How runs to measure again are named, and the command that has it done."""
 
 import shlex
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from mfuscope.core.text import one_line
-from mfuscope.provenance.facts import Facts, Origin
+from mfuscope.provenance.facts import Facts, Provenance
 from mfuscope.storage.artefacts import write_text
 
 _NAMED: Final = 3  # runs of a group that are named
@@ -15,10 +15,10 @@ _SHOWN: Final = 64  # characters of a fact: records may hold anything
 
 
 def removal_command(paths: Sequence[Path], listing: Path) -> str:
-    """A command that removes records; many are listed in a file.
+    """A shell command that removes files; many are listed in a file.
 
     Args:
-        paths: as they lie on the disk, never as a record tells.
+        listing: the list to write where there are many.
     """
     words = [shlex.quote(str(path)) for path in paths]
     if len(paths) <= _LISTED:
@@ -27,15 +27,20 @@ def removal_command(paths: Sequence[Path], listing: Path) -> str:
     return f"xargs rm < {shlex.quote(str(listing))}"
 
 
+def shown(fact: str) -> str:
+    """A fact as a line can show it."""
+    return one_line(fact)[:_SHOWN]
+
+
 def in_words(facts: Facts) -> str:
     """Facts in a line."""
-    return ", ".join(f"{name} {one_line(fact)[:_SHOWN]}" for name, fact in facts.items())
+    return ", ".join(f"{name} {shown(fact)}" for name, fact in facts.items())
 
 
-def run_names(runs: Sequence[Origin]) -> str:
+def run_names(runs: Sequence[Provenance]) -> str:
     """The first runs by name, and how many more there are."""
     more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
-    return ", ".join(run.name for run in runs[:_NAMED]) + more
+    return ", ".join(str(run.key) for run in runs[:_NAMED]) + more
 
 
 def count(things: int, thing: str = "run") -> str:

@@ -1,4 +1,4 @@
-"""The report's tables that say how far to trust the results, and how to get them again."""
+"""The report's tables on validity and reproduction."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -61,12 +61,12 @@ def unsteady(data: ReportData) -> Table:
 
 
 def outliers(data: ReportData) -> Table:
-    """Runs outside of the quartile fences, the farthest first."""
+    """Outliers, the farthest first."""
     more = len(data.outliers) - checks.MOST
     rest = f", the {checks.MOST} farthest of {len(data.outliers)}" if more > 0 else ""
     return build(
-        "Runs outside of the quartile fences (each by its page's median, 1.5 quartile ranges "
-        f"beyond the quartiles of all runs){rest}",
+        "Runs outside of the quartile fences (each divided by its page's median; 1.5 quartile "
+        f"ranges beyond the quartiles of all runs){rest}",
         ("Page", "Variant", "Repeat", "Stage", "Time, ms", "By the page's median", "Cause"),
         (
             (
@@ -84,7 +84,7 @@ def outliers(data: ReportData) -> Table:
 
 
 def absences(data: ReportData) -> Table:
-    """Values that could not be had, by reason."""
+    """Absent values, by reason."""
     return build(
         "Absent values and their reasons",
         ("Values", "Where", "Reason"),
@@ -156,7 +156,7 @@ def versions(data: ReportData) -> Table:
 
 
 def conditions(data: ReportData) -> Table:
-    """How the device fared before and after the timed passes."""
+    """The device's conditions before and after the timed passes."""
     rows = []
     for name, unit in CONDITIONS.items():
         reason = "; ".join(data.survey.reasons(name)) or "not recorded"
@@ -175,7 +175,7 @@ def conditions(data: ReportData) -> Table:
 
 
 def images(data: ReportData) -> Table:
-    """The pages, so that the same ones can be measured again."""
+    """The pages, with what identifies them."""
     return build(
         "Images",
         ("Image", "File", "Size, px", "Category", "SHA-256"),

@@ -1,4 +1,4 @@
-"""flops.md: the FLOP budget as tables to read."""
+"""flops.md: the FLOP budget as tables."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Cells and tables, once for all formats: HTML and Markdown show the same."""
+"""Cells and tables, the same for HTML and Markdown."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ _NO_SPREAD = "n = 1: a single value has no spread"
 class Cell:
     """One cell.
 
-    `kind`: ``number`` is set to the right, ``name`` is a name that may hold any character. `note`
-    says why an absent value is absent, or gives more of a present one. `sub` is a second line.
+    `kind`: a ``number`` is right-aligned, a ``name`` may hold any character. `note` gives the
+    reason of an absent value, or more about a present one. `sub` is a second line.
     """
 
     text: str
@@ -27,7 +27,7 @@ class Cell:
 
     @property
     def absent(self) -> bool:
-        """Whether the value could not be had."""
+        """Whether the value is absent."""
         return self.kind == "number" and self.text == ABSENT
 
 
@@ -41,7 +41,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
     def without(self, column: str) -> "Table":
-        """The table less a column, unless that is all that names its rows."""
+        """The table without a column, unless no other column names its rows."""
         kept = [i for i, name in enumerate(self.columns) if name != column]
         if not kept or self.numeric[kept[0]]:
             return self
@@ -89,22 +89,22 @@ def build(
 
 
 def label(text: str, sub: str = "") -> Cell:
-    """A name that comes from outside, and may hold any character."""
+    """A name from outside, which may hold any character."""
     return Cell(text, "name", sub=sub)
 
 
 def amount(text: str, note: str = "") -> Cell:
-    """A number that is text already."""
+    """A formatted number."""
     return Cell(text, "number", note)
 
 
 def absent(reason: str) -> Cell:
-    """A value that could not be had."""
+    """An absent value."""
     return Cell(ABSENT, "number", reason or "no value")
 
 
 def figure(value: float | None, significant: int = 3, reason: str = "") -> Cell:
-    """A number with so many significant digits, or absent for a reason."""
+    """A number with at least this many significant digits, or absent for a reason."""
     return absent(reason) if value is None else amount(number(value, significant))
 
 

@@ -8,15 +8,16 @@ from typing import Any
 import pandas as pd
 
 from mfuscope.core.records import Ceiling, Hardware, MissingRun, Model, SkippedPage
+from mfuscope.core.runs import RunKey
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import Outlier, Stage
-from mfuscope.report.survey import RunName, Survey, Tokens
+from mfuscope.report.survey import Survey, Tokens
 
 #: The two stages of a page.
 STAGES = ("prefill", "decode")
-#: Cost centres in the order of their work; each is a part of a page's time on the device.
+#: Cost centres in the order of execution; together they are a page's time on the device.
 CENTRES = ("vision", "projector", "language", "rest", "decode")
-#: The metrics of those that are parts of prefill; its rest is what they leave.
+#: The metrics of prefill's parts; the rest of prefill is the remainder.
 PARTS = {"vision": "vision_ms", "projector": "projector_ms", "language": "language_prefill_ms"}
 #: MFU over both stages, of prefill and of decode.
 MFU_METRICS = ("mfu_model", "mfu_prefill", "mfu_decode")
@@ -24,7 +25,7 @@ MFU_METRICS = ("mfu_model", "mfu_prefill", "mfu_decode")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat:
-    """A row of summary.csv; None is absent, and `reason` says why the mean is."""
+    """A row of summary.csv. Absent values are None; `reason` says why the mean is absent."""
 
     n: int
     mean: float | None
@@ -63,7 +64,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """An image of inputs.csv, and its measurements by variant. Of its frames the first counts."""
+    """An image of inputs.csv and its measurements by variant; only its first frame is measured."""
 
     image: str
     path: str
@@ -76,7 +77,7 @@ class Page:
 
     @property
     def file(self) -> str:
-        """Its path where its id does not tell the file's name, else empty."""
+        """Its path if its id differs from the file's name, else empty."""
         return "" if PurePath(self.path).name == self.image else self.path
 
 
@@ -93,8 +94,8 @@ class CostCentre:
 class Variant:
     """A variant over all pages.
 
-    `stats` are the rows of the image ``all``, where n counts pages. `headline` are the same, but
-    of a single page's repeats where there is only one page, and `over` says which.
+    `stats` are the rows of the image ``all``, where n counts pages. `headline` equals `stats`, or
+    with a single page the statistics of its repeats; `over` is ``page`` or ``repeat``.
     """
 
     name: str
@@ -120,12 +121,12 @@ class Variant:
 
     @property
     def parts_known(self) -> bool:
-        """Whether prefill's parts are told apart at all."""
+        """Whether times of prefill's parts are known."""
         return any(self.stats[metric].mean is not None for metric in PARTS.values())
 
     @property
     def centres(self) -> list[CostCentre]:
-        """Cost centres, the most expensive first; those without a value are left out."""
+        """Cost centres with a value, the most expensive first."""
         found = [
             CostCentre(key=key, ms=stat.mean, share=stat.mean / self.page_ms)
             for key, stat in _centre_stats(self.stats).items()
@@ -155,7 +156,7 @@ class Flops:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
-    """Everything that the four texts say."""
+    """Everything that the texts and figures are made of."""
 
     pages: tuple[Page, ...]
     variants: tuple[Variant, ...]
@@ -168,7 +169,7 @@ class ReportData:
     kernels: tuple[StageKernels, ...]
     survey: Survey
     outliers: tuple[Outlier, ...]
-    causes: Mapping[tuple[RunName, Stage], Sequence[str]]
+    causes: Mapping[tuple[RunKey, Stage], Sequence[str]]
     settings: Mapping[str, Any]
     command: str
     commit: str | None
@@ -181,12 +182,12 @@ class ReportData:
         return max(m.stats["prefill_ms"].n for page in self.pages for m in page.measured)
 
     def operators_of(self, variant: str, stage: str) -> StageOperators | None:
-        """The operators of a variant's stage, None where no trace has any."""
+        """The operators of a variant's stage; None if no trace has any."""
         found = (o for o in self.operators if (o.variant, o.stage) == (variant, stage))
         return next(found, None)
 
     def kernels_of(self, variant: str, stage: str) -> StageKernels | None:
-        """The kernels of a variant's stage, None where no trace has any."""
+        """The kernels of a variant's stage; None if no trace has any."""
         found = (k for k in self.kernels if (k.variant, k.stage) == (variant, stage))
         return next(found, None)
 

@@ -1,8 +1,8 @@
-"""What the report's numbers mean, what they rest on, and what they leave out."""
+"""Definitions, assumptions and limits of the report's numbers."""
 
 from mfuscope.report.data import ReportData
 
-#: What the sections say of their definitions, alike in every format.
+#: Definitions by section, the same in every format.
 DEFINITIONS = {
     "time": (
         "Prefill runs from inputs on the device to the first logits, and includes the vision "
@@ -11,35 +11,36 @@ DEFINITIONS = {
     ),
     "steps": (
         "A decode step runs from the start of one forward of the model to the start of the next: "
-        "one new token. Steps that grow along the answer pay for the context. Where the device's "
-        "busy time hardly varies, a long tail or two humps are the host's: other load, or a clock "
-        "of two speeds."
+        "one new token. Steps grow along the answer because the context grows. If the device's "
+        "busy time hardly varies, the host causes a long tail or two peaks: other load, or a clock "
+        "that switches between two speeds."
     ),
     "next": (
-        "From measured facts by rules, each with the numbers that triggered it and the most that "
-        "it could take off a page's time: a bound, not a promise. The gains do not add up. The "
-        "rules are in src/mfuscope/report/recommendations.py."
+        "Rules turn measured facts into recommendations. Each names the numbers that triggered it "
+        "and the most that it could take off a page's time: a bound, not a promise. The gains do "
+        "not add up. The rules are in src/mfuscope/report/recommendations."
     ),
     "mfu": (
-        "MFU is the FLOPs that the model's architecture asks for, divided by the time they took "
-        "and by the device's peak. The stage model takes prefill and decode together."
+        "MFU is the FLOPs that the model's architecture requires, divided by the time they took "
+        "and by the device's peak. The stage model is prefill and decode together."
     ),
     "utilisation": (
-        "The ceiling is the best matrix product measured on this device; MBU is the bytes that "
-        "decode must move at the least, divided by the time it took and by the peak bandwidth. "
-        "FLOP per byte divides a stage's FLOPs by the bytes that it must move at the least."
+        "The ceiling is the best matrix product measured on this device; MBU is the minimum "
+        "of bytes that decode must move, divided by the time it took and by the peak bandwidth. "
+        "FLOP per byte divides a stage's FLOPs by the minimum of bytes that it must move."
     ),
     "flops": (
-        "Counted where operators are dispatched, once per variant and resolution; beside it the "
-        "closed form of the architecture, where one is known, and the directional formulas of "
-        "earlier reports. A multiply-add counts 2; attention counts its full context. MFU takes "
-        "the count for prefill, and for decode the closed form or else the count. The directional "
-        "formulas differ because they leave out experts, gates, windows, convolutions and the LM "
-        "head, count some products half, and take a fixed context of 512 for decode."
+        "FLOPs are counted where operators are dispatched, once per variant and resolution. Beside "
+        "the count stand the closed form of the architecture, if one is known, and the directional "
+        "formulas of earlier reports. A multiply-add counts 2; attention counts its full context. "
+        "MFU uses the count for prefill, and for decode the closed form if there is one, else the "
+        "count. The directional formulas differ because they leave out experts, gates, windows, "
+        "convolutions and the LM head, count some products half, and take a fixed context of 512 "
+        "for decode."
     ),
     "operators": (
-        "From the traced passes, which the profiler slows: read shares rather than times. The "
-        "longest of each stage; operators.md has more, and the definitions of the columns."
+        "The longest operators of each stage, from the traced passes. The profiler slows these: "
+        "read shares rather than times. operators.md has more operators and defines the columns."
     ),
     "uncounted": "FLOPs and MFU are too low by the share of these operators.",
 }
@@ -48,44 +49,44 @@ DEFINITIONS = {
 def roofline(data: ReportData) -> str:
     """How to read the roofline of this data."""
     sentences = [
-        "A stage lies under a roof: left of the ridge the memory's bandwidth limits what it can "
-        "reach, right of it the arithmetic. Far below both, neither does."
+        "Each stage lies under a roof: left of the ridge the memory's bandwidth limits it, right "
+        "of the ridge arithmetic does. Far below the roof, neither limits it."
     ]
     measured = all(
         data.hardware.peaks[variant.model.dtype].source == "measured" for variant in data.variants
     )
     sentences.append(
-        "The roof is what was measured on this device: its best matrix product, and a copy."
+        "The roof was measured on this device: its best matrix product, and a copy."
         if measured
-        else "Solid is the roof that MFU is held against, dashed the one measured on this device "
-        "(best matrix product, copy)."
+        else "The solid roof is the peak that MFU refers to; the dashed one was measured on this "
+        "device (best matrix product, copy)."
     )
     if any(variant.stats["mfu_prefill_busy"].mean is not None for variant in data.variants):
         sentences.append(
-            "Filled points are over wall time, hollow ones over the time in which the device was "
-            "busy: the distance between them is launch overhead and host work."
+            "Filled points use wall time, hollow points the time in which the device was busy: the "
+            "distance between them is launch overhead and host work."
         )
     return " ".join(sentences)
 
 
 def assumptions(data: ReportData) -> list[str]:
-    """What the numbers rest on, beside what was measured."""
+    """The assumptions behind the numbers."""
     dtypes = sorted({variant.model.dtype for variant in data.variants})
     found = [
         "Batch size 1, greedy decoding, one page at a time.",
-        "MFU takes dense peaks: no structured sparsity.",
-        "Bytes for MBU and intensity are the least that must move: every active weight once, the "
-        "KV cache once; activations and re-reads are left out. In prefill they are many.",
-        "Device busy times come from the traced pass and are held against the timed one: a "
-        "profiler slows launches, hardly the kernels.",
+        "MFU uses dense peaks: no structured sparsity.",
+        "Bytes for MBU and intensity are the minimum that must move: every active weight once, the "
+        "KV cache once. Activations and re-reads are left out; in prefill they are large.",
+        "Device busy times come from the traced pass, and are divided by the times of the timed "
+        "pass: a profiler slows launches, but hardly kernels.",
     ]
     for dtype in dtypes:
         peak = data.hardware.peaks[dtype]
         found.append(f"Peak for {dtype}: {peak.tflops:g} TFLOP/s, {peak.source} ({peak.detail}).")
     if any(variant.model.weights == "dummy" for variant in data.variants):
         found.append(
-            "Dummy weights choose experts at random and write no real text: times and FLOPs are "
-            "those of the shapes, the length of the answer is the setting max_new_tokens."
+            "Dummy weights choose experts at random and write no real text: times and FLOPs follow "
+            "from the shapes, and the setting max_new_tokens gives the length of the answer."
         )
     return found
 
@@ -93,7 +94,7 @@ def assumptions(data: ReportData) -> list[str]:
 def not_measured(data: ReportData) -> list[str]:
     """What the report cannot say, and why."""
     found = [
-        "HFU (what the hardware executed, padding included): only hardware counters know it.",
+        "HFU (FLOPs that the hardware executed, padding included): it needs hardware counters.",
         "Quality of the text: this report is about time.",
         "Several pages at once: pages are measured one at a time.",
     ]

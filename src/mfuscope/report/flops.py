@@ -25,12 +25,12 @@ _HEADLINE = "counted"
 
 
 def component_name(component: str) -> str:
-    """A component in words."""
+    """A component's display name."""
     return _NAMES.get(component, component.replace("_", " "))
 
 
 def models(data: ReportData) -> Table:
-    """Totals of every FLOP model, and how far each is from the count."""
+    """Totals of every FLOP model, and their differences from the count."""
     counted = {
         (row.variant, row.resolution): row for row in data.flops if row.flop_model == _HEADLINE
     }
@@ -55,7 +55,7 @@ def models(data: ReportData) -> Table:
                 amount(str(row.prompt_tokens)),
                 amount(str(row.image_tokens))
                 if row.image_tokens is not None
-                else absent("the model does not tell"),
+                else absent("not known for this model"),
                 Cell(row.flop_model),
                 figure(row.total / 1e9, 6),
                 _difference(row.total, counted[row.variant, row.resolution].total),

@@ -1,4 +1,4 @@
-"""How a number looks: units, significant digits, spread. Absent values are None, never 0."""
+"""Formats of numbers: units, significant digits, spread."""
 
 import math
 import unicodedata
@@ -13,7 +13,7 @@ _BIDI_CONTROLS = frozenset(
 
 
 def decimals(value: float, significant: int = 3) -> int:
-    """Decimal places that show `value` with so many significant digits (never below 0)."""
+    """Decimal places for at least this many significant digits of `value` (never below 0)."""
     if value == 0 or not math.isfinite(value):
         return 0
     # Rounded first: 9.996 has as many places as 10.0.
@@ -22,14 +22,14 @@ def decimals(value: float, significant: int = 3) -> int:
 
 
 def fixed(value: float, places: int) -> str:
-    """A number with so many decimal places, thousands separated, with a real minus sign."""
+    """A number with this many decimal places, thousands separated, with a true minus sign."""
     text = f"{abs(value):,.{places}f}"
     negative = value < 0 and any(digit in text for digit in "123456789")
     return _MINUS + text if negative else text
 
 
 def number(value: float, significant: int = 3) -> str:
-    """A number with at least so many significant digits; whole digits are never rounded away."""
+    """A number with at least this many significant digits; integer digits are never rounded."""
     return fixed(value, decimals(value, significant))
 
 
@@ -53,7 +53,7 @@ def spread(mean: float, std: float | None, scale: float = 1.0) -> str:
 
 
 def interval(low: float, high: float, scale: float = 1.0) -> str:
-    """``low to high``, both times `scale`, with the places that the larger end needs."""
+    """``low to high``, both times `scale`, with the decimal places of the larger end."""
     low, high = low * scale, high * scale
     width = high - low
     places = decimals(max(abs(low), abs(high)), 3)
@@ -107,7 +107,7 @@ def shortened(name: str, most: int = 90) -> str:
 
 
 def plain(text: str) -> str:
-    """Text for programs, which break lines as they like."""
+    """Text for programs: without non-breaking spaces."""
     return text.replace(_SPACE, " ")
 
 

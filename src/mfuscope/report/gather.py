@@ -1,17 +1,21 @@
 """From the artefacts to the report's data object.
 
-Means and spreads are those of summary.csv. Only the rest of prefill, which that table lacks, is
-described here, with the same function.
+Means and spreads come from summary.csv. Only the rest of prefill, which that table lacks, is
+computed here, by the same function.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mfuscope.core.errors import InvalidFileError
 from mfuscope.core.records import Calibration, Ceiling, Hardware, MissingRun, SkippedPage
-from mfuscope.metrics.statistics import ALL, describe, describe_pages
+from mfuscope.core.runs import RunKey
+from mfuscope.metrics.statistics import ALL, SUMMARISED, describe, describe_pages
 from mfuscope.metrics.workload import decode_flops
 from mfuscope.report.data import PARTS, Flops, Measured, Page, ReportData, Stat, Variant
 from mfuscope.report.operators import StageKernels, StageOperators
@@ -19,10 +23,10 @@ from mfuscope.report.outliers import outliers, slow_causes
 from mfuscope.report.survey import Survey
 
 _NO_STEPS = "one new token: no decode step"
-_NO_PARTS = "the model's parts are not told apart"
-# Metrics of decode steps, which a run of one new token has none of.
+_NO_PARTS = "the model's parts are not known separately"
+# Metrics of decode steps: a run of one new token has none.
 _OF_STEPS = ("decode_tokens_per_s", "mfu_decode", "step_p50_ms", "step_p95_ms", "step_p99_ms")
-# Where a metric's absence is explained in the runs, under another name.
+# Fields of the runs whose absence explains that of a metric with another name.
 _FIELDS = {"peak_memory_gb": "peak_memory_bytes"}
 
 
@@ -42,26 +46,28 @@ def gather(
     commit: str | None,
     skipped: Sequence[SkippedPage] = (),
     missing: Sequence[MissingRun] = (),
+    results: Path = Path("results"),
 ) -> ReportData:
     """Put the artefacts together.
 
     Args:
-        command: what measures the same again.
+        command: the command that measures the same again.
         commit: of the checkout that renders.
         skipped: pages that could not be read.
-        missing: runs that there are no results of.
+        missing: runs without results.
+        results: the folder of the tables, for messages.
 
     Raises:
-        ValueError: a table lacks a page or variant that the runs have, or the other way round,
-            though nothing is missing.
+        InvalidFileError: a table does not hold the runs or pages of this report.
     """
+    _check_tables(results, inputs, metrics, summary, survey.keys)
     stats = _statistics(summary, metrics, survey)
     calibrations = list(calibrations)
     absent_flops: dict[tuple[str, str], int] = {}
     for calibration in calibrations:
         for key in calibration.absent.items():
             absent_flops[key] = absent_flops.get(key, 0) + 1
-    pages = tuple(_pages(inputs, stats, survey, missing))
+    pages = tuple(_pages(results, inputs, stats, survey, missing))
     return ReportData(
         pages=pages,
         variants=tuple(_variants(stats, survey, pages)),
@@ -81,6 +87,25 @@ def gather(
         skipped=tuple(skipped),
         missing=tuple(missing),
     )
+
+
+def _check_tables(
+    results: Path,
+    inputs: pd.DataFrame,
+    metrics: pd.DataFrame,
+    summary: pd.DataFrame,
+    runs: set[RunKey],
+) -> None:
+    """Check the tables' rows against the runs: a table truncated at a line's end is readable."""
+    rows = Counter(map(RunKey, metrics["variant"], metrics["image"], metrics["repeat"]))
+    if rows != Counter(runs):
+        raise InvalidFileError(results / "metrics.csv", "does not hold the runs of this report")
+    groups = {(run.variant, image) for run in runs for image in (run.image, ALL)}
+    statistics = zip(summary["variant"], summary["image"], summary["metric"], strict=True)
+    if Counter(statistics) != Counter((*of, metric) for of in groups for metric in SUMMARISED):
+        raise InvalidFileError(results / "summary.csv", "does not hold the pages of metrics.csv")
+    if not {run.image for run in runs} <= set(inputs["image"]):
+        raise InvalidFileError(results / "inputs.csv", "does not hold the pages of metrics.csv")
 
 
 def _statistics(
@@ -103,8 +128,6 @@ def _statistics(
     groups = rest.groupby([metrics["variant"], metrics["image"]], sort=False)
     for (variant, image), values in groups:
         page = (str(variant), str(image))
-        if page not in stats:
-            raise ValueError(f"summary.csv lacks the page {image} of the variant {variant}")
         found = describe(np.array(values, dtype=np.float64))
         stats[page]["rest_ms"] = Stat.of(found, _NO_PARTS)
         of_pages.setdefault(page[0], []).append(found)
@@ -118,6 +141,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _pages(
+    results: Path,
     inputs: pd.DataFrame,
     stats: Mapping[tuple[str, str], Mapping[str, Stat]],
     survey: Survey,
@@ -130,7 +154,10 @@ def _pages(
             if (variant, image) in stats and (variant, image) in survey.tokens:
                 variants.append(variant)
             elif (variant, image) not in lacking:
-                raise ValueError(f"the page {image} was not measured in the variant {variant}")
+                raise InvalidFileError(
+                    results / "inputs.csv",
+                    f"lists the page {image}, which has no run in the variant {variant}",
+                )
         if not variants:
             continue
         category, frames = row.get("category"), row.get("frames")
@@ -191,7 +218,7 @@ def _flops(calibration: Calibration, survey: Survey) -> Iterable[Flops]:
 
 
 def _uncounted(calibrations: list[Calibration]) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Where (variant and resolution) by the operators that were left uncounted there."""
+    """Places (variant at resolution), by the operators that were not counted there."""
     places: dict[tuple[str, ...], tuple[str, ...]] = {}
     for calibration in calibrations:
         if calibration.uncounted_operators:

@@ -1,4 +1,4 @@
-"""report.json: what the report says at its top, for programs (report.schema.yaml)."""
+"""report.json: the report's headline for programs (report.schema.yaml)."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +9,7 @@ from mfuscope.report.data import ReportData, Stat, Variant
 from mfuscope.report.formats import plain
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
 from mfuscope.report.recommendations import recommend
-from mfuscope.report.words import (
+from mfuscope.report.wording import (
     CENTRES,
     dummy_statement,
     gaps_statement,

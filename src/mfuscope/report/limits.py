@@ -10,26 +10,24 @@ from mfuscope.report.formats import number, percent
 Kind = Literal["launch", "memory", "compute", "kernels", "unknown"]
 StageName = Literal["prefill", "decode"]
 
-#: Below this share of a stage's time at work, the device mostly waits for its next piece of work.
+#: Below this busy share of a stage, launches limit it.
 BUSY_LIMIT = 0.5
-#: From this share of a measured ceiling on, a stage is said to be held by that roof.
+#: From this share of a measured ceiling on, that roof limits a stage.
 ROOF_LIMIT = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFacts:
-    """What was measured of a stage in a variant: means over pages. None is not known.
+    """Measurements of a stage in a variant: means over pages; None where not known.
 
     Attributes:
         ms: its time.
-        busy_ms, busy_share: the device at work, from the trace; on a CPU not known.
+        busy_ms, busy_share: busy time of the device, from the trace; on a CPU not known.
         kernels: of a prefill, or of one decode step.
         tflops, busy_tflops: achieved, model FLOPs by time, and by busy time.
-        intensity: model FLOPs per byte that must be moved at the least: what is really moved,
-            activations included, is more, so that the true intensity is lower.
-        compute_share, memory_share: achieved by the measured ceilings (matrix product, copy), while
-            the device was at work where that is known, else over the whole time.
-            The share of memory is a lower bound, as its bytes are.
+        intensity: model FLOPs / minimum of bytes to move: an upper bound, as activations move too.
+        compute_share, memory_share: achieved / measured ceiling (matrix product, copy), over busy
+            time where known, else over the whole time. The memory share is a lower bound.
         ridge: FLOP per byte at which both ceilings are reached at once.
     """
 
@@ -59,19 +57,19 @@ class StageFacts:
 
     @property
     def at_work_ms(self) -> float:
-        """Busy time as far as the stage's time goes; all of it where busy time is not known."""
+        """Busy time, at most the stage's time; the stage's time where busy time is not known."""
         return self.ms if self.busy_ms is None else min(self.busy_ms, self.ms)
 
     @property
     def idle_ms(self) -> float | None:
-        """Time in which the device had nothing to do."""
+        """Time in which the device was idle."""
         return None if self.busy_ms is None else max(self.ms - self.busy_ms, 0.0)
 
 
 def stage_facts(
     variant: Variant, stage: StageName, hardware: Hardware, ceiling: Ceiling
 ) -> StageFacts:
-    """Gather what was measured of a stage."""
+    """Collect the measurements of a stage."""
 
     def mean(metric: str) -> float | None:
         return variant.stats[metric].mean
@@ -83,7 +81,7 @@ def stage_facts(
     mfu = mean(f"mfu_{stage}")
     at_work = mfu if busy_ms is None else mean(f"mfu_{stage}_busy")
     intensity = mean(f"{stage}_flop_per_byte")
-    # What it takes to move the bytes at the achieved FLOP/s.
+    # GB/s that the achieved FLOP/s imply.
     moved = None if at_work is None or not intensity else at_work * peak * 1e3 / intensity
     return StageFacts(
         stage=stage,
@@ -106,7 +104,7 @@ def main_stage(variant: Variant) -> StageName:
 
 
 def limit_sentence(facts: StageFacts, page_ms: float) -> str:
-    """What limits a stage, and so a page whose larger part it takes."""
+    """A sentence on what limits a stage."""
     share = percent(facts.ms / page_ms) if page_ms else "all"
     opening = f"{facts.stage.capitalize()} takes {share} of a page's time"
     at_work = "" if facts.busy_share is None else " while the device is at work"
@@ -136,8 +134,8 @@ def limit_sentence(facts: StageFacts, page_ms: float) -> str:
         case "kernels":
             return (
                 f"{opening}, and{at_work} it reaches {compute} of the arithmetic and at least "
-                f"{memory} of the bandwidth measured on this device: neither roof is near, what "
-                "limits this model here is how its operators use the device."
+                f"{memory} of the bandwidth measured on this device: neither roof is near: the "
+                "efficiency of its operators limits this model here."
             )
         case "unknown":
             return f"{opening}; too little was measured to say what limits it."

@@ -1,6 +1,6 @@
-"""Tables of many runs added up to one, read one at a time and merged in batches.
+"""Sums over the tables of many runs, read one at a time and merged in batches.
 
-Memory grows with the number of different rows, not with the number of runs.
+Memory grows with the number of distinct rows, not with the number of runs.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ def add_up(
     Args:
         tables: (variant, table of one run), one for each run.
         keys: columns that name a row; ``variant`` is put before them.
-        sums: columns to add up; where every value is absent, so is the sum.
+        sums: columns to add up; a sum is absent if all its values are.
 
     Returns:
         Runs by variant in order of appearance, and the table; None where no run has a row.
@@ -42,7 +42,7 @@ def _merge(
     batch: list[pd.DataFrame], total: pd.DataFrame | None, names: list[str], amounts: list[str]
 ) -> pd.DataFrame:
     parts = batch if total is None else [total, *batch]
-    # As doubles: a batch whose column is empty would otherwise bring its own type.
+    # As doubles: a batch with an empty column would change the column's type.
     parts = [part.astype(dict.fromkeys(amounts, "float64")) for part in parts]
     grouped = pd.concat(parts, ignore_index=True).groupby(names, sort=False)
     return grouped[amounts].sum(min_count=1).reset_index()

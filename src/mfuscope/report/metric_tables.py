@@ -20,7 +20,7 @@ _MFU_STAGES = {"model": "mfu_model", "prefill": "mfu_prefill", "decode": "mfu_de
 
 
 def headline_cell(variant: Variant, metric: str, scale: float) -> Cell:
-    """A headline number; where its spread is that between pages, that between repeats below."""
+    """A headline number; below a spread between pages stands the spread between repeats."""
     stat = variant.headline[metric]
     cell = mean(stat, scale)
     if variant.over != "page" or not stat.mean or stat.std_repeats is None:
@@ -29,7 +29,7 @@ def headline_cell(variant: Variant, metric: str, scale: float) -> Cell:
 
 
 def headline(data: ReportData) -> Table:
-    """The numbers that a reader came for, per variant."""
+    """The headline numbers per variant."""
     over = data.variants[0].over
     return build(
         f"Headline numbers: mean ± standard deviation between {over}s; n counts {over}s",
@@ -120,8 +120,8 @@ def mfu(data: ReportData) -> Table:
     everything += [(page.image, m.variant, m.stats) for page in data.pages for m in page.measured]
     return build(
         "MFU in %: mean ± standard deviation, 95 % confidence interval of the mean, and variation "
-        "(standard deviation by mean). A page's n counts its repeats; for all pages it counts "
-        "pages, whose means are compared, and the spread between repeats stands beside it",
+        "(standard deviation by mean). A page's n counts its repeats. For all pages, n counts "
+        "pages and the statistics are over their means; the last column is between repeats",
         (
             "Page",
             "Variant",
@@ -142,7 +142,7 @@ def mfu(data: ReportData) -> Table:
 
 def wall_and_busy(data: ReportData) -> Table:
     """MFU over wall time beside MFU over the device's busy time."""
-    reason = "only a GPU's trace tells when the device was busy"
+    reason = "only a GPU's trace has the device's busy time"
 
     def row(variant: Variant, stage: str) -> tuple[Cell, ...]:
         stats = variant.stats
@@ -160,9 +160,9 @@ def wall_and_busy(data: ReportData) -> Table:
         )
 
     return build(
-        "Launch overhead and kernel efficiency, told apart: MFU over wall time, and over the time "
-        "in which the device was busy. Means over pages; busy times are from the traced pass, "
-        "held against the timed one",
+        "Launch overhead and kernel efficiency: MFU over wall time, and over the time in which the "
+        "device was busy. Means over pages; busy times are from the traced pass, wall times from "
+        "the timed one",
         (
             "Variant",
             "Stage",
@@ -178,9 +178,10 @@ def wall_and_busy(data: ReportData) -> Table:
 
 
 def utilisation(data: ReportData) -> Table:
-    """What else the work is held against: the measured ceiling, and the memory's bandwidth."""
+    """Utilisation of the measured ceiling and of the memory's bandwidth."""
     return build(
-        "Against the measured ceiling and the bandwidth: mean ± standard deviation between pages",
+        "Utilisation of the measured ceiling and of the bandwidth: mean ± standard deviation "
+        "between pages",
         (
             "Variant",
             "Model, % of ceiling",
@@ -206,7 +207,7 @@ def utilisation(data: ReportData) -> Table:
 
 
 def peaks(data: ReportData) -> Table:
-    """What utilisation is held against, and what the device was measured to do."""
+    """The peaks that utilisation refers to, and the measured ceilings."""
     hardware, ceiling = data.hardware, data.ceiling
     rows = []
     for dtype in dict.fromkeys(v.model.dtype for v in data.variants):
@@ -230,7 +231,7 @@ def peaks(data: ReportData) -> Table:
         )
     )
     return build(
-        "Peaks used, and what was measured on this device: its best matrix product, and a copy "
+        "Peaks used, and the same measured on this device: its best matrix product, and a copy "
         "(bytes read and written)",
         ("What", "Peak used", "Source", "Detail", "Measured"),
         rows,
@@ -238,7 +239,7 @@ def peaks(data: ReportData) -> Table:
 
 
 def roofline(data: ReportData) -> Table:
-    """The roofline figure's points over all pages, in numbers."""
+    """The numbers of the roofline figure, over all pages."""
 
     def row(variant: Variant, stage: StageName) -> tuple[Cell, ...]:
         facts = stage_facts(variant, stage, data.hardware, data.ceiling)
@@ -249,16 +250,16 @@ def roofline(data: ReportData) -> Table:
             figure(facts.intensity, reason=why),
             figure(facts.ridge, reason=why),
             figure(facts.tflops),
-            figure(facts.busy_tflops, reason="only a GPU's trace tells when the device was busy"),
+            figure(facts.busy_tflops, reason="only a GPU's trace has the device's busy time"),
             share(facts.compute_share, why),
             share(facts.memory_share, why),
             Cell(facts.kind),
         )
 
     return build(
-        "Roofline in numbers, means over pages. Bytes are the least that must move, so that "
-        "intensity is at most and the share of bandwidth at least what is shown. Ridge and shares "
-        "are of the measured ceilings; shares while the device was busy where that is known",
+        "Roofline in numbers, means over pages. Bytes are the minimum that must move: intensity is "
+        "an upper bound, the share of bandwidth a lower one. Ridge and shares refer to the "
+        "measured ceilings; shares are over busy time where it is known",
         (
             "Variant",
             "Stage",
@@ -275,7 +276,7 @@ def roofline(data: ReportData) -> Table:
 
 
 def steps(data: ReportData) -> Table:
-    """Percentiles of the decode steps: of all steps, and the spread of every run's own."""
+    """Percentiles of the decode steps: of all steps, and of each run."""
     rows = []
     for variant in data.variants:
         runs = [run for run in data.survey.steps.get(variant.name, []) if len(run)]
@@ -295,8 +296,8 @@ def steps(data: ReportData) -> Table:
             )
         )
     return build(
-        "Decode steps in ms: percentiles of all steps of all runs; and of each run alone, mean ± "
-        "standard deviation between pages",
+        "Decode steps in ms: percentiles of all steps of all runs; and percentiles of each run, "
+        "mean ± standard deviation between pages",
         (
             "Variant",
             "Steps",

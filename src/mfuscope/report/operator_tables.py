@@ -11,7 +11,7 @@ _MEMORY = ("Self CPU memory", "Self device memory")
 
 
 def operators(stage: StageOperators, most: int, by: Literal["device", "cpu"]) -> Table:
-    """The operators of a stage that take the longest; the others are added up in a last row."""
+    """The operators of a stage that take the longest; the last row adds up the others."""
     rows = stage.rows if by == "device" else stage.by_cpu
     shown, others = rows[:most], rows[most:]
 
@@ -22,7 +22,7 @@ def operators(stage: StageOperators, most: int, by: Literal["device", "cpu"]) ->
         return row.device_ms if by == "device" else row.self_cpu_ms
 
     no_device, no_memory = "the traces hold no device event", "memory was not recorded"
-    pause = "the profiler's own pauses are no part of the total"
+    pause = "the profiler's own pauses are not part of the total"
     lines = [
         (
             label(row.name, "" if row.kind == "operator" else row.kind),
@@ -72,7 +72,7 @@ def operators(stage: StageOperators, most: int, by: Literal["device", "cpu"]) ->
 
 
 def kernels(stage: StageKernels, most: int) -> Table:
-    """The kernels of a stage that take the longest; the others are added up in a last row."""
+    """The kernels of a stage that take the longest; the last row adds up the others."""
     shown, others = stage.rows[:most], stage.rows[most:]
     lines = [
         (
@@ -113,12 +113,12 @@ def operator_notes(data: ReportData) -> list[str]:
         parts = listing([f"{traced} of {timed}" for traced, timed in short])
         notes.append(
             f"The traced passes have {parts} decode steps (profiler.decode_steps): calls and times "
-            "of decode are of those alone."
+            "of decode cover only these."
         )
     if all(row.device_ms is None for row in rows):
         notes.append(
             "There is no device time, as the traces hold no device event: on a CPU, self CPU "
-            "time is the time of the work itself."
+            "time is the time of the computation."
         )
     if all(row.self_cpu_memory_bytes is None for row in rows):
         notes.append("Memory was not recorded (setting profiler.profile_memory).")
@@ -126,7 +126,7 @@ def operator_notes(data: ReportData) -> list[str]:
 
 
 def _calls(value: float) -> Cell:
-    """Calls per run: whole where every run has as many."""
+    """Mean calls per run; an integer if all runs have the same number."""
     return amount(fixed(value, 0) if value.is_integer() else number(value))
 
 

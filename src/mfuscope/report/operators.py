@@ -18,13 +18,13 @@ _SUMS = (
 )
 _STAGES = ("prefill", "decode", "outside")
 
-#: The profiler's own pauses: listed, but no part of the total that shares are of.
+#: Kind of the profiler's own pauses: listed, but not part of the total of shares.
 OVERHEAD = "overhead"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """One operator of a stage: mean per run of a variant, in ms and bytes; None is absent.
+    """One operator of a stage: mean per run of a variant, in ms and bytes; None where absent.
 
     `device_share` and `cpu_share` are parts of the stage's device time and of its self CPU time.
     """
@@ -59,7 +59,7 @@ class StageOperators:
 
     @property
     def by_cpu(self) -> tuple[Operator, ...]:
-        """The same, by self CPU time."""
+        """The rows by self CPU time."""
         return tuple(sorted(self.rows, key=lambda row: -row.self_cpu_ms))
 
 

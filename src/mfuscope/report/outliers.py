@@ -1,7 +1,7 @@
-"""Runs that stand out of their kind, with the recorded cause where there is one.
+"""Outliers among the runs, with the recorded cause where there is one.
 
-Repeats of one page are too few for quartiles. So every run is taken by the median of its page, and
-the fences are those of all runs of a variant: Tukey's, 1.5 quartile ranges beyond the quartiles.
+Repeats of one page are too few for quartiles. So each run is divided by its page's median, and
+Tukey's fences (1.5 quartile ranges beyond the quartiles) are taken over all runs of a variant.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mfuscope.report.survey import RunName
+from mfuscope.core.runs import RunKey
 
-#: Runs that differ by less from their page's median are never flagged, however steady the others.
+#: Runs closer to their page's median are never outliers, however narrow the fences.
 LEAST = 0.1
-#: Fences of fewer runs say nothing.
+#: Least number of runs for fences.
 FEWEST_RUNS = 8
-#: A clock this far below the highest of the page's runs has dropped.
+#: A clock is said to have dropped this far below the highest of the page's runs.
 CLOCK_DROP = 0.02
 NO_CAUSE = "no cause recorded"
 
@@ -28,9 +28,9 @@ STAGES: tuple[Stage, ...] = ("prefill", "decode")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlier:
-    """A run whose stage lies outside of the fences; `ratio` is its time by its page's median."""
+    """A run whose stage lies outside of the fences; `ratio` is its time / its page's median."""
 
-    run: RunName
+    run: RunKey
     stage: Stage
     ms: float
     ratio: float
@@ -63,10 +63,10 @@ def outliers(metrics: pd.DataFrame) -> list[Outlier]:
     return sorted(found, key=lambda one: -abs(one.ratio - 1))
 
 
-def slow_causes(metrics: pd.DataFrame) -> dict[tuple[RunName, Stage], list[str]]:
-    """What was recorded of the runs that are slower than their page's median; mostly nothing.
+def slow_causes(metrics: pd.DataFrame) -> dict[tuple[RunKey, Stage], list[str]]:
+    """Recorded causes of runs slower than their page's median by `LEAST`; often none.
 
-    A cause that a slow run shares with none is no proof; of a run that is not slow it is none.
+    A recorded cause is no proof: other runs may have it without being slow.
     """
     found = {}
     for rows in _by_page(metrics).values():
@@ -80,7 +80,7 @@ def slow_causes(metrics: pd.DataFrame) -> dict[tuple[RunName, Stage], list[str]]
 
 
 def _by_median(rows: Sequence[Row], stage: Stage) -> list[tuple[Row, float]]:
-    """A page's runs, each with its time of a stage by their median."""
+    """A page's runs, each with its time of a stage / the median of the page."""
     median = np.median([row[f"{stage}_ms"] for row in rows])
     return [(row, float(row[f"{stage}_ms"] / median)) for row in rows]
 
@@ -93,8 +93,8 @@ def _by_page(metrics: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
     return pages
 
 
-def _name(row: Row) -> RunName:
-    return RunName(str(row["variant"]), str(row["image"]), int(row["repeat"]))
+def _name(row: Row) -> RunKey:
+    return RunKey(str(row["variant"]), str(row["image"]), int(row["repeat"]))
 
 
 def _outside(runs: list[tuple[Row, float]]) -> Iterable[tuple[Row, float]]:

@@ -1,4 +1,4 @@
-"""Templates and escaping: one data object in, four texts out."""
+"""Templates and escaping: from the data object to four texts and the figures."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from mfuscope.report import (
     formats,
     operator_tables,
     stakeholder,
-    words,
+    wording,
 )
 from mfuscope.report import (
     metric_tables as tables,
@@ -36,8 +36,8 @@ TOP, LONG = 10, 40
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKUP = re.compile(r"([\\`*|\[\]])")
-# Within a word or alone an underscore is no emphasis, and a single tilde strikes nothing through:
-# names stay as they are where they can, and can be searched for.
+# An underscore within a word or alone is no emphasis, and a single tilde strikes nothing through:
+# such names stay unescaped, so that they can be searched for.
 _EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 # After separators, but not where they begin a word: aten::_softmax stays whole.
 _BREAKS = re.compile(r"(?<=[^\s:][_.~-])(?=[^_.~-])")
@@ -79,7 +79,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Device busy and idle in a stage of a variant, in % of the stage; `label` in words."""
+    """Device busy and idle in a stage of a variant, in % of the stage; `label` in text."""
 
     variant: str
     stage: str
@@ -91,7 +91,8 @@ def markdown(text: object, strict: bool = False) -> str:
     """Text that Markdown shows as it is, in a paragraph or a table cell: on one line, escaped.
 
     Args:
-        strict: escape what needs a partner too, for a text that shares its cell with another.
+        strict: escape a single underscore or tilde too: another text of the cell may have the
+            second one.
     """
     line = formats.printable(str(text)).replace("\N{NO-BREAK SPACE}", " ")
     line = _MARKUP.sub(r"\\\1", "".join(_ENTITIES.get(c, c) for c in line))
@@ -131,7 +132,7 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def bars(data: ReportData) -> list[tuple[str, list[Bar]]]:
-    """Per page the bars of its variants, all on one scale that the longest fills."""
+    """The bars of each page's variants, all on one scale with the longest bar at 100 %."""
     parts = {(p.image, m.variant): _parts(m) for p in data.pages for m in p.measured}
     longest = max((_reach(m) for p in data.pages for m in p.measured), default=0.0) or 1.0
     return [
@@ -150,7 +151,7 @@ def _reach(measured: Measured) -> float:
 
 
 def _parts(measured: Measured) -> list[tuple[str, float]]:
-    """Cost centres and their ms, in the order of their work."""
+    """Cost centres and their ms, in the order of execution."""
     found = [(key, max(stat.mean, 0.0)) for key, stat in measured.centres.items() if stat.mean]
     if all(key == "decode" for key, _ in found):
         found.insert(0, ("prefill", measured.stats["prefill_ms"].mean or 0.0))
@@ -162,7 +163,7 @@ def _bar(page: Page, measured: Measured, parts: list[tuple[str, float]], longest
     segments, start = [], 0.0
     for key, ms in parts:
         length = 100 * ms / longest
-        name = words.CENTRES[key].name
+        name = wording.CENTRES[key].name
         share = formats.percent(ms / total) if total else ""
         label = f"{name}: {formats.milliseconds(ms)} ({share})"
         segments.append(Segment(key, name, start, length, label))
@@ -178,7 +179,7 @@ def _bar(page: Page, measured: Measured, parts: list[tuple[str, float]], longest
 
 
 def activities(data: ReportData) -> list[Activity]:
-    """How much of each stage the device was busy; nothing where no trace tells."""
+    """How long the device was busy in each stage; nothing where the traces do not tell."""
     found = []
     for variant in data.variants:
         for stage in STAGES:
@@ -193,7 +194,7 @@ def activities(data: ReportData) -> list[Activity]:
 
 
 def environment() -> jinja2.Environment:
-    """Templates that escape by themselves in HTML; in Markdown the filter ``md`` does."""
+    """Jinja's environment: HTML is escaped automatically, Markdown by the filter ``md``."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",)),
@@ -217,7 +218,7 @@ def environment() -> jinja2.Environment:
 def render(data: ReportData) -> Texts:
     """Render the four texts."""
     env = environment()
-    if len(data.variants) == 1:  # a column of one name tells nothing
+    if len(data.variants) == 1:  # the column would repeat one name
         env.filters["lean"] = lambda table: table.without("Variant")
     drawings = draw(data)
     context = _context(data, drawings)
@@ -241,17 +242,17 @@ def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any
     return {
         "data": data,
         "main": main,
-        "title": words.title(data),
-        "facts": words.facts(data),
-        "dummies": words.dummy_statement(data),
-        "gaps": words.gaps_statement(data),
-        "stand_in": words.stand_in_statement(data),
+        "title": wording.title(data),
+        "facts": wording.facts(data),
+        "dummies": wording.dummy_statement(data),
+        "gaps": wording.gaps_statement(data),
+        "stand_in": wording.stand_in_statement(data),
         "limits": [(v.name, _limit(data, v)) for v in data.variants],
-        "sentences": [(v.name, words.time_sentence(v)) for v in data.variants],
-        "peak_statement": words.peak_statement(
+        "sentences": [(v.name, wording.time_sentence(v)) for v in data.variants],
+        "peak_statement": wording.peak_statement(
             data.hardware, (v.model.dtype for v in data.variants)
         ),
-        "interval_statement": words.interval_statement(data),
+        "interval_statement": wording.interval_statement(data),
         "bars": drawn,
         "activities": activities(data),
         "figures": drawings,
@@ -264,7 +265,7 @@ def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any
         "operator_tables": operator_tables,
         "flops": flops,
         "appendix": appendix,
-        "words": words,
+        "wording": wording,
         "stakeholder": stakeholder,
         "top": TOP,
         "long": LONG,
@@ -278,4 +279,4 @@ def _limit(data: ReportData, variant: Variant) -> str:
 
 def _legend(drawn: list[tuple[str, list[Bar]]]) -> list[tuple[str, str]]:
     used = {segment.key for _, found in drawn for bar in found for segment in bar.segments}
-    return [(key, centre.name) for key, centre in words.CENTRES.items() if key in used]
+    return [(key, centre.name) for key, centre in wording.CENTRES.items() if key in used]

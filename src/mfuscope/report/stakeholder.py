@@ -1,4 +1,4 @@
-"""The sentences of the one-page summary, for somebody who is no engineer."""
+"""The sentences of the one-page summary, for readers without technical background."""
 
 import math
 from typing import Literal
@@ -8,7 +8,7 @@ from mfuscope.report.formats import milliseconds, number, percent, plural
 from mfuscope.report.limits import StageFacts, main_stage, stage_facts
 from mfuscope.report.recommendations import Recommendation
 from mfuscope.report.validity import CV_LIMIT
-from mfuscope.report.words import CENTRES, stand_in_statement
+from mfuscope.report.wording import CENTRES, stand_in_statement
 
 #: Recommendations that fit on one page.
 MOST_STEPS = 3
@@ -20,7 +20,7 @@ def top_centres(variant: Variant, most: int = 3) -> list[CostCentre]:
 
 
 def bottom_line(data: ReportData, variant: Variant) -> str:
-    """What limits the model, in a sentence without terms of the trade."""
+    """What limits the model, in a sentence without technical terms."""
     stage = stage_facts(variant, main_stage(variant), data.hardware, data.ceiling)
     work = "writing the answer" if stage.stage == "decode" else "taking in the page"
     share = percent(stage.ms / variant.page_ms) if variant.page_ms else "all"
@@ -41,7 +41,7 @@ def bottom_line(data: ReportData, variant: Variant) -> str:
 
 
 def meaning(data: ReportData, variant: Variant) -> list[str]:
-    """What the numbers of a variant mean, for somebody who is no engineer; one text a point."""
+    """What the numbers of a variant mean, one text per point."""
     top = variant.centres[0]
     centre = CENTRES[top.key]
     amount = "Most of the time" if top.share > 0.5 else "The largest part of the time"
@@ -92,7 +92,7 @@ def _device_share(stage: StageFacts) -> str | None:
 
 
 def confidence(data: ReportData, variant: Variant) -> tuple[Literal["high", "medium", "low"], str]:
-    """How far to trust the numbers, and why."""
+    """How certain the numbers are, and why."""
     low, medium = [], []
     if stand_in_statement(data):
         low.append("what was measured is not the real model on its real device")
@@ -100,7 +100,7 @@ def confidence(data: ReportData, variant: Variant) -> tuple[Literal["high", "med
         low.append("the runs were made on different devices")
     worst = _worst_spread(data)
     if worst is None:
-        low.append("each page was measured once, so how much the numbers vary is not known")
+        low.append("each page was measured once, so the variation between repeats is not known")
     elif worst > 2 * CV_LIMIT:
         low.append(f"repeated times of one page scatter by up to {percent(worst)}")
     elif worst > CV_LIMIT:
@@ -131,7 +131,7 @@ def _worst_spread(data: ReportData) -> float | None:
 
 
 def comparison(data: ReportData) -> list[str]:
-    """One sentence per variant after the first: its time beside the first's, and their spread."""
+    """A sentence per variant after the first: its time relative to the first's, and the spread."""
     first, *others = data.variants
     sentences = []
     for other in others:
@@ -160,7 +160,7 @@ def _noise(ms: float, within: bool) -> str:
 def next_steps(
     data: ReportData, variant: Variant, recommendations: list[Recommendation]
 ) -> list[str]:
-    """What to do next: where the picture is not the real thing, first that."""
+    """What to do next; if a stand-in was measured, first to measure the real model."""
     steps = []
     if stand_in_statement(data):
         steps.append("Measure the full model on the accelerator that it will run on.")

@@ -1,4 +1,4 @@
-"""What the report needs of the runs, read one at a time: memory grows with pages, not with runs."""
+"""Facts of all runs for the report, collected one run at a time."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfuscope.core.records import Conditions, Device, Model, Pass, Run, Versions
+from mfuscope.core.runs import RunKey
+from mfuscope.metrics.run_metrics import key_of
 from mfuscope.metrics.workload import mean_context
 
 Floats = NDArray[np.float32]
@@ -22,19 +24,8 @@ CONDITIONS = {
 }
 
 
-class RunName(NamedTuple):
-    """Which run."""
-
-    variant: str
-    image: str
-    repeat: int
-
-    def __str__(self) -> str:
-        return f"{self.variant} / {self.image} / repeat {self.repeat}"
-
-
 class Tokens(NamedTuple):
-    """Tokens of a page in a variant; the new ones may differ between repeats."""
+    """Tokens of a page in a variant; new tokens may differ between repeats."""
 
     prompt: int
     new_least: int
@@ -46,6 +37,7 @@ class Survey:
     """Facts of all runs.
 
     Attributes:
+        keys: of all runs.
         runs: number of runs by variant.
         models: by variant, each once.
         devices: the devices, each once, by name and UUID.
@@ -59,11 +51,12 @@ class Survey:
         conditions: least and most by name, before and after the timed passes.
         absent: number of runs by (field, reason).
         contents: SHA-256 of the measured file by (variant, image), each once.
-        commits: number of runs by commit of mfuscope; None is not known.
+        commits: number of runs by commit of mfuscope; None where not known.
         traced_steps: decode steps of the traced and of the timed pass, each pair once.
         steps: decode step times of the timed passes in ms, one array a run, by variant.
     """
 
+    keys: set[RunKey] = field(default_factory=set)
     runs: Counter[str] = field(default_factory=Counter)
     models: dict[str, list[Model]] = field(default_factory=lambda: defaultdict(list))
     devices: dict[tuple[str, str | None], Device] = field(default_factory=dict)
@@ -73,8 +66,8 @@ class Survey:
     resolution: dict[tuple[str, str], str] = field(default_factory=dict)
     tokens: dict[tuple[str, str], Tokens] = field(default_factory=dict)
     contexts: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
-    disagreeing: list[RunName] = field(default_factory=list)
-    throttled: dict[tuple[str, str], list[RunName]] = field(
+    disagreeing: list[RunKey] = field(default_factory=list)
+    throttled: dict[tuple[str, str], list[RunKey]] = field(
         default_factory=lambda: defaultdict(list)
     )
     conditions: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -94,8 +87,9 @@ class Survey:
         return [reason for field_name, reason in self.absent if field_name == name]
 
     def add(self, run: Run) -> None:
-        """Take a run in."""
-        name = RunName(run.variant, run.image, run.repeat)
+        """Add a run."""
+        key = key_of(run)
+        self.keys.add(key)
         page = (run.variant, run.image)
         self.runs[run.variant] += 1
         if run.model not in self.models[run.variant]:
@@ -111,10 +105,10 @@ class Survey:
         self.contents[page].add(run.page.sha256)
         self._add_tokens(page, run)
         if not run.passes_agree:
-            self.disagreeing.append(name)
+            self.disagreeing.append(key)
         conditions = (run.timed.conditions_before, run.timed.conditions_after)
         for reason in sorted({r for c in conditions for r in c.throttle_reasons or ()}):
-            self.throttled[run.variant, reason].append(name)
+            self.throttled[run.variant, reason].append(key)
         for one in conditions:
             self._add_conditions(one)
         self.absent.update({*run.absent.items(), *_absences(run.timed), *_absences(run.traced)})
@@ -127,10 +121,10 @@ class Survey:
             min(known.new_least, new) if known else new,
             max(known.new_most, new) if known else new,
         )
-        key = (run.variant, run.page.resolution)
+        place = (run.variant, run.page.resolution)
         if new > 1:
-            total, count = self.contexts.get(key, (0.0, 0))
-            self.contexts[key] = (total + mean_context(run.prompt_tokens, new), count + 1)
+            total, count = self.contexts.get(place, (0.0, 0))
+            self.contexts[place] = (total + mean_context(run.prompt_tokens, new), count + 1)
 
     def _add_conditions(self, conditions: Conditions) -> None:
         for name in CONDITIONS:
@@ -141,7 +135,7 @@ class Survey:
 
 
 def survey_runs(runs: Iterable[Run]) -> Survey:
-    """Look at every run once; keeps none of them."""
+    """The facts of these runs; every run is read once and not kept."""
     survey = Survey()
     for run in runs:
         survey.add(run)

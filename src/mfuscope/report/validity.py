@@ -1,20 +1,20 @@
-"""What a reader must know before trusting the numbers: findings, each with a verdict.
+"""The report's checks of validity, each with a verdict: ``ok``, ``warning`` or ``unknown``.
 
-A verdict is ``ok``, ``warning`` or ``unknown``; unknown is what could not be looked at, which is
-not the same as ok.
+``unknown`` means that the check could not be made.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from mfuscope.core.runs import RunKey
 from mfuscope.report.data import ReportData, Stat
 from mfuscope.report.formats import listing, number, percent, plural
 from mfuscope.report.outliers import NO_CAUSE
 
 #: Coefficient of variation (std / mean) from which repeats are called unsteady.
 CV_LIMIT = 0.1
-#: Findings are listed up to this many; metrics.csv and summary.csv have them all.
+#: At most this many findings are listed; metrics.csv and summary.csv have all.
 MOST = 50
 
 _STEADY = {"prefill_ms": "prefill", "decode_ms": "decode"}
@@ -22,7 +22,7 @@ _STEADY = {"prefill_ms": "prefill", "decode_ms": "decode"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check and what it found; `details` name the findings, one a line."""
+    """A check and its verdict; `details` list the findings, one per line."""
 
     title: str
     verdict: Literal["ok", "warning", "unknown"]
@@ -32,7 +32,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsteady:
-    """A page whose repeats differ by more than the limit; `causes` are those of its slow runs."""
+    """A page whose repeats vary by more than the limit, with the causes of its slow runs."""
 
     variant: str
     image: str
@@ -43,9 +43,9 @@ class Unsteady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slowdown:
-    """How much longer a stage took in the traced pass than in the timed one: means over pages.
+    """Times of a stage in the timed and in the traced pass: means over pages.
 
-    Decode is compared step by step, as the traced pass may have fewer of them.
+    Of decode the mean step is compared: the traced pass may have fewer steps.
     """
 
     variant: str
@@ -55,13 +55,13 @@ class Slowdown:
 
     @property
     def factor(self) -> float:
-        """Traced by timed."""
+        """Traced time / timed time."""
         return self.traced_ms / self.timed_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absence:
-    """Values that could not be had, for one reason."""
+    """Values that are absent for one reason."""
 
     where: str
     names: tuple[str, ...]
@@ -83,12 +83,12 @@ def all_checks(data: ReportData) -> list[Check]:
 
 
 def steadiness(data: ReportData) -> list[Check]:
-    """How far repeats can be trusted: the checks that stand beside the MFU table."""
+    """The checks of repeats, which stand beside the MFU table."""
     return [_steadiness(data), _fences(data)]
 
 
 def slowdowns(data: ReportData) -> list[Slowdown]:
-    """The profiler's slowdown per variant and stage; stages that took no time are left out."""
+    """The profiler's slowdown per variant and stage; stages without time are left out."""
     found = []
     for variant in data.variants:
         for stage, metric in (("prefill", "prefill_ms"), ("decode step", "step_mean_ms")):
@@ -102,7 +102,7 @@ def slowdowns(data: ReportData) -> list[Slowdown]:
 
 
 def unsteady(data: ReportData) -> list[Unsteady]:
-    """Pages and stages whose repeats differ by more than the limit, the worst first."""
+    """Pages and stages whose repeats vary by more than the limit, the worst first."""
     causes: dict[tuple[str, str, str], dict[str, None]] = {}
     for (run, stage), recorded in data.causes.items():
         causes.setdefault((run.variant, run.image, stage), {}).update(dict.fromkeys(recorded))
@@ -123,7 +123,7 @@ def unsteady(data: ReportData) -> list[Unsteady]:
 
 
 def absences(data: ReportData) -> list[Absence]:
-    """Absent values of every artefact, those of one reason together."""
+    """Absent values of all artefacts, grouped by reason."""
     total = data.survey.total
     counts: dict[tuple[str, str], list[str]] = {}
     for (name, reason), runs in data.survey.absent.items():
@@ -146,13 +146,20 @@ def _passes(data: ReportData) -> Check:
     title, runs = "Timed and traced pass agree", data.survey.total
     wrong = data.survey.disagreeing
     if not wrong:
-        text = f"In {plural(runs, 'run')} both passes made the same tokens, as far as both went."
+        text = (
+            f"In {plural(runs, 'run')} both passes made the same tokens, as far as the shorter "
+            "pass went."
+        )
         return Check(title=title, verdict="ok", text=text)
     text = (
-        f"In {len(wrong)} of {plural(runs, 'run')} the two passes made different tokens, so their "
-        "operators are not quite those that were timed."
+        f"In {len(wrong)} of {plural(runs, 'run')} the two passes made different tokens, so the "
+        "traced operators may differ from the timed ones."
     )
-    return Check(title=title, verdict="warning", text=text, details=_capped(map(str, wrong)))
+    return Check(title=title, verdict="warning", text=text, details=_capped(map(_run_name, wrong)))
+
+
+def _run_name(run: RunKey) -> str:
+    return f"{run.variant} / {run.image} / repeat {run.repeat}"
 
 
 def _throttling(data: ReportData) -> Check:
@@ -168,7 +175,7 @@ def _throttling(data: ReportData) -> Check:
                 f"{variant}: {reason} in {len(runs)} of {plural(of, 'run')} "
                 f"({listing(names + more)})"
             )
-        text = "The device held its clocks down before or after these timed passes:"
+        text = "The device was throttled before or after these timed passes:"
         return Check(title=title, verdict="warning", text=text, details=_capped(details))
     if unknown:
         text = f"Not known for some or all runs ({'; '.join(unknown)})."
@@ -182,7 +189,7 @@ def _steadiness(data: ReportData) -> Check:
     stats = [m.stats[metric] for page in data.pages for m in page.measured for metric in _STEADY]
     known = [stat for stat in stats if stat.cv is not None]
     if not known:
-        text = "Every page was measured once: how much the numbers vary is not known."
+        text = "Every page was measured once: the variation between repeats is not known."
         return Check(title=title, verdict="unknown", text=text)
     wrong = unsteady(data)
     if not wrong:
@@ -195,7 +202,7 @@ def _steadiness(data: ReportData) -> Check:
     text = (
         f"{len(wrong)} of {len(known)} times vary by more than {percent(CV_LIMIT)} between "
         "repeats (standard deviation by mean); they are listed under Steadiness. Their means are "
-        "rough, and differences between variants or pages of that size mean nothing."
+        "rough: differences of that size between variants or pages are not significant."
     )
     return Check(title=title, verdict="warning", text=text)
 
@@ -203,7 +210,7 @@ def _steadiness(data: ReportData) -> Check:
 def _fences(data: ReportData) -> Check:
     title = "No run stands out"
     if data.repeats < 2:
-        text = "Every page was measured once: there is nothing to compare a run with."
+        text = "Every page was measured once: a run has no repeats to be compared with."
         return Check(title=title, verdict="unknown", text=text)
     if not data.outliers:
         text = "No run lies outside of the quartile fences."
@@ -220,10 +227,10 @@ def _tracing(data: ReportData) -> Check:
     factors: dict[str, list[str]] = {}
     for one in slowdowns(data):
         factors.setdefault(one.variant, []).append(f"{one.stage} ×{number(one.factor)}")
-    told = [f"{variant}: {listing(found)}" for variant, found in factors.items()]
+    slowdown = [f"{variant}: {listing(found)}" for variant, found in factors.items()]
     text = (
         "All times and MFU come from the timed pass, without a profiler; operators come from the "
-        f"traced pass. Traced by timed, {'; '.join(told)}."
+        f"traced pass. Traced time by timed time: {'; '.join(slowdown)}."
     )
     return Check(title="Times without the profiler", verdict="ok", text=text)
 
@@ -231,7 +238,7 @@ def _tracing(data: ReportData) -> Check:
 def _uncounted(data: ReportData) -> Check:
     title = "Every heavy operator's FLOPs counted"
     if not data.uncounted:
-        text = "No compute-heavy operator was left without a FLOP formula."
+        text = "Every compute-heavy operator has a FLOP formula."
         return Check(title=title, verdict="ok", text=text)
     details = [
         f"{listing(list(operators))} ({listing(list(places))})"
@@ -250,7 +257,7 @@ def _contents(data: ReportData) -> Check:
         if data.survey.contents[measured.variant, page.image] != {page.sha256}
     ]
     if not wrong:
-        text = "Every run's SHA-256 of its page is that of the image list."
+        text = "The SHA-256 of every measured page equals that in the image list."
         return Check(title=title, verdict="ok", text=text)
     text = "These pages changed since they were measured:"
     return Check(title=title, verdict="warning", text=text, details=_capped(wrong))
@@ -281,7 +288,9 @@ def _uniformity(data: ReportData) -> Check:
             f"{v.driver or 'none'}, mfuscope {v.mfuscope}, Python {v.python}, {v.platform}"
             for v, runs in data.survey.versions.items()
         ]
-    details += [f"{variant}: the model is not described alike in all runs" for variant in mixed]
+    details += [
+        f"{variant}: the description of the model differs between runs" for variant in mixed
+    ]
     if not details:
         text = "All runs were made on the same device, with the same software and model."
         return Check(title=title, verdict="ok", text=text)

@@ -1,120 +1,110 @@
-"""Results that are not as they were written: found before anything is built on them.
+"""Which results are invalid, found all at once for ``mfuscope check``.
 
-mfuscope writes whole files (`artefacts`), but copies break off, some disks lose at a power cut what
-they said they had, and some return other bits than they were given. Cheap enough for every call:
-records are decoded, and what every reader relies on is looked at; of other files the size is held
-against the one that a record or a note tells, and the last bytes must not all be zero, which is
-what file systems fill with what they have lost. Tables of the whole workflow, which more is derived
-from, have their digest noted too.
+mfuscope writes whole files (`artefacts`), but copies break off, and some disks lose at a power cut
+what they said they had. Records are read as every reader reads them; other files are compared with
+the size that a record has of them, or must end as their kind does. A trace or table that is not
+there is no finding: Snakemake makes again what it needs, and traces may be removed on purpose.
 """
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mfuscope.core.errors import InvalidFileError
 from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
 from mfuscope.core.text import one_line
-from mfuscope.storage.artefacts import CUT, file_note
-from mfuscope.storage.paths import RunFiles, records, texts
-from mfuscope.storage.validation import Record, read_record
+from mfuscope.storage.artefacts import TRUNCATED, check_regular, read_json
+from mfuscope.storage.paths import (
+    CEILING,
+    HARDWARE,
+    TEXTS,
+    RunPaths,
+    stored_calibrations,
+    stored_runs,
+)
+from mfuscope.storage.validation import Record, read_record, wrong_size
 
-_TAIL: Final = 8  # bytes: gzip ends with a checksum and a size, which may well hold zeros
-# What people read, they may add to; what programs read is as it was written.
-_DIGESTED: Final = (".csv", ".json")
-_MOST_WORDS: Final = 200  # characters of a finding
+_ENDS: Final = {".csv": b"\n", ".md": b"\n", ".html": b"</html>", ".svg": b"</svg>"}
+_END_BYTES: Final = 16  # an end and the newline after it
+# gzip ends with a checksum and a size: one of the two is not zero unless the disk lost them.
+_GZIP_END_BYTES: Final = 8
+_MEASURED: Final = "its run is measured again"
+_MADE: Final = "it is made again"
+_UNNEEDED: Final = "its run's tables were read from it already"
 
 
 @dataclass(frozen=True, slots=True)
-class Damage:
-    """A file that is not as it was written.
+class Finding:
+    """An invalid file.
 
     Attributes:
         path: the file.
-        finding: what is wrong with it, in words.
-        consequence: what will become of it, in words.
-        outdated: what must go, so that all is made again that is needed; the file among it.
+        problem: what is wrong with it, in words that follow the path.
+        consequence: what the next call does once the file is gone, in words.
+        removed: what a repair removes, so that all is made again that is needed.
     """
 
     path: Path
-    finding: str
+    problem: str
     consequence: str
-    outdated: tuple[Path, ...]
+    removed: tuple[Path, ...]
 
     def __str__(self) -> str:
-        # What was found may quote the file.
-        return one_line(f"{self.path} {self.finding[:_MOST_WORDS]} and {self.consequence}")
-
-    def remove(self) -> None:
-        """Remove the file and what must go with it."""
-        for path in self.outdated:
-            path.unlink(missing_ok=True)
+        return one_line(f"{self.path} {self.problem}")
 
 
-def find_damage(results: Path, runs: Iterable[RunFiles]) -> list[Damage]:
-    """The files that are not as they were written; those of runs first.
+def find_invalid(results: Path) -> list[Finding]:
+    """The invalid files in a folder of results, those of runs first; empty without a folder.
 
-    Args:
-        results: the folder of results.
-        runs: those that the settings ask for; the files of others are nobody's business now.
+    Raises:
+        OSError: a file cannot be read.
     """
-    found: list[Damage] = []
-    for run in runs:
-        found += _damage_of_run(run)
-        found += _damage_of_tables(run)
-    of_workflow = {path: _of_record(path) for path in records(results)}
-    of_workflow |= {path: _of_text(path) for path in texts(results)}
+    found = [
+        finding
+        for key in stored_runs(results)
+        for finding in _run_findings(RunPaths.of(results, key))
+    ]
+    problems = {path: _read(path, Calibration)[1] for path in stored_calibrations(results)}
+    problems[results / CEILING] = _read(results / CEILING, Ceiling)[1]
+    problems[results / HARDWARE] = _read(results / HARDWARE, Hardware)[1]
+    problems |= {results / name: _problem(_check_text, results / name) for name in TEXTS}
     return found + [
-        Damage(path, finding, "will be made again", (path,))
-        for path, finding in of_workflow.items()
-        if finding
+        Finding(path, problem, _MADE, (path,)) for path, problem in problems.items() if problem
     ]
 
 
-def _damage_of_run(run: RunFiles) -> Iterator[Damage]:
-    record, finding = _read(run.record, Run)
-    if finding:
-        yield Damage(run.record, finding, "will be measured again", (run.record,))
-    elif _is_cut(run.trace, record.trace_bytes if record else 0):
-        if run.keeps_trace:  # it cannot be had without measuring
-            outdated = run.trace, run.record
-            yield Damage(run.trace, CUT, "its run will be measured again", outdated)
-        else:
-            yield Damage(run.trace, CUT, "will be removed, as it need not be kept", (run.trace,))
+def _run_findings(paths: RunPaths) -> Iterator[Finding]:
+    run, problem = _read(paths.record, Run)
+    if problem:
+        yield Finding(paths.record, problem, _MEASURED, (paths.record,))
+    tables = _table_problems(paths)
+    truncated = _problem(_check_trace, paths.trace, run.trace_bytes if run else 0)
+    if truncated:
+        # The measurement stays as long as nothing has to be read from the trace again.
+        derived = (paths.operators, paths.kernels, paths.activity)
+        was_read = run and not tables and all(path.exists() for path in derived)
+        consequence = _UNNEEDED if was_read else _MEASURED
+        yield Finding(paths.trace, truncated, consequence, (paths.trace,))
+    again = _MADE if run and paths.trace.exists() and not truncated else _MEASURED
+    for path, problem in tables.items():
+        # All three are made together, and `all` asks for the operator table.
+        yield Finding(path, problem, again, tuple(dict.fromkeys((path, paths.operators))))
 
 
-def _damage_of_tables(run: RunFiles) -> Iterator[Damage]:
-    activity, finding = _read(run.activity, Activity)
-    damaged = {run.activity: finding}
-    if not finding:
-        sizes = activity.table_bytes if activity else {}
-        tables = {"operators": run.operators, "kernels": run.kernels}
-        damaged = {
-            path: CUT if _is_cut(path, sizes.get(kind, 0)) else "" for kind, path in tables.items()
-        }
-    again = "will be made again" if run.trace.exists() else "its run will be measured again"
-    for path, finding in damaged.items():
-        if finding:
-            # All three are made together, and the table of operators is the one that is asked for.
-            yield Damage(path, finding, again, (path, run.operators))
-
-
-def _of_record(path: Path) -> str:
-    """What is wrong with a record that is not of a run; empty if nothing is."""
-    match path.name:
-        case "ceiling.json":
-            return _read(path, Ceiling)[1]
-        case "hardware.json":
-            return _read(path, Hardware)[1]
-        case _:
-            return _read(path, Calibration)[1]
+def _table_problems(paths: RunPaths) -> dict[Path, str]:
+    activity, problem = _read(paths.activity, Activity)
+    sizes = activity.table_bytes if activity else {}
+    problems = {paths.activity: problem} | {
+        path: _problem(_check_table, path, sizes.get(kind, 0))
+        for kind, path in (("operators", paths.operators), ("kernels", paths.kernels))
+    }
+    return {path: problem for path, problem in problems.items() if problem}
 
 
 def _read(path: Path, kind: type[Record]) -> tuple[Record | None, str]:
-    """A record, None where there is none that is sound, and what is wrong with it."""
+    """A record, None where there is none that is valid, and what is wrong with it."""
     try:
         return read_record(path, kind), ""
     except FileNotFoundError:
@@ -123,38 +113,48 @@ def _read(path: Path, kind: type[Record]) -> tuple[Record | None, str]:
         return None, error.finding
 
 
-def _of_text(path: Path) -> str:
-    """What is wrong with a table or text of the workflow; empty if nothing is."""
-    size, digest = _noted(path)
-    if _is_cut(path, size):
-        return CUT
-    if digest and path.suffix in _DIGESTED and path.exists() and _sha256(path) != digest:
-        return "is not as it was written"
+def _problem(check: Callable[..., None], path: Path, *recorded: int) -> str:
+    """What is wrong with a file; empty if nothing is, or there is none."""
+    try:
+        check(path, *recorded)
+    except FileNotFoundError:
+        return ""
+    except InvalidFileError as error:
+        return error.finding
     return ""
 
 
-def _noted(path: Path) -> tuple[int, str]:
-    """The size and SHA-256 that are noted beside a text; 0 and none where they are not."""
-    try:
-        size, digest = file_note(path).read_text(encoding="ascii").split()
-        return int(size), digest
-    except (FileNotFoundError, ValueError):  # copied without its note, or the note is cut
-        return 0, ""
+def _check_trace(path: Path, recorded: int) -> None:
+    _check_size(path, recorded)
+    if not any(_tail(path, _GZIP_END_BYTES)):
+        raise InvalidFileError(path, TRUNCATED)
 
 
-def _sha256(path: Path) -> str:
+def _check_table(path: Path, recorded: int) -> None:
+    _check_size(path, recorded)
+    _check_text(path)
+
+
+def _check_size(path: Path, recorded: int) -> None:
+    check_regular(path)
+    if finding := wrong_size(path, recorded):
+        raise InvalidFileError(path, finding)
+
+
+def _check_text(path: Path) -> None:
+    check_regular(path)
+    if path.suffix == ".json":
+        read_json(path, dict[str, Any])
+    else:
+        end = _ENDS[path.suffix]
+        tail = _tail(path, _END_BYTES)
+        if not (tail if end == b"\n" else tail.rstrip()).endswith(end):
+            raise InvalidFileError(path, TRUNCATED)
+
+
+def _tail(path: Path, length: int) -> bytes:
+    """The last bytes of a file, fewer where it is shorter."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _is_cut(path: Path, size: int) -> bool:
-    """Whether a file is there that is empty, shorter than `size`, or filled up with zeros."""
-    try:
-        with path.open("rb") as file:
-            length = os.fstat(file.fileno()).st_size
-            if not length or length < size:
-                return True
-            file.seek(-min(_TAIL, length), os.SEEK_END)
-            return not any(file.read())
-    except FileNotFoundError:
-        return False
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(0, size - length))
+        return file.read()

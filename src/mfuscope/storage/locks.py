@@ -1,7 +1,7 @@
-"""One call at a time makes results in a folder, whichever checkout it is made from.
+"""One call at a time makes results in a folder, whichever checkout the call is made from.
 
-Snakemake's own lock lies in the checkout, and two checkouts may have links to one folder of
-results. This one lies where the results do.
+The lock lies where the results do, so that calls of two checkouts whose results are one folder
+exclude each other. It is the operating system's and ends with its process, so none is ever stale.
 """
 
 import fcntl
@@ -17,22 +17,22 @@ _held: list[int] = []  # open for as long as this process lives
 
 
 def hold_results(results: Path) -> bool:
-    """Make sure of a folder of results, and hold its lock until this process ends, however it does.
+    """Lock a folder of results until this process ends, however it does; make the folder first.
 
-    Where the file system has no such locks (some of those on a network), or the folder cannot be
-    written to, nothing is held: in the latter case nothing can be made there either.
+    Nothing is locked where the file system has no such locks, as some on a network, or where the
+    folder cannot be written to, as then no call can make anything there.
 
     Returns:
-        Whether it is held.
+        Whether the folder is locked.
 
     Raises:
-        UserError: there is no such folder and it cannot be made, or another call holds it.
+        UserError: the folder is not there and cannot be made, or another call has locked it.
     """
     _make(results)
     try:
         file = _open(results / LOCK)
     except OSError:
-        return False  # read-only; whatever has to be written is told of with its own path
+        return False  # read-only; whatever has to be written is reported with its own path
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -62,8 +62,8 @@ def _make(results: Path) -> None:
 
 
 def _open(lock: Path) -> int:
-    """The lock, as well as it can be had: file systems on a network ask for one to write to."""
+    """Open the lock, for writing if possible: file systems on a network ask for that."""
     try:
         return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-    except PermissionError:  # somebody else's, who may well hold it
+    except PermissionError:  # the file is another user's, who may well hold it
         return os.open(lock, os.O_RDONLY)

@@ -1,60 +1,105 @@
-"""Where the artefacts lie in a folder of results (results/README.md tells what they are)."""
+"""Where the artefacts lie in a folder of results; results/README.md has what they are."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
-_RECORDS: Final = ("ceiling.json", "hardware.json")
-_TEXTS: Final = (
+from mfuscope.core.runs import CalibrationKey, RunKey
+
+#: Names of the artefacts of the whole workflow.
+CEILING: Final = "ceiling.json"
+HARDWARE: Final = "hardware.json"
+TEXTS: Final = (
     *("inputs.csv", "metrics.csv", "summary.csv", "flops.csv"),
     *("report.html", "report.md", "report.json", "stakeholder.md", "operators.md", "flops.md"),
     *("figures/roofline.svg", "figures/decode_steps.svg", "figures/time.svg"),
 )
 
+_FOLDERS: Final = {
+    "record": ("runs", ".json"),
+    "trace": ("traces", ".json.gz"),
+    "operators": ("operators", ".csv"),
+    "kernels": ("kernels", ".csv"),
+    "activity": ("activity", ".json"),
+}
+_REPEAT: Final = re.compile(r"0|[1-9][0-9]*")
+
 
 @dataclass(frozen=True, slots=True)
-class RunFiles:
-    """What is made of one run: its record and trace, and what is read from the trace.
-
-    Attributes:
-        keeps_trace: whether the trace is to stay once it was read.
-    """
+class RunPaths:
+    """What is made of one run: its record and trace, and the three files read from the trace."""
 
     record: Path
     trace: Path
     operators: Path
     kernels: Path
     activity: Path
-    keeps_trace: bool
 
     @classmethod
-    def of(
-        cls, results: Path, variant: str, image: str, repeat: int, *, keeps_trace: bool
-    ) -> "RunFiles":
-        """Their paths, whether the files are there or not."""
-
-        def path(kind: str, suffix: str) -> Path:
-            return Path(f"{results}/{variant}/{kind}/{image}/{repeat}{suffix}")  # fast
-
+    def of(cls, results: Path, key: RunKey) -> "RunPaths":
+        """The paths, whether the files are there or not: results/VARIANT/KIND/IMAGE/REPEAT.*."""
         return cls(
-            record=path("runs", ".json"),
-            trace=path("traces", ".json.gz"),
-            operators=path("operators", ".csv"),
-            kernels=path("kernels", ".csv"),
-            activity=path("activity", ".json"),
-            keeps_trace=keeps_trace,
+            **{
+                kind: Path(f"{results}/{key.variant}/{folder}/{key.image}/{key.repeat}{suffix}")
+                for kind, (folder, suffix) in _FOLDERS.items()
+            }
         )
 
-    def __iter__(self) -> Iterator[Path]:
-        return iter((self.record, self.trace, self.operators, self.kernels, self.activity))
+
+def run_key(path: Path) -> RunKey:
+    """Which run a record, trace, table or activity is of, by its path alone.
+
+    Raises:
+        ValueError: the path is of nothing that is made of a run.
+    """
+    if len(path.parts) >= 4:
+        variant, folder, image, name = path.parts[-4:]
+        for known, suffix in _FOLDERS.values():
+            repeat = name.removesuffix(suffix)
+            if folder == known and repeat != name and _REPEAT.fullmatch(repeat):
+                return RunKey(variant, image, int(repeat))
+    raise ValueError(f"{path} is not results/VARIANT/KIND/IMAGE/REPEAT.*")
 
 
-def records(results: Path) -> list[Path]:
-    """The records that are not of a run."""
-    return [results / name for name in _RECORDS] + sorted(results.glob("*/calibration/*.json"))
+def calibration_path(results: Path, key: CalibrationKey) -> Path:
+    """Where the FLOPs of a variant's resolution lie."""
+    return Path(f"{results}/{key.variant}/calibration/{key.resolution}.json")
 
 
-def texts(results: Path) -> list[Path]:
-    """The tables and texts that are not of a run, each with its note (`artefacts.file_note`)."""
-    return [results / name for name in _TEXTS]
+def calibration_key(path: Path) -> CalibrationKey:
+    """Which calibration lies there, by its path alone.
+
+    Raises:
+        ValueError: the path is of no calibration.
+    """
+    if len(path.parts) < 3 or path.parts[-2] != "calibration":
+        raise ValueError(f"{path} is not results/VARIANT/calibration/RESOLUTION.json")
+    return CalibrationKey(path.parts[-3], path.stem)
+
+
+def stored_runs(results: Path) -> list[RunKey]:
+    """Every run of which a folder of results holds anything, sorted."""
+    found = set()
+    for folder, suffix in _FOLDERS.values():
+        for path in results.glob(f"*/{folder}/*/*{suffix}"):
+            if _REPEAT.fullmatch(path.name.removesuffix(suffix)):
+                found.add(run_key(path))
+    return sorted(found)
+
+
+def stored_calibrations(results: Path) -> list[Path]:
+    """Every calibration in a folder of results, sorted."""
+    return sorted(results.glob("*/calibration/*.json"))
+
+
+def stored_artefacts(results: Path) -> list[Path]:
+    """Every artefact in a folder of results: those of runs, calibrations, then the workflow's."""
+    kinds = [field.name for field in fields(RunPaths)]
+    of_runs = [
+        getattr(RunPaths.of(results, key), kind) for key in stored_runs(results) for kind in kinds
+    ]
+    of_workflow = [results / name for name in (CEILING, HARDWARE, *TEXTS)]
+    return [
+        path for path in (*of_runs, *stored_calibrations(results), *of_workflow) if path.exists()
+    ]

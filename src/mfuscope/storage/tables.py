@@ -1,5 +1,6 @@
 """Tables on disk: CSV, apart from `artefacts` because not every job can afford to import pandas."""
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mfuscope.core.errors import InvalidFileError
-from mfuscope.storage.artefacts import write_noted
+from mfuscope.storage.artefacts import TRUNCATED, check_regular, write_text
 
 # Columns of names: a variant called 01 must not come back as the number 1.
 _NAMES = dict.fromkeys(
@@ -17,7 +18,7 @@ _NAMES = dict.fromkeys(
 
 def write_table(path: Path, table: pd.DataFrame | list[dict[str, Any]]) -> None:
     """Write a table (or its rows) as CSV; absent values are empty cells."""
-    write_noted(path, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
+    write_text(path, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
 
 
 def read_table(
@@ -29,10 +30,16 @@ def read_table(
         names, numbers: columns that it must have, the latter of numbers alone.
 
     Raises:
-        InvalidFileError: the file is no such table.
+        InvalidFileError: the file is no such table, or its end is missing.
     """
+    check_regular(path)
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        raise InvalidFileError(path, TRUNCATED)
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=_NAMES)
+        table = pd.read_csv(
+            io.BytesIO(content), keep_default_na=False, na_values=[""], dtype=_NAMES
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InvalidFileError(path, f"is no table ({error})") from error
     numbers = list(numbers)

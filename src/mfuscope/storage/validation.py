@@ -1,7 +1,4 @@
-"""Records that hold what every reader of them relies on, beyond the types of their fields.
-
-Whether a record tells of what lies under its name: `naming`.
-"""
+"""Records and tables that hold what every reader of them relies on, checked when they are read."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -10,45 +7,99 @@ from typing import TypeVar
 
 from mfuscope.core.errors import InvalidFileError
 from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
-from mfuscope.storage.artefacts import read_json
+from mfuscope.core.runs import CalibrationKey, RunKey
+from mfuscope.storage.artefacts import TRUNCATED, read_json
+from mfuscope.storage.paths import RunPaths, calibration_key, run_key
 
 Record = TypeVar("Record", Run, Activity, Calibration, Ceiling, Hardware)
+_SHOWN = 100  # characters of a key: a record may hold anything
 
 
 def read_record(path: Path, kind: type[Record]) -> Record:
     """Read a record of the results.
 
     Raises:
-        InvalidFileError: the file is no such record, or lacks what such a record must hold.
+        InvalidFileError: the file is no such record, lacks what such a record must hold, or is
+            the record of another run or calibration than its path says.
+        FileNotFoundError: there is no file.
     """
     record = read_json(path, kind)
     if lack := next(_lacks(record), None):
-        raise InvalidFileError(path, f"is no sound {kind.__name__.lower()} record ({lack})")
+        raise InvalidFileError(path, f"is no valid {kind.__name__.lower()} record ({lack})")
+    if isinstance(record, Run):
+        check_filing(path, RunKey(record.variant, record.image, record.repeat))
+    elif isinstance(record, Calibration):
+        check_filing(path, CalibrationKey(record.variant, record.resolution))
     return record
+
+
+def check_filing(path: Path, key: RunKey | CalibrationKey) -> None:
+    """Check that a record lies under its own name: elsewhere it would count for another run.
+
+    Args:
+        key: what the record says that it is of.
+
+    Raises:
+        InvalidFileError: the path is another one's.
+    """
+    of_run = isinstance(key, RunKey)
+    if key != (run_key(path) if of_run else calibration_key(path)):
+        noun = "run" if of_run else "calibration"
+        raise InvalidFileError(path, f"is the record of the {noun} {str(key)[:_SHOWN]}")
+
+
+def check_table(path: Path) -> None:
+    """Check that an operator or kernel table has the size that its run's activity records.
+
+    A table that was truncated at the end of a line is still a table. Without an activity nothing is
+    known of its size.
+
+    Raises:
+        InvalidFileError: it has another size, or the activity is invalid.
+    """
+    paths = RunPaths.of(path.parents[3], run_key(path))
+    if paths.activity.exists():
+        sizes = read_record(paths.activity, Activity).table_bytes
+        if finding := wrong_size(path, sizes.get(path.parts[-3], 0)):
+            raise InvalidFileError(path, finding)
+
+
+def wrong_size(path: Path, recorded: int) -> str:
+    """What is wrong with the size of a file; empty if nothing is.
+
+    Args:
+        recorded: bytes; 0 where no size was recorded.
+    """
+    size = path.stat().st_size
+    if not size or size < recorded:
+        return TRUNCATED
+    if recorded and size > recorded:
+        return f"has {size} bytes, but {recorded} were recorded"
+    return ""
 
 
 def _lacks(record: Run | Activity | Calibration | Ceiling | Hardware) -> Iterator[str]:
     match record:
         case Run():
-            yield from _of_run(record)
+            yield from _run_lacks(record)
         case Activity():
             if "prefill" not in record.stages:
                 yield "no stage `prefill`"
         case Calibration():
-            yield from _of_calibration(record)
+            yield from _calibration_lacks(record)
         case Ceiling():
-            yield from _of_ceiling(record)
+            yield from _ceiling_lacks(record)
         case Hardware():
-            yield from _of_hardware(record)
+            yield from _hardware_lacks(record)
 
 
-def _of_run(run: Run) -> Iterator[str]:
+def _run_lacks(run: Run) -> Iterator[str]:
     for name, one in (("timed", run.timed), ("traced", run.traced)):
         if one.new_tokens < 1 or one.prefill_ms <= 0 or one.decode_ms < 0:
             yield f"times or tokens of its {name} pass are not above 0"
 
 
-def _of_calibration(calibration: Calibration) -> Iterator[str]:
+def _calibration_lacks(calibration: Calibration) -> Iterator[str]:
     totals = [calibration.prefill_total, *(step.total for step in calibration.decode_steps)]
     if any(total.get("counted", 0) <= 0 for total in totals):
         yield "no counted FLOPs"
@@ -57,7 +108,7 @@ def _of_calibration(calibration: Calibration) -> Iterator[str]:
         yield "no two decode steps"
 
 
-def _of_ceiling(ceiling: Ceiling) -> Iterator[str]:
+def _ceiling_lacks(ceiling: Ceiling) -> Iterator[str]:
     if ceiling.precision not in ceiling.precisions:
         yield f"{ceiling.precision} is not among the precisions in use"
     for precision in ceiling.precisions:
@@ -67,7 +118,7 @@ def _of_ceiling(ceiling: Ceiling) -> Iterator[str]:
         yield "no speed of copies"
 
 
-def _of_hardware(hardware: Hardware) -> Iterator[str]:
+def _hardware_lacks(hardware: Hardware) -> Iterator[str]:
     if hardware.precision not in hardware.peaks:
         yield f"no peak of {hardware.precision}"
     if any(peak.tflops <= 0 for peak in hardware.peaks.values()) or hardware.bandwidth_gbs <= 0:

@@ -1,4 +1,4 @@
-"""A job's side: lease a device, find or start the worker of a model there, have it serve."""
+"""A job's side: lease a device, find or start the worker of a model there, send it requests."""
 
 import hashlib
 import os
@@ -27,11 +27,11 @@ from mfuscope.worker.protocol import (
     receive,
     send,
 )
-from mfuscope.worker.runtime import Limits, Owner, connect, job_limits, job_owner
+from mfuscope.worker.runtime import Runtime, connect
 
-_PAUSE_S = 0.01  # between two looks for a worker that is starting
+_PAUSE_S = 0.01  # between two attempts to reach a worker that is starting
 _GREETING_S = 60.0  # an idle worker greets at once
-# What Snakemake and others set for jobs; a worker inherits none of it.
+# Snakemake and others limit the threads of jobs with these; a worker inherits no such limit.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "GOTO_NUM_THREADS",
@@ -45,24 +45,26 @@ _THREAD_VARIABLES = (
 class Link:
     """A leased device and the worker on it."""
 
-    def __init__(self, owner: Owner, limits: Limits, held: Lease, model: dict[str, Any]) -> None:
-        self._owner = owner
-        self._limits = limits
+    def __init__(self, runtime: Runtime, held: Lease, model: dict[str, Any]) -> None:
+        self._runtime = runtime
+        self._limits = runtime.limits
         self._lease = held
         self.model = model | {"device": held.device.torch_name}
-        self.folder = _folder(owner, model, held.device)
+        self.folder = _folder(runtime, model, held.device)
 
     def ask(self, request: MeasureRun | Calibrate) -> bytes:
         """The record that a request asks for, as JSON.
 
         Raises:
-            WorkerError: the worker says why not, died, or took too long; its own words stand in
+            WorkerError: the worker reports an error, died, or took too long; what it printed is in
                 the job's log.
         """
         reply = self._answer(request)
-        if reply.short_of_memory and (ended := self._make_room()):
+        if reply.insufficient_memory and (ended := self._end_others()):
             print(reply.error, file=sys.stderr)
-            print(f"idle workers of other variants ended: {ended}; once again ...", file=sys.stderr)
+            print(
+                f"ended {ended} idle workers of other variants; trying again ...", file=sys.stderr
+            )
             reply = self._answer(request)
         if reply.error:
             raise WorkerError(reply.error)
@@ -86,21 +88,21 @@ class Link:
                 kill(worker)
                 opened = isinstance(answer, Opened)
                 raise WorkerError(self._too_long() if opened else self._not_ready()) from None
-            if isinstance(answer, Reply) and answer.short_of_memory and answer.last:
-                wait_for_end(worker)  # what it holds is needed
+            if isinstance(answer, Reply) and answer.insufficient_memory and answer.last:
+                wait_for_end(worker)  # the next attempt needs its memory
         if not isinstance(answer, Reply):
             raise WorkerError(
                 "the model worker ended in the middle of this run: it was killed, crashed, or the "
-                "system ran out of memory (the kernel's log tells)"
+                "system ran out of memory (see the kernel's log)"
             )
         return answer
 
-    def _make_room(self) -> int:
+    def _end_others(self) -> int:
         """End this workflow's other workers on the device; returns how many there were.
 
-        All of them are idle: the device is leased to us.
+        All of them are idle, since this job holds the device.
         """
-        on_device = self._owner.folder.glob(f"{_digest(self._lease.device.id)}-*")
+        on_device = self._runtime.owner_folder.glob(f"{_digest(self._lease.device.id)}-*")
         return end_idle(folder for folder in on_device if folder != self.folder)
 
     def _connection(self) -> socket.socket:
@@ -115,7 +117,7 @@ class Link:
                         connection.settimeout(None)
                         return connection
                 except ConnectionError:
-                    pass  # it was about to end: the next one is ours
+                    pass  # it was about to end: start the next one
                 except TimeoutError:
                     with process_behind(connection) as worker:
                         kill(worker)
@@ -132,11 +134,11 @@ class Link:
 
     def _start(self) -> subprocess.Popen[bytes]:
         threads = dict.fromkeys(_THREAD_VARIABLES, str(measuring_threads()))
-        # A session of its own: Ctrl-C reaches the workflow, and the worker ends with that.
+        # In a session of its own, Ctrl-C does not reach it; it ends with the workflow.
         return subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "mfuscope.worker.server"),
-                *(str(self.folder), str(self._owner), str(self._limits.keep_alive)),
+                *(str(self.folder), str(self._runtime.owner), str(self._limits.keep_alive)),
             ],
             env=os.environ | threads | self._lease.device.environment,
             stdin=subprocess.DEVNULL,
@@ -161,17 +163,23 @@ class Link:
 
 
 @contextmanager
-def leased_worker(model: dict[str, Any]) -> Iterator[Link]:
-    """Lease a device for a model (`planning.Plan.model_settings`), one with its worker if free."""
-    owner = job_owner()
-    devices = candidates(model["device"])
-    with lease(devices, prefer=lambda device: _folder(owner, model, device).exists()) as held:
-        yield Link(owner, job_limits(), held, model)
+def leased_worker(runtime: Runtime, model: dict[str, Any]) -> Iterator[Link]:
+    """Lease a device for a model, preferably one that has a worker with this model.
+
+    Args:
+        model: see `planning.parameters.model_parameters`.
+    """
+
+    def has_worker(device: MeasuringDevice) -> bool:
+        return _folder(runtime, model, device).exists()
+
+    with lease(runtime, candidates(model["device"]), prefer=has_worker) as held:
+        yield Link(runtime, held, model)
 
 
-def _folder(owner: Owner, model: dict[str, Any], device: MeasuringDevice) -> Path:
+def _folder(runtime: Runtime, model: dict[str, Any], device: MeasuringDevice) -> Path:
     """Where the worker of a model on a device listens."""
-    return owner.folder / f"{_digest(device.id)}-{_digest(model)}"
+    return runtime.owner_folder / f"{_digest(device.id)}-{_digest(model)}"
 
 
 def _digest(content: object) -> str:

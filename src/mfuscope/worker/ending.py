@@ -1,4 +1,4 @@
-"""Ending workers from outside: idle ones by asking, ones that do not answer by force."""
+"""Ends workers from outside: idle ones by a request, those that hang by force."""
 
 import os
 import select
@@ -11,15 +11,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mfuscope.worker.protocol import End, send
-from mfuscope.worker.runtime import connect, job_owner
+from mfuscope.worker.runtime import Runtime, connect
 
 _CREDENTIALS = struct.Struct("3i")  # process, user and group
-_END_S = 5.0  # for a worker that was told to end to let its device go
+_END_S = 5.0  # how long an ending worker may take to release its device
 
 
 @contextmanager
 def process_behind(connection: socket.socket) -> Iterator[int]:
-    """The worker at the other side of a connection, as a descriptor that means no other process.
+    """A file descriptor (``pidfd``) of the worker at the other side of a connection.
 
     Raises:
         ProcessLookupError: it has ended.
@@ -33,22 +33,22 @@ def process_behind(connection: socket.socket) -> Iterator[int]:
 
 
 def wait_for_end(process: int) -> bool:
-    """Wait until a process that is about to end has; False if it takes too long."""
+    """Wait until an ending process has ended; False if it takes too long."""
     return bool(select.select([process], [], [], _END_S)[0])
 
 
 def kill(process: int) -> None:
-    """End a process, whatever it is doing, and wait until it has let its device go."""
+    """End a process by force, and wait until it has released its device."""
     with suppress(ProcessLookupError):
         signal.pidfd_send_signal(process, signal.SIGKILL)
     wait_for_end(process)
 
 
 def end_idle(folders: Iterable[Path]) -> int:
-    """End the workers of some folders, and wait until they have let their devices go.
+    """End the idle workers of some folders, and wait until they have released their devices.
 
     Returns:
-        How many there were.
+        How many workers there were.
     """
     ended = 0
     for folder in folders:
@@ -61,15 +61,15 @@ def end_idle(folders: Iterable[Path]) -> int:
             process_behind(connection) as worker,
         ):
             send(connection, End())
-            if not wait_for_end(worker):  # stopped, or hangs
+            if not wait_for_end(worker):  # it is stopped, or hangs
                 kill(worker)
             ended += 1
     return ended
 
 
-def end_workers() -> None:
-    """End this workflow's workers, once none of its jobs is left."""
-    folder = job_owner().folder
+def end_workers(runtime: Runtime) -> None:
+    """End the owner's workers and remove its folder, once none of its jobs is left."""
+    folder = runtime.owner_folder
     if folder.is_dir():
         end_idle(folder.iterdir())
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What the measuring jobs do: ask the worker, and file its answer. No torch here."""
+"""The measuring jobs: each sends the worker a request and writes its record. Without torch."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,47 +9,51 @@ import msgspec
 
 from mfuscope.core.errors import UserError
 from mfuscope.core.records import Run
+from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.storage.artefacts import write_encoded, write_json
 from mfuscope.traces.file import pack_trace
 from mfuscope.worker.client import leased_worker
 from mfuscope.worker.protocol import Calibrate, MeasureRun
-from mfuscope.worker.runtime import job_folder
+from mfuscope.worker.runtime import Runtime
 
 
 def measure_run(
+    runtime: Runtime,
     page: Path,
     *,
     page_sha256: str,
+    max_megapixels: float,
     run: Path,
     trace: Path,
     settings: Mapping[str, Any],
     bundled_models: Path,
-    variant: str,
-    image: str,
-    repeat: int,
+    key: RunKey,
 ) -> None:
-    """Have a page measured; write its gzipped trace, and last the run's record.
+    """Have the worker measure a page; write the gzipped trace, then the run's record.
 
     Args:
-        page_sha256: digest of the page that was planned for.
-        settings: see `planning.Plan.run_settings`.
+        page_sha256: digest of the page that was planned.
+        max_megapixels: a page with more pixels is refused.
+        run: where the record goes.
+        trace: where the gzipped trace goes.
+        settings: see `planning.parameters.run_parameters`.
 
     Raises:
-        UserError: the page is another one by now.
+        UserError: the page has changed since it was planned.
+        WorkerError: see `client.Link.ask`.
     """
-    with job_folder() as folder:
+    with runtime.job_folder() as folder:
         plain = folder / "trace.json"
-        with leased_worker(settings["model"]) as worker:
+        with leased_worker(runtime, settings["model"]) as worker:
             record = worker.ask(
                 MeasureRun(
                     model=worker.model,
                     bundled=str(bundled_models),
-                    variant=variant,
+                    key=key,
                     page=str(page),
+                    max_megapixels=max_megapixels,
                     trace=str(plain),
                     settings=dict(settings),
-                    image=image,
-                    repeat=repeat,
                 )
             )
         measured = msgspec.json.decode(record, type=Run)
@@ -63,25 +67,21 @@ def measure_run(
 
 
 def calibrate(
+    runtime: Runtime,
     calibration: Path,
     *,
     settings: Mapping[str, Any],
     bundled_models: Path,
-    variant: str,
-    resolution: str,
+    key: CalibrationKey,
 ) -> None:
-    """Have a resolution's FLOPs counted; write the calibration.
+    """Have the worker count a resolution's FLOPs; write the calibration.
 
     Args:
-        settings: see `planning.Plan.calibration_settings`.
+        settings: see `planning.parameters.calibration_parameters`.
+
+    Raises:
+        WorkerError: see `client.Link.ask`.
     """
-    with leased_worker(dict(settings)) as worker:
-        record = worker.ask(
-            Calibrate(
-                model=worker.model,
-                bundled=str(bundled_models),
-                variant=variant,
-                resolution=resolution,
-            )
-        )
+    with leased_worker(runtime, dict(settings)) as worker:
+        record = worker.ask(Calibrate(model=worker.model, bundled=str(bundled_models), key=key))
     write_encoded(calibration, record)

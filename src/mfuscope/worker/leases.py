@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mfuscope.core.errors import UserError
-from mfuscope.worker.runtime import lock_file
+from mfuscope.worker.runtime import Runtime
 
-_PAUSE_S = 0.02  # between two looks at devices that are all taken
+_PAUSE_S = 0.02  # between two attempts while all devices are taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class MeasuringDevice:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A device that is held; `file` is the open lock, which may be handed on."""
+    """A device that is held, and the open lock: the worker gets the same one."""
 
     device: MeasuringDevice
     file: int
@@ -71,30 +71,31 @@ def candidates(device: str) -> list[MeasuringDevice]:
 
 @contextmanager
 def lease(
+    runtime: Runtime,
     devices: Sequence[MeasuringDevice],
     prefer: Callable[[MeasuringDevice], bool] = lambda device: False,
 ) -> Iterator[Lease]:
-    """Hold one of the devices, as soon as one is free; preferred ones are looked at first.
+    """Hold one of the devices as soon as one is free, a preferred one if there is a choice.
 
-    The lock belongs to the open file: it ends with the last process that has it open.
+    The lock belongs to the open file: it lasts until no process has that open any more.
     """
     ordered = sorted(devices, key=lambda device: not prefer(device))
-    held = _try(ordered)
+    held = _try(runtime, ordered)
     if held is None:
         names = ", ".join(device.id for device in devices)
         print(f"waiting for another measurement on {names} to end ...", file=sys.stderr)
     while held is None:
         time.sleep(_PAUSE_S)
-        held = _try(ordered)
+        held = _try(runtime, ordered)
     try:
         yield held
     finally:
         os.close(held.file)
 
 
-def _try(devices: Sequence[MeasuringDevice]) -> Lease | None:
+def _try(runtime: Runtime, devices: Sequence[MeasuringDevice]) -> Lease | None:
     for device in devices:
-        file = os.open(lock_file(device.id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(runtime.lock_file(device.id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,9 +1,9 @@
-"""What a job and a worker say to each other over their socket.
+"""The messages that a job and a worker exchange over their socket.
 
 A message is its length in eight bytes, then JSON. A request carries two file descriptors: the lease
-of the device, so that it is held for as long as either side is at work, and the job's log, which
-the worker writes to while it serves the job. The answer is `Opened` once the model is ready, then
-`Reply`.
+of the device, so that the device is held for as long as either side works, and the job's log, which
+the worker writes to while it serves the job. The worker answers with `Opened` once the model is
+ready, then with `Reply`.
 """
 
 import os
@@ -13,54 +13,58 @@ from typing import Any, TypeVar
 
 import msgspec
 
-#: The worker's first byte on a connection: from here on it will answer, or has died.
+from mfuscope.core.runs import CalibrationKey, RunKey
+
+#: The worker's first byte on a connection: the worker now answers, or has died.
 GREETING = b"\x01"
 
-#: More is no message of ours: the record of a run with a million steps has a tenth of it.
+#: No message is longer: the record of a run with a million steps has a tenth of it.
 MAX_BYTES = 256 << 20
 
 _LENGTH = struct.Struct("!Q")
-_PART = 1 << 20  # bytes to make room for at once: a header may promise anything
+_PART = 1 << 20  # bytes to allocate at once: a header may announce any length
 
 Message = TypeVar("Message")
 
 
-class MessageError(ConnectionError):
-    """What arrived is no message: the connection is of no more use."""
+class ProtocolError(ConnectionError):
+    """What arrived is no message; the connection cannot be used any more."""
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides which model a worker holds.
+    """A request to the worker of a model.
 
     Attributes:
-        model: see `planning.Plan.model_settings`, its device as the worker sees it.
+        model: see `planning.parameters.model_parameters`, its device as the worker sees it.
         bundled: the folder of the bundled models.
-        variant: what the record is filed under.
     """
 
     model: dict[str, Any]
     bundled: str
-    variant: str
 
 
 class MeasureRun(ModelRequest, frozen=True, kw_only=True, tag="run"):
-    """Measure a page; the trace is left as plain JSON at `trace`.
+    """Measure a page, and write the trace to a file.
 
     Attributes:
-        settings: see `planning.Plan.run_settings`.
+        key: which run this is.
+        page: path of the page.
+        max_megapixels: the page is refused if it has more.
+        trace: path of the trace, plain JSON.
+        settings: see `planning.parameters.run_parameters`.
     """
 
+    key: RunKey
     page: str
+    max_megapixels: float
     trace: str
     settings: dict[str, Any]
-    image: str
-    repeat: int
 
 
 class Calibrate(ModelRequest, frozen=True, kw_only=True, tag="calibration"):
     """Count the FLOPs of a resolution."""
 
-    resolution: str
+    key: CalibrationKey
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
@@ -71,20 +75,20 @@ Request = MeasureRun | Calibrate | End
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
-    """The model is built or loaded: what comes now is the run itself."""
+    """The model is ready, and the run itself begins."""
 
 
 class Reply(msgspec.Struct, frozen=True, tag="reply"):
-    """A record as JSON, or what went wrong in one line (more stands in the job's log).
+    """A record as JSON, or an error in one line (the job's log has the details).
 
     Attributes:
-        short_of_memory: what went wrong is that the device's memory was too small or taken.
-        last: the worker ends with this answer.
+        insufficient_memory: the error is that the device had too little free memory.
+        last: the worker ends after this answer.
     """
 
     record: msgspec.Raw = msgspec.Raw(b"null")
     error: str = ""
-    short_of_memory: bool = False
+    insufficient_memory: bool = False
     last: bool = False
 
 
@@ -108,7 +112,7 @@ def receive(
     """A message and up to `files` file descriptors; None if the other side has left.
 
     Raises:
-        MessageError: what arrived is no such message, or longer than `MAX_BYTES`.
+        ProtocolError: what arrived is no such message, or longer than `MAX_BYTES`.
         TimeoutError: the connection has a timeout, and nothing arrived for as long.
     """
     header, received, _, _ = socket.recv_fds(connection, _LENGTH.size, files)
@@ -118,17 +122,17 @@ def receive(
         header += _exactly(connection, _LENGTH.size - len(header)) if header else b""
         length = _LENGTH.unpack(header)[0] if len(header) == _LENGTH.size else None
         if length is not None and length > MAX_BYTES:
-            raise MessageError(f"a message of {length} bytes")
+            raise ProtocolError(f"a message of {length} bytes")
         content = _exactly(connection, length) if length is not None else b""
         if length is not None and len(content) == length:
             return msgspec.json.decode(content, type=kind), received
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _close(received)
-        raise MessageError(str(error)) from error
+        raise ProtocolError(str(error)) from error
     except BaseException:
         _close(received)
         raise
-    _close(received)  # a lease that nobody answers for must not be held
+    _close(received)  # a lease without a request must not be held
     return None, []
 
 
@@ -138,7 +142,7 @@ def _close(files: list[int]) -> None:
 
 
 def _exactly(connection: socket.socket, length: int) -> bytes:
-    """That many bytes, or fewer if the other side has left."""
+    """As many bytes as asked for, or fewer if the other side has left."""
     content = bytearray()
     while len(content) < length:
         part = connection.recv(min(length - len(content), _PART))

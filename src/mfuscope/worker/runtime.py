@@ -1,10 +1,10 @@
-"""Whose a worker is, and where its socket and the device locks lie.
+"""Who owns the workers of a workflow, how long they may take, and where sockets and locks lie.
 
-Everything is in one private folder per user, with paths short enough for socket addresses::
+One private folder per user holds everything, with paths short enough for socket addresses::
 
-    /tmp/mfuscope-UID/locks/DEVICE          one lock per device
-    /tmp/mfuscope-UID/OWNER/DEVICE-MODEL/   a worker's socket
-    /tmp/mfuscope-UID/OWNER/job-PID/        a job's trace on its way to the results
+    BASE/mfuscope-UID/locks/DEVICE          one lock per device
+    BASE/mfuscope-UID/OWNER/DEVICE-MODEL/   a worker's socket
+    BASE/mfuscope-UID/OWNER/job-PID/        a job's trace on its way to the results
 """
 
 import os
@@ -19,17 +19,22 @@ from pathlib import Path
 from mfuscope.core.errors import UserError
 
 SOCKET = "socket"
-_BASE = Path("/tmp")  # noqa: S108 - what lies there is checked
 _LOCKS = "locks"
-_OWNER_VARIABLE = "MFUSCOPE_WORKFLOW"
-_KEEP_ALIVE_VARIABLE = "MFUSCOPE_KEEP_ALIVE"
-_RUN_TIMEOUT_VARIABLE = "MFUSCOPE_RUN_TIMEOUT"
-_START_TIMEOUT_VARIABLE = "MFUSCOPE_START_TIMEOUT"
+_SETTING = "worker.runtime_dir"
+_ELSEWHERE = f"set `{_SETTING}` (or MFUSCOPE_RUNTIME_DIR) to another folder"
+# The address of a socket has at most 107 bytes. Below the user's folder, the path of a socket
+# takes /OWNER (7 + 1 + 12 digits at the most), /DEVICE-MODEL (12 + 1 + 12) and /socket.
+_FOLDER_BYTES = 107 - len("/4194304-999999999999/") - 25 - len(f"/{SOCKET}")
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A workflow's process. Its start (clock ticks since boot) tells it from a later namesake."""
+    """A process that owns workers.
+
+    Attributes:
+        pid: its number.
+        started: clock ticks since boot; a later process may get the same number, at another time.
+    """
 
     pid: int
     started: int
@@ -41,26 +46,18 @@ class Owner:
         Raises:
             ProcessLookupError: there is none.
         """
-        try:
-            status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError as error:
-            raise ProcessLookupError(pid) from error
-        # The second field is the command's name, in brackets, and may hold anything.
-        fields = status.rpartition(")")[2].split()
-        if fields[0] in "ZX":  # ended, and its parent has not looked yet
+        fields = _status(pid)
+        if fields[0] in "ZX":  # it ended, and its parent has not waited for it yet
             raise ProcessLookupError(pid)
         return cls(pid, int(fields[19]))
 
     @classmethod
     def above(cls, pid: int) -> "Iterator[Owner]":
         """The parent of a process, its parent, and so on."""
-        while pid > 1:
-            try:
-                status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-                pid = int(status.rpartition(")")[2].split()[1])
+        with suppress(ProcessLookupError):
+            while pid > 1:
+                pid = int(_status(pid)[1])
                 yield cls.of(pid)
-            except (FileNotFoundError, ProcessLookupError):
-                return
 
     @classmethod
     def parse(cls, text: str) -> "Owner":
@@ -79,10 +76,18 @@ class Owner:
         except ProcessLookupError:
             return False
 
-    @property
-    def folder(self) -> Path:
-        """Where the owner's workers live; it need not exist."""
-        return runtime_folder() / str(self)
+
+def adopt(owner: Owner) -> Owner:
+    """The owner of the workers that this process's jobs start.
+
+    A job on a cluster node cannot use workers of the workflow, which runs on another machine. The
+    jobs of one allocation share workers when the process above them has adopted them.
+
+    Returns:
+        The given owner if it is this process or an ancestor of it, else this process.
+    """
+    own = Owner.of(os.getpid())
+    return owner if owner in (own, *Owner.above(own.pid)) else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +95,9 @@ class Limits:
     """How long workers may live and take, in seconds.
 
     Attributes:
-        keep_alive: after which an idle worker ends; 0 gives every run a fresh process.
-        run_timeout: after which a run is given up and its worker ended.
-        start_timeout: after which a worker is ended whose model is not ready.
+        keep_alive: an idle worker ends after this time; 0 gives every run a fresh process.
+        run_timeout: a run that takes longer fails, and its worker is ended.
+        start_timeout: a worker whose model is not ready after this time is ended.
     """
 
     keep_alive: float
@@ -100,90 +105,73 @@ class Limits:
     start_timeout: float
 
 
-def adopt_jobs(limits: Limits, *, share: bool) -> None:
-    """Make this process the owner of the workers that its jobs will start.
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What every job of a workflow needs to find or start a worker.
 
-    Jobs inherit the environment. It is no setting of a measurement, so it is no parameter of jobs.
-
-    Args:
-        share: leave them to the owner above this process, if there is one: an allocation of a
-            cluster runs each job of its batch in a process like this.
+    Attributes:
+        base: holds the user's private folder. All workflows that share a device need the same
+            one, since the locks of devices lie there.
     """
-    owner = Owner.of(os.getpid())
-    if share:
-        inherited = os.environ.get(_OWNER_VARIABLE)
-        owner = next((o for o in Owner.above(owner.pid) if str(o) == inherited), owner)
-    os.environ[_OWNER_VARIABLE] = str(owner)
-    os.environ[_KEEP_ALIVE_VARIABLE] = str(limits.keep_alive)
-    os.environ[_RUN_TIMEOUT_VARIABLE] = str(limits.run_timeout)
-    os.environ[_START_TIMEOUT_VARIABLE] = str(limits.start_timeout)
 
+    owner: Owner
+    limits: Limits
+    base: Path = Path("/tmp")  # noqa: S108 - `folder` checks what lies there
 
-def job_owner() -> Owner:
-    """The workflow that this job belongs to."""
-    return Owner.parse(os.environ[_OWNER_VARIABLE])
+    @property
+    def folder(self) -> Path:
+        """The user's private folder, made if it is not there.
 
+        Raises:
+            UserError: it cannot be made, its path is too long, or others can enter it.
+        """
+        folder = self.base.absolute() / f"mfuscope-{os.getuid()}"
+        if len(os.fsencode(folder)) > _FOLDER_BYTES:
+            raise UserError(
+                f"{_SETTING}: the path {str(folder)!r} has more than {_FOLDER_BYTES} bytes, too "
+                "many for the addresses of sockets below it",
+                _ELSEWHERE,
+            )
+        try:
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+            status = folder.lstat()
+        except OSError as error:
+            raise UserError(
+                f"{_SETTING}: {str(folder)!r} cannot be made ({error.strerror})", _ELSEWHERE
+            ) from error
+        private = status.st_uid == os.getuid() and not status.st_mode & 0o077
+        if not (stat.S_ISDIR(status.st_mode) and private):
+            raise UserError(
+                f"{_SETTING}: {str(folder)!r} is not a folder that only you can enter",
+                f"remove it, or {_ELSEWHERE}",
+            )
+        return folder
 
-def job_limits() -> Limits:
-    """The limits of that workflow."""
-    return Limits(
-        keep_alive=float(os.environ[_KEEP_ALIVE_VARIABLE]),
-        run_timeout=float(os.environ[_RUN_TIMEOUT_VARIABLE]),
-        start_timeout=float(os.environ[_START_TIMEOUT_VARIABLE]),
-    )
+    @property
+    def owner_folder(self) -> Path:
+        """Where the owner's workers and jobs live; it need not exist."""
+        return self.folder / str(self.owner)
 
+    def lock_file(self, device: str) -> Path:
+        """The file whose lock is the lease of a device."""
+        folder = self.folder / _LOCKS
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / device.replace("/", "_")
 
-@contextmanager
-def job_folder() -> Iterator[Path]:
-    """A folder of this job's own, for as long as it needs one; not the worker's, which may end."""
-    folder = job_owner().folder / f"job-{os.getpid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def remove_worker_folder(folder: Path, owner: Owner) -> None:
-    """Remove a worker's folder, and its owner's if nobody else lives there or the owner is gone."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if not owner.alive:
-        shutil.rmtree(owner.folder, ignore_errors=True)
-    with suppress(OSError):  # others live there
-        owner.folder.rmdir()
-
-
-def runtime_folder() -> Path:
-    """The user's private folder, made if it is not there.
-
-    Always below /tmp: two workflows of a user must find the same locks, whatever TMPDIR says, and
-    the address of a socket has room for about a hundred characters.
-
-    Raises:
-        UserError: the folder is not the user's own, or open to others.
-    """
-    folder = _BASE / f"mfuscope-{os.getuid()}"
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    status = folder.lstat()
-    private = status.st_uid == os.getuid() and not status.st_mode & 0o077
-    if not (stat.S_ISDIR(status.st_mode) and private):
-        raise UserError(
-            f"{folder} is not a folder that only you can enter",
-            "remove it, or have its owner remove it",
-        )
-    return folder
-
-
-def lock_file(device: str) -> Path:
-    """The file whose lock is the lease of a device."""
-    folder = runtime_folder() / _LOCKS
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / device.replace("/", "_")
+    @contextmanager
+    def job_folder(self) -> Iterator[Path]:
+        """A folder of this job's own; a worker's folder may go before the job has ended."""
+        folder = self.owner_folder / f"job-{os.getpid()}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def connect(folder: Path) -> socket.socket | None:
-    """A connection to the worker of a folder, None if nobody listens there."""
+    """A connection to the worker of a folder, None if none listens there."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(str(folder / SOCKET))
@@ -193,19 +181,36 @@ def connect(folder: Path) -> socket.socket | None:
     return connection
 
 
-def remove_abandoned() -> None:
+def remove_worker_folder(folder: Path, owner: Owner) -> None:
+    """Remove a worker's folder, and everything of its owner if that has ended."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not owner.alive:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def remove_abandoned(runtime: Runtime) -> None:
     """Remove what killed workflows and workers left behind."""
-    for folder in _owner_folders():
-        with suppress(FileNotFoundError):  # it goes while we look
+    for folder in runtime.folder.iterdir():
+        pid, _, started = folder.name.partition("-")
+        if not (pid.isdecimal() and started.isdecimal()):
+            continue
+        with suppress(FileNotFoundError):  # another process may be removing it
             if not Owner.parse(folder.name).alive and not any(map(_listens, folder.iterdir())):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _owner_folders() -> Iterator[Path]:
-    for folder in runtime_folder().iterdir():
-        pid, _, started = folder.name.partition("-")
-        if pid.isdecimal() and started.isdecimal():
-            yield folder
+def _status(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the command's name, the process's state first.
+
+    Raises:
+        ProcessLookupError: there is no such process.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ProcessLookupError(pid) from error
+    # The name is in brackets and may hold anything.
+    return text.rpartition(")")[2].split()
 
 
 def _listens(folder: Path) -> bool:

@@ -1,7 +1,8 @@
 """The worker's process: builds a model once and serves requests for it, one at a time.
 
-It ends with the workflow that it belongs to, however that ends, when the job that it serves goes
-away, after an idle time, and after any error that it cannot vouch for: the next job starts another.
+The worker ends together with its workflow, together with the job that it serves, after an idle
+time, and after an error that may have left the model in an undefined state. The next job starts
+another worker.
 
     python -m mfuscope.worker.server FOLDER OWNER KEEP_ALIVE
 """
@@ -36,11 +37,11 @@ from mfuscope.worker.protocol import (
 from mfuscope.worker.runtime import SOCKET, Owner, remove_worker_folder
 from mfuscope.worker.watch import DeathWatch
 
-if TYPE_CHECKING:  # torch is imported with the first request, whose log then has any trouble
+if TYPE_CHECKING:  # the first request imports torch, so that its log has what torch prints
     from mfuscope.measure.session import Session
 
-_FIRST_REQUEST_S = 60.0  # whoever starts a worker connects at once
-_REQUEST_S = 10.0  # and who is greeted sends at once; who does not, keeps others waiting
+_FIRST_REQUEST_S = 60.0  # the job that starts a worker connects at once
+_REQUEST_S = 10.0  # a job sends its request at once; others wait meanwhile
 
 
 class Worker:
@@ -50,13 +51,13 @@ class Worker:
         self._session: Session | None = None
 
     def record(self, request: MeasureRun | Calibrate, opened: Callable[[], None]) -> object:
-        """Do what a request asks for; `opened` is called once the model is ready."""
+        """The record that a request asks for; calls `opened` once the model is ready."""
         session = self._open(request)
         opened()
         if isinstance(request, Calibrate):
             from mfuscope.measure.calibration import calibrate
 
-            return calibrate(session, request.resolution, variant=request.variant)
+            return calibrate(session, request.key)
         from mfuscope.measure.passes import RunSettings, measure
 
         return measure(
@@ -64,9 +65,8 @@ class Worker:
             Path(request.page),
             Path(request.trace),
             RunSettings.from_mapping(request.settings),
-            variant=request.variant,
-            image=request.image,
-            repeat=request.repeat,
+            key=request.key,
+            max_megapixels=request.max_megapixels,
         )
 
     def _open(self, request: ModelRequest) -> "Session":
@@ -82,15 +82,10 @@ def serve(folder: Path, owner: Owner, keep_alive: float) -> NoReturn:
 
     def end() -> NoReturn:
         remove_worker_folder(folder, owner)
-        os._exit(0)  # whatever the main thread is doing
+        os._exit(0)  # the main thread may be in the middle of a run
 
     watch = DeathWatch(end)
-    try:
-        watch.watch_process(os.pidfd_open(owner.pid))
-    except ProcessLookupError:
-        end()
-    if not owner.alive:  # its number went to another process
-        end()
+    watch.watch_process(owner)
     worker = Worker()
     with socket.socket(socket.AF_UNIX) as listening:
         _bind(listening, folder)
@@ -105,9 +100,9 @@ def serve(folder: Path, owner: Owner, keep_alive: float) -> NoReturn:
             with connection:
                 goes_on = _serve_one(connection, worker, watch, last=not keep_alive)
             listening.settimeout(keep_alive or _FIRST_REQUEST_S)
-        # Before the socket closes: no job can come too late and find nobody.
+        # Before the socket closes, so that no job finds a socket without a worker.
         remove_worker_folder(folder, owner)
-    os._exit(0)  # at once: torch and CUDA take their time to say goodbye
+    os._exit(0)  # at once: torch and CUDA take long to shut down
 
 
 def _bind(listening: socket.socket, folder: Path) -> None:
@@ -115,7 +110,7 @@ def _bind(listening: socket.socket, folder: Path) -> None:
     for _ in range(100):
         with suppress(FileNotFoundError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A killed worker's: whoever starts a worker has found nobody listening.
+            # A killed worker left it: a job starts a worker only if none listens.
             (folder / SOCKET).unlink(missing_ok=True)
             listening.bind(str(folder / SOCKET))
             return
@@ -123,18 +118,18 @@ def _bind(listening: socket.socket, folder: Path) -> None:
 
 
 def _serve_one(connection: socket.socket, worker: Worker, watch: DeathWatch, *, last: bool) -> bool:
-    """Answer one request, and say whether to go on; not after the last, nor an unsound one."""
+    """Answer one request; returns whether to go on, which an undefined state forbids."""
     connection.settimeout(_REQUEST_S)
     try:
         connection.sendall(GREETING)
         request, files = receive(connection, Request, files=2)
     except (ConnectionError, TimeoutError):
-        return True  # no message of ours, and nobody who could be told
+        return True  # no request, and no job that waits for an answer
     if request is None:
-        return True  # somebody only looked whether there is a worker
+        return True  # a process only looked whether there is a worker
     if isinstance(request, End):
         return False
-    if len(files) != 2:  # nobody's who would wait for an answer
+    if len(files) != 2:  # no job of ours sent it
         for file in files:
             os.close(file)
         return True
@@ -144,7 +139,7 @@ def _serve_one(connection: socket.socket, worker: Worker, watch: DeathWatch, *, 
     goes_on = not last
 
     def opened() -> None:
-        with suppress(ConnectionError):  # the watch knows what to do
+        with suppress(ConnectionError):  # the job has left: the watch ends this process
             send(connection, Opened())
 
     with _output_to(log):
@@ -152,17 +147,17 @@ def _serve_one(connection: socket.socket, worker: Worker, watch: DeathWatch, *, 
             record = worker.record(request, opened)
             reply = Reply(record=msgspec.Raw(msgspec.json.encode(record)))
         except UserError as error:
-            short = isinstance(error, InsufficientMemoryError)
-            reply = Reply(error=str(error), short_of_memory=short)
+            insufficient = isinstance(error, InsufficientMemoryError)
+            reply = Reply(error=str(error), insufficient_memory=insufficient)
             goes_on = goes_on and not isinstance(error, OutOfMemoryError)
-        except Exception as error:  # noqa: BLE001 - told to the job; the worker ends
+        except Exception as error:  # noqa: BLE001 - the job gets it, and the worker ends
             traceback.print_exc()
             reply = Reply(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
             goes_on = False
-    watch.forget(connection)
+    watch.ignore_connection(connection)
     reply = msgspec.structs.replace(reply, last=not goes_on)
     if goes_on:
-        os.close(lease)  # else the device stays taken until this process has left it
+        os.close(lease)  # else the device stays leased until this process has ended
     with suppress(ConnectionError):
         send(connection, reply)
     gc.collect()
@@ -171,7 +166,7 @@ def _serve_one(connection: socket.socket, worker: Worker, watch: DeathWatch, *, 
 
 @contextmanager
 def _output_to(file: int) -> Iterator[None]:
-    """Send everything that is printed, also by native code, to a file; to nowhere afterwards."""
+    """Send all output, that of native code included, to a file, and later output to /dev/null."""
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)

@@ -1,99 +1,94 @@
-"""What a report can be made of where something failed: which runs it lacks, and why.
+"""Which runs a report lacks after failures, and why: judged from result files and job logs."""
 
-The workflow then calls itself for the tables and reports alone, with a list of the runs to do
-without (workflow/rules/rest.smk).
-"""
-
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+from mfuscope.core.errors import InvalidFileError
 from mfuscope.core.records import MissingRun
 from mfuscope.core.runs import RunKey
-from mfuscope.storage.artefacts import read_json
+from mfuscope.planning.parameters import run_parameters
+from mfuscope.planning.plan import Plan
+from mfuscope.provenance.facts import matches, read_provenance
+from mfuscope.storage.paths import RunPaths, calibration_path
+from mfuscope.workflow import allocations
 
-#: Environment variable with the list's path.
-VARIABLE = "MFUSCOPE_MISSING_RUNS"
-_PREFIX = "mfuscope: "
-_LOG_TAIL = 20_000  # bytes
-_STOPPED = "the workflow ended before it"
-
-
-@dataclass(frozen=True, slots=True)
-class OpenJob:
-    """A job that has not made its results.
-
-    Attributes:
-        wildcards: variant and resolution of a calibration; variant, image and repeat of a run.
-        log: its log if it failed, None if it never started.
-        allocation: why its allocation of a cluster failed, if it did.
-    """
-
-    wildcards: Mapping[str, str]
-    log: Path | None
-    allocation: str | None = None
-
-    @property
-    def reason(self) -> str:
-        """Why it has not made its results."""
-        if self.log is None:
-            return self.allocation or _STOPPED
-        return failure_reason(self.log, self.allocation)
+LOGS: Final = Path("logs")
+#: Where Slurm's executor keeps the logs of allocations that failed.
+ALLOCATION_LOGS: Final = Path(".snakemake/slurm_logs")
+_PREFIX: Final = "mfuscope: "
+_LOG_TAIL: Final = 20_000  # bytes
+_STOPPED: Final = "the workflow ended before it"
 
 
-def missing_runs(
-    wanted: Iterable[RunKey], jobs: Iterable[OpenJob], resolution: Callable[[str, str], str]
-) -> list[MissingRun]:
-    """The wanted runs that cannot be in a report, each with the reason.
+def is_current(plan: Plan, results: Path, run: RunKey) -> bool:
+    """Whether a run's record is there and measures what is asked for now."""
+    record = RunPaths.of(results, run).record
+    if not record.is_file():
+        return False
+    try:
+        measured = read_provenance(record)
+    except InvalidFileError:
+        return False
+    return matches(measured, run_parameters(plan, run.variant), plan.digest(run.image))
+
+
+def missing_runs(plan: Plan, results: Path, since: float) -> list[MissingRun]:
+    """The runs that cannot be in a report, each with the reason.
 
     Args:
-        jobs: those of calibrations, runs and their traces that are open.
-        resolution: of a variant's page: a run needs the calibration of its resolution.
+        since: Unix time; the logs of earlier calls give no reason.
     """
-    reasons: dict[tuple[str, ...], str] = {}
-    for job in jobs:
-        names = job.wildcards
-        key: tuple[str, ...] = (
-            (names["variant"], names["resolution"])
-            if "resolution" in names
-            else (names["variant"], names["image"], names["repeat"])
-        )
-        # A failure says more than the jobs that could not start after it.
-        if job.log is not None or key not in reasons:
-            reasons[key] = job.reason
     found = []
-    for run in wanted:
-        own = reasons.get((run.variant, run.image, str(run.repeat)))
-        at = resolution(run.variant, run.image)
-        calibration = reasons.get((run.variant, at))
-        if own is None and calibration is not None:
-            own = f"its FLOPs at {at} were not counted: {calibration}"
-        if own is not None:
-            found.append(MissingRun(**run._asdict(), reason=own))
+    for run in plan.runs():
+        reason = next(_reasons(plan, results, run, since), None)
+        if reason is not None:
+            found.append(
+                MissingRun(variant=run.variant, image=run.image, repeat=run.repeat, reason=reason)
+            )
     return found
 
 
-def failure_reason(log: Path, allocation: str | None = None) -> str:
-    """The last words of a failed job in its log, on one line.
+def _reasons(plan: Plan, results: Path, run: RunKey, since: float) -> Iterator[str]:
+    """Why a run cannot be in a report; nothing if it can."""
+    paths, logs = RunPaths.of(results, run), LOGS / run.variant
+    own = f"{run.image}/{run.repeat}.log"
+    if not is_current(plan, results, run):
+        yield failure_reason(logs / "runs" / own, since)
+    if not all(path.is_file() for path in (paths.operators, paths.kernels, paths.activity)):
+        yield failure_reason(logs / "operators" / own, since)
+    calibration = plan.calibration(run)
+    if not calibration_path(results, calibration).is_file():
+        resolution = calibration.resolution
+        reason = failure_reason(logs / "calibration" / f"{resolution}.log", since)
+        yield f"its FLOPs at {resolution} were not counted: {reason}"
 
-    Args:
-        allocation: why its allocation failed. Only a job that says that it failed, did so itself.
-    """
+
+def failure_reason(log: Path, since: float) -> str:
+    """Why a job made no result: the last line in its log, or how its allocation ended."""
     try:
+        if log.stat().st_mtime < since:
+            return _never_ran(since)
         content = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+    except FileNotFoundError:
+        return _never_ran(since)
     except OSError as error:
-        unreadable = f"it failed, and its log cannot be read ({error.strerror or error})"
-        return allocation or unreadable
+        return f"it failed, and its log cannot be read ({error.strerror or error})"
     lines = [line.strip() for line in content.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(_PREFIX)]
-    if allocation and not told:
+    reported = [line for line in lines if line.startswith(_PREFIX)]
+    if not reported and (allocation := _allocation_reason(since)):
         return allocation
     if not lines:
-        return "it ended without a word: it was killed"
-    return (told or lines)[-1].removeprefix(_PREFIX)
+        return "it ended without a message: it was killed"
+    return (reported or lines)[-1].removeprefix(_PREFIX)
 
 
-def listed_missing(environment: Mapping[str, str]) -> list[MissingRun]:
-    """The runs that this call does without."""
-    path = environment.get(VARIABLE)
-    return read_json(Path(path), list[MissingRun]) if path else []
+def _never_ran(since: float) -> str:
+    return _allocation_reason(since) or _STOPPED
+
+
+def _allocation_reason(since: float) -> str | None:
+    """How this call's allocations on a cluster ended, where their logs say so and agree."""
+    logs = (log for log in ALLOCATION_LOGS.rglob("*.log") if log.stat().st_mtime >= since)
+    reasons = {allocations.failure_reason(log) for log in logs if allocations.last_words(log)}
+    return reasons.pop() if len(reasons) == 1 else None

@@ -1,15 +1,6 @@
-"""Faults for tests: on PYTHONPATH, this changes what a model worker does.
+"""On PYTHONPATH, this changes what a model worker does: see worker_faults.py.
 
-The folder MFUSCOPE_TEST_FAULTS says what happens, by files in it:
-
-- ``build``: building the model takes as many seconds longer as it holds.
-- ``raise``: the model raises within its next forward; the file goes.
-- ``hang``: `generate` sleeps; a file ``hanging`` appears with the worker's process number.
-- ``short``: from the next `generate` on, the process gets no more than another 100 MB; the file
-  goes.
-- ``crowded``: no memory is free while the process whose number it holds is there.
-- ``jump``: in a process that starts with it, each look at the time of day is a day off the last.
-- ``set-clock``: within the next traced pass, the file ``clock`` appears; this file goes.
+MFUSCOPE_TEST_RECORDS makes a worker use the stand-in for a model (stand_in_model.py).
 """
 
 import importlib.util
@@ -18,36 +9,22 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
-FAULTS = Path(os.environ.get("MFUSCOPE_TEST_FAULTS", "/nowhere"))
+from changed_imports import change_imports
+from worker_faults import FAULTS, asked_for, hang_if_asked
+
 WORKER = "mfuscope.worker.server"
-
-
-def asked_for(fault: str) -> bool:
-    """Whether a fault is to happen now; once."""
-    if not (FAULTS / fault).exists():
-        return False
-    (FAULTS / fault).unlink()
-    return True
+STAND_IN = Path(__file__).parents[1] / "stand_in_model.py"
 
 
 def change_sessions(sessions: Any) -> None:
-    original, load = sessions.Session.generate, sessions.load_model
-
-    def load_model(*arguments: Any) -> Any:
-        if (FAULTS / "build").exists():
-            time.sleep(float((FAULTS / "build").read_text()))
-        return load(*arguments)
+    original = sessions.Session.generate
 
     def generate(session: Any, *arguments: Any, **named: Any) -> Any:
-        if (FAULTS / "hang").exists():
-            (FAULTS / "hanging").write_text(str(os.getpid()))
-            time.sleep(600)
+        hang_if_asked()
         if asked_for("short"):
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20), -1))
@@ -65,21 +42,7 @@ def change_sessions(sessions: Any) -> None:
         finally:
             handle.remove()
 
-    sessions.Session.generate, sessions.load_model = generate, load_model
-
-
-def change_memory(memory: Any) -> None:
-    original = memory.device_memory
-
-    def device_memory(device: Any) -> Any:
-        found, crowd = original(device), FAULTS / "crowded"
-        if crowd.exists():
-            command = Path("/proc", crowd.read_text(), "cmdline")
-            if command.exists() and command.read_bytes():  # one that has ended has none
-                return replace(found, free=0)
-        return found
-
-    memory.device_memory = device_memory
+    sessions.Session.generate = generate
 
 
 def make_clock_jump() -> None:
@@ -89,33 +52,19 @@ def make_clock_jump() -> None:
     time.time_ns = lambda: now_ns() - next(day) * 10**9
 
 
-CHANGES: dict[str, Callable[[Any], None]] = {
-    "mfuscope.measure.session": change_sessions,
-    "mfuscope.hardware.memory": change_memory,
-}
-
-
-class Finder(MetaPathFinder):
-    """Changes modules once they are imported."""
+class Replacing(MetaPathFinder):
+    """Has the stand-in imported in place of what measures."""
 
     def find_spec(self, name: str, path: object, target: object = None) -> Any:
-        change = CHANGES.pop(name, None)
-        if change is None:
-            return None
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        assert isinstance(spec.loader, Loader)
-        execute = spec.loader.exec_module
-
-        def exec_module(module: Any) -> None:
-            execute(module)
-            change(module)
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+        if name.startswith("mfuscope.measure."):
+            return importlib.util.spec_from_file_location(name, STAND_IN)
+        return None
 
 
 if FAULTS.is_dir() and WORKER in sys.orig_argv:
-    sys.meta_path.insert(0, Finder())
+    if "MFUSCOPE_TEST_RECORDS" in os.environ:
+        sys.meta_path.insert(0, Replacing())
+    else:
+        change_imports({"mfuscope.measure.session": change_sessions})
     if (FAULTS / "jump").exists():
         make_clock_jump()

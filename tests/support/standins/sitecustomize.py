@@ -1,28 +1,27 @@
 """Stand-ins for GPUs: on PYTHONPATH, this makes every entry of CUDA_VISIBLE_DEVICES a device.
 
-What measures on them is the CPU. The file MFUSCOPE_TEST_LEDGER tells what happened, a line each:
+What measures on them is the CPU. The file MFUSCOPE_TEST_LEDGER records what happened, a line each:
 Slurm's job, the device, the worker's process, `build` or `generate`, and from when to when.
 
 While there is a file of that name and `.hold`, workers of the Slurm job that it names (of every job
 where it names none) stop after their first run.
 """
 
-import importlib.util
 import os
-import sys
 import time
 from collections.abc import Callable
-from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
 from typing import Any
+
+from changed_imports import change_imports
 
 LEDGER = os.environ.get("MFUSCOPE_TEST_LEDGER", "")
 HOLD = Path(f"{LEDGER}.hold")
 PASSES = 2  # of a run
 
 
-def told(what: str, original: Callable[..., Any]) -> Callable[..., Any]:
-    def telling(*arguments: Any, **named: Any) -> Any:
+def recorded(what: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def recording(*arguments: Any, **named: Any) -> Any:
         started = time.time()
         found = original(*arguments, **named)
         device = os.environ["CUDA_VISIBLE_DEVICES"]
@@ -31,7 +30,7 @@ def told(what: str, original: Callable[..., Any]) -> Callable[..., Any]:
             file.write(f"{job} {device} {os.getpid()} {what} {started} {time.time()}\n")
         return found
 
-    return telling
+    return recording
 
 
 def stand_ins(leases: Any) -> None:
@@ -40,20 +39,20 @@ def stand_ins(leases: Any) -> None:
     leases.candidates = lambda device: devices
 
 
-def held() -> bool:
+def on_hold() -> bool:
     try:
         return HOLD.read_text() in ("", os.environ.get("SLURM_JOB_ID"))
     except FileNotFoundError:
         return False
 
 
-def holding(original: Callable[..., Any]) -> Callable[..., Any]:
+def waiting(original: Callable[..., Any]) -> Callable[..., Any]:
     begun = 0
 
     def generate(*arguments: Any, **named: Any) -> Any:
         nonlocal begun
         begun += 1
-        while begun > PASSES and held():
+        while begun > PASSES and on_hold():
             time.sleep(0.1)
         return original(*arguments, **named)
 
@@ -61,32 +60,9 @@ def holding(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def ledger(sessions: Any) -> None:
-    sessions.open_session = told("build", sessions.open_session)
-    sessions.Session.generate = holding(told("generate", sessions.Session.generate))
-
-
-CHANGES = {"mfuscope.worker.leases": stand_ins, "mfuscope.measure.session": ledger}
-
-
-class Finder(MetaPathFinder):
-    """Changes modules once they are imported."""
-
-    def find_spec(self, name: str, path: object, target: object = None) -> Any:
-        change = CHANGES.pop(name, None)
-        if change is None:
-            return None
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        assert isinstance(spec.loader, Loader)
-        execute = spec.loader.exec_module
-
-        def exec_module(module: Any) -> None:
-            execute(module)
-            change(module)
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+    sessions.open_session = recorded("build", sessions.open_session)
+    sessions.Session.generate = waiting(recorded("generate", sessions.Session.generate))
 
 
 if LEDGER:
-    sys.meta_path.insert(0, Finder())
+    change_imports({"mfuscope.worker.leases": stand_ins, "mfuscope.measure.session": ledger})

@@ -1,6 +1,6 @@
 """The report's figures as SVG.
 
-Each is drawn for wide and for narrow screens, so that its words stay legible on a phone. Colours
+Each is drawn for wide and for narrow screens, so that its text is legible on a phone. Colours
 are those of report.css in the light scheme; inlined, they follow the page's scheme.
 """
 

@@ -1,4 +1,4 @@
-"""The roofline: what each stage achieves, under what the device could do."""
+"""The roofline: each stage's throughput under the device's limits."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ def paint_roofline(figure: Figure, data: ReportData, wide: bool) -> str:
             color=colour,
         )
         if above:
-            # On the roomier side of its line: beyond the axes it would cover the numbers there.
+            # On the side of the line with more room, so that it stays within the axes.
             left = ridge**2 > low * high
             axes.axvline(ridge, color=COLOURS["muted"], lw=0.8, ls=":")
             axes.annotate(

@@ -1,4 +1,4 @@
-"""How figures look, and how an SVG file becomes a part of a page."""
+"""The style of figures, and SVG files as parts of a page."""
 
 import re
 import warnings
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mfuscope.report.data import ReportData
 
-#: Draws on a figure, wide or narrow. Returns why there is nothing to draw, empty where there is.
+#: Draws on a figure, wide or narrow. Returns why there is nothing to draw, else an empty text.
 Painter = Callable[[Figure, ReportData, bool], str]
 
 #: Colours by their names in report.css.
@@ -62,7 +62,7 @@ _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """A figure in both shapes, each a whole SVG file; or the reason why there is nothing in it."""
+    """A figure in both shapes, each an SVG file; `missing` says why there is nothing to draw."""
 
     name: str
     missing: str
@@ -71,7 +71,7 @@ class Drawing:
 
     @property
     def inline(self) -> tuple[Markup, Markup]:
-        """Both for a page of HTML: colours by the page's variables, names of their own."""
+        """Both shapes for a page of HTML, with its CSS colours and with distinct ids."""
         return _inline(self.wide, f"{self.name}-wide"), _inline(self.narrow, f"{self.name}-narrow")
 
 
@@ -90,7 +90,7 @@ def _svg(data: ReportData, paint: Painter, wide: bool) -> tuple[str, str]:
             figure.text(0.02, 0.5, missing, va="center")
         text = StringIO()
         with warnings.catch_warnings():
-            # Texts stay texts: whoever shows the figure has the fonts for them, or not.
+            # Text stays text in SVG: the reader's fonts are used, not matplotlib's.
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
             figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue(), missing

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from mfuscope.report.data import CENTRES, Measured, Page, ReportData
 from mfuscope.report.figures.style import COLOURS
 from mfuscope.report.formats import printable
-from mfuscope.report.words import CENTRES as CENTRE_WORDS
+from mfuscope.report.wording import CENTRES as CENTRE_WORDS
 
 #: Bars that the figure has room for.
 MOST_PAGES = 24

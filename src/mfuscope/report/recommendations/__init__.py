@@ -1,0 +1,52 @@
+"""What to try next: rules that turn measured facts into recommendations.
+
+A rule fires by its numbers alone, quotes them, and gives the most that following it could take off
+a page's time: an upper bound, not a promise. To add one, write a function in `speed` or
+`confidence` and list it in `RULES`.
+"""
+
+from collections.abc import Callable, Iterable
+
+from mfuscope.report.data import ReportData, Variant
+from mfuscope.report.limits import stage_facts
+from mfuscope.report.recommendations.confidence import more_repeats, steady_clocks
+from mfuscope.report.recommendations.rule import Facts, Recommendation
+from mfuscope.report.recommendations.speed import (
+    compute_bound,
+    launches,
+    memory_bound_decode,
+    small_operators,
+    vision_dominates,
+)
+
+__all__ = ["RULES", "Recommendation", "recommend"]
+
+
+#: Least gain of a recommendation, as a share of a page's time.
+LEAST_GAIN = 0.01
+
+
+RULES: tuple[Callable[[Facts], Iterable[Recommendation]], ...] = (
+    launches,
+    memory_bound_decode,
+    compute_bound,
+    vision_dominates,
+    small_operators,
+    steady_clocks,
+    more_repeats,
+)
+
+
+def recommend(data: ReportData, variant: Variant) -> list[Recommendation]:
+    """The recommendations for a variant: the largest gain first, those without a gain last."""
+    facts = Facts(
+        data=data,
+        variant=variant,
+        prefill=stage_facts(variant, "prefill", data.hardware, data.ceiling),
+        decode=stage_facts(variant, "decode", data.hardware, data.ceiling),
+    )
+    found = [one for rule in RULES for one in rule(facts)]
+    worth = [
+        one for one in found if one.gain_ms is None or one.gain_ms >= LEAST_GAIN * variant.page_ms
+    ]
+    return sorted(worth, key=lambda one: -(one.gain_ms if one.gain_ms is not None else -1.0))

@@ -1,0 +1,269 @@
+"""Rules that shorten a page's time. Each gain is the upper bound that the measurement gives."""
+
+import re
+from collections.abc import Iterable
+
+from mfuscope.report.formats import milliseconds, number, percent
+from mfuscope.report.operators import OVERHEAD
+from mfuscope.report.recommendations.rule import Facts, Recommendation
+from mfuscope.report.wording import CENTRES, name_in_sentence
+
+#: Idle share of a stage from which CUDA graphs or compilation are recommended.
+IDLE_LIMIT = 0.1
+
+
+#: Time share of operators other than matrix products from which fusing is recommended.
+ELEMENTWISE_LIMIT = 0.4
+
+
+#: Share of prefill from which the vision encoder is said to dominate it.
+VISION_LIMIT = 0.5
+
+
+#: Share of a decode step's reads from which quantising the KV cache is recommended.
+CACHE_LIMIT = 0.3
+
+
+#: Compute capability from which tensor cores support FP8.
+FP8_CAPABILITY = (8, 9)
+
+
+_PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "linear", "matmul"}
+
+
+_MATRIX_WORDS = _PRODUCTS | {"einsum", "attention", "convolution", "conv1d", "conv2d", "conv3d"}
+
+
+def launches(facts: Facts) -> Iterable[Recommendation]:
+    """The device waits for launches: capture them once, or make each launch larger."""
+    for stage, unit in ((facts.decode, "decode step"), (facts.prefill, "prefill")):
+        idle, share = stage.idle_ms, stage.busy_share
+        if idle is None or share is None or idle < IDLE_LIMIT * stage.ms:
+            continue
+        evidence = [
+            f"the device is at work for {percent(share)} of {stage.stage} "
+            f"({milliseconds(stage.busy_ms or 0)} of {milliseconds(stage.ms)})"
+        ]
+        first = ""
+        if stage.stage == "prefill" and facts.variant.parts_known:
+            part = next(c for c in facts.variant.centres if CENTRES[c.key].stage == "prefill")
+            first = f" (first of all {name_in_sentence(part.key)})"
+            evidence.append(
+                f"the largest part of prefill is {name_in_sentence(part.key)}, "
+                f"{milliseconds(part.ms)}"
+            )
+        if stage.kernels:
+            evidence.append(f"{number(stage.kernels)} kernels are launched per {unit}")
+        how = (
+            'a static KV cache with torch.compile(mode="reduce-overhead") captures it; other '
+            "pages decoded at the same time could use the idle device as well"
+            if stage.stage == "decode"
+            else "its shapes are fixed for a resolution, so that one captured graph per "
+            "resolution serves all pages"
+        )
+        yield Recommendation(
+            rule="launches",
+            title=f"Launch {stage.stage} as CUDA graphs, or compile it",
+            text=f"The device finishes kernels sooner than the host launches the next. Capture "
+            f"a {unit} once and replay it: {how}. Code that reads a device value on the host "
+            "(.item(), shapes that depend on data) breaks a capture and has to go first.",
+            plain=f"Let the computer prepare the work of {stage.stage}{first} once and replay it, "
+            "so that the accelerator need not wait for every small instruction (engineers call "
+            "this CUDA graphs or compilation).",
+            evidence=tuple(evidence),
+            gain_ms=idle,
+        )
+
+
+def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
+    """Decode waits for memory: read fewer bytes, or share reads between pages."""
+    stats, stage = facts.variant.stats, facts.decode
+    weights = stats["decode_weight_gb_per_token"].mean
+    cache = stats["decode_kv_gb_per_token"].mean
+    if stage.kind != "memory" or weights is None or cache is None or stage.memory_share is None:
+        return
+    at_work = stage.at_work_ms
+    bandwidth = f"decode moves data at {percent(stage.memory_share)} of the measured bandwidth"
+    reads = f"a step reads {number(weights)} GB of weights and {number(cache)} GB of KV cache"
+    if facts.variant.model.dtype in ("bf16", "fp16"):
+        yield Recommendation(
+            rule="quantise_weights",
+            title="Quantise the weights to 8 bits",
+            text="Decode is as fast as its weights are read. Weights of half the size take half "
+            "the time to read; check on known pages that the text stays right.",
+            plain="Store the model's numbers in a more compact form, which makes each word of the "
+            "answer faster to produce; the quality of the text must be checked.",
+            evidence=(bandwidth, reads),
+            gain_ms=at_work * 0.5 * weights / (weights + cache),
+        )
+    yield Recommendation(
+        rule="batch_pages",
+        title="Decode several pages at once",
+        text="One reading of the weights then serves a token of every page. It shortens the time "
+        "per page of a batch, not that of a single page.",
+        plain="Work on several pages at the same time, so that the effort of fetching the model's "
+        "numbers is shared between them.",
+        evidence=(bandwidth, reads),
+        gain_ms=at_work * weights / (weights + cache),
+    )
+    if cache > CACHE_LIMIT * (weights + cache):
+        yield Recommendation(
+            rule="quantise_cache",
+            title="Quantise the KV cache, or keep less of it",
+            text="The KV cache is a large part of what a step reads: an 8-bit cache halves it; "
+            "fewer image tokens (a smaller resolution mode) shorten it.",
+            plain="Keep the model's memory of the page in a more compact form.",
+            evidence=(bandwidth, reads),
+            gain_ms=at_work * 0.5 * cache / (weights + cache),
+        )
+
+
+def compute_bound(facts: Facts) -> Iterable[Recommendation]:
+    """Arithmetic is near the device's limit: reduce it, or use a lower precision."""
+    for stage in (facts.prefill, facts.decode):
+        if stage.kind != "compute" or stage.compute_share is None:
+            continue
+        evidence = (
+            f"{stage.stage} computes at {percent(stage.compute_share)} of the fastest matrix "
+            "product measured on this device",
+        )
+        capability = facts.data.hardware.device.compute_capability
+        fp8 = capability is not None and tuple(map(int, capability.split("."))) >= FP8_CAPABILITY
+        if fp8 and facts.variant.model.dtype in ("bf16", "fp16"):
+            yield Recommendation(
+                rule="lower_precision",
+                title=f"Compute {stage.stage} in FP8",
+                text="The device's FP8 peak is twice that of 16-bit arithmetic. The kernels are "
+                "efficient already: only less, or cheaper, arithmetic makes them shorter. Check on "
+                "known pages that the text stays right.",
+                plain="Let the accelerator calculate with shorter numbers, of which it can process "
+                "twice as many; the quality of the text must be checked.",
+                evidence=evidence,
+                gain_ms=stage.at_work_ms / 2,
+            )
+        if stage.stage == "prefill":
+            gain, seen = _smallest(facts, "prefill_ms")
+            yield Recommendation(
+                rule="fewer_tokens",
+                title="Reduce prefill: a smaller resolution mode, or fewer tiles",
+                text="Its time follows from pixels and prompt tokens. Check on known pages that "
+                "the text stays right.",
+                plain="Show the model a smaller picture of each page; the quality of the text must "
+                "be checked.",
+                evidence=(*evidence, *seen),
+                gain_ms=gain,
+            )
+
+
+def vision_dominates(facts: Facts) -> Iterable[Recommendation]:
+    """The vision encoder takes most of prefill: fewer pixels shorten it."""
+    vision, prefill = facts.variant.stats["vision_ms"].mean, facts.prefill
+    if not vision or not prefill.ms or vision < VISION_LIMIT * prefill.ms:
+        return
+    if prefill.kind in ("launch", "compute"):
+        return  # fewer pixels need as many launches; compute_bound recommends it already
+    gain, seen = _smallest(facts, "vision_ms")
+    yield Recommendation(
+        rule="vision_resolution",
+        title="Try a smaller resolution mode: the vision encoder dominates prefill",
+        text="Its work follows from the number of pixels that it is given (global view and "
+        "tiles). Check on known pages that the text stays right.",
+        plain="Show the model a smaller picture of each page; the quality of the text must be "
+        "checked.",
+        evidence=(
+            f"the vision encoder takes {percent(vision / prefill.ms)} of prefill "
+            f"({milliseconds(vision)} of {milliseconds(prefill.ms)})",
+            *seen,
+        ),
+        gain_ms=gain,
+    )
+
+
+def _smallest(facts: Facts, metric: str) -> tuple[float | None, tuple[str, ...]]:
+    """Gain in ms if all pages took as long as those of the fastest resolution, and its evidence.
+
+    The gain is None if only one resolution was measured.
+    """
+    times: dict[str, list[float]] = {}
+    for page in facts.data.pages:
+        for one in page.measured:
+            ms = one.stats[metric].mean
+            if one.variant == facts.variant.name and ms is not None:
+                times.setdefault(one.resolution, []).append(ms)
+    mean = facts.variant.stats[metric].mean
+    if len(times) < 2 or mean is None:
+        return None, ("only one resolution was measured, so that the gain is not known",)
+    means = {resolution: sum(found) / len(found) for resolution, found in times.items()}
+    cheapest = min(means, key=means.__getitem__)
+    part = "prefill" if metric == "prefill_ms" else "it"
+    return mean - means[cheapest], (
+        f"at {cheapest}, the cheapest resolution here, {part} takes "
+        f"{milliseconds(means[cheapest])}",
+    )
+
+
+def small_operators(facts: Facts) -> Iterable[Recommendation]:
+    """Far below both roofs: fuse small operators, or make matrix products larger."""
+    for stage in (facts.prefill, facts.decode):
+        operators = facts.operators(stage.stage)
+        if stage.kind not in ("kernels", "launch") or operators is None:
+            continue
+        total = operators.device_ms if operators.on_device else operators.self_cpu_ms
+        rows = operators.rows if operators.on_device else operators.by_cpu
+        other = [row for row in rows if row.kind != OVERHEAD and not is_matrix_work(row.name)]
+        times = [row.device_ms if operators.on_device else row.self_cpu_ms for row in other]
+        rest = sum(time for time in times if time)
+        if not total:
+            continue
+        reached = f"{stage.stage} reaches {percent(stage.compute_share or 0)} of the measured "
+        reached += "arithmetic"
+        if stage.memory_share is not None:
+            reached += f" and at least {percent(stage.memory_share)} of the measured bandwidth"
+        if operators.on_device:
+            reached += " while the device is at work"
+        what = "device time" if operators.on_device else "CPU time"
+        after = (
+            " It counts in full only once launches no longer limit."
+            if stage.kind == "launch"
+            else ""
+        )
+        if rest >= ELEMENTWISE_LIMIT * total:
+            yield Recommendation(
+                rule="fuse",
+                title=f"Fuse {stage.stage}'s small operators (torch.compile)",
+                text="Much of the time goes into operators other than matrix products, "
+                "convolutions and attention: copies, casts, element-wise arithmetic. Fusing them, "
+                f"or leaving conversions out, saves their trips to memory and their calls.{after}",
+                plain=f"Combine the many small steps of {stage.stage} into fewer, larger ones "
+                "(engineers call this fusing or compiling).",
+                evidence=(
+                    f"{percent(rest / total)} of {stage.stage}'s {what} is no matrix product, "
+                    f"convolution or attention; the longest are "
+                    f"{', '.join(row.name for row in other[:3])}",
+                    reached,
+                ),
+                gain_ms=stage.at_work_ms * rest / total,
+            )
+        elif stage.kind == "kernels":
+            nearest = max(stage.compute_share or 0.0, stage.memory_share or 0.0)
+            yield Recommendation(
+                rule="larger_products",
+                title=f"Make {stage.stage}'s matrix products larger: several pages at once",
+                text="Most of the time goes into matrix products, and they are too small to reach "
+                "either roof. A batch makes them larger; it shortens the time per page of a batch, "
+                "not that of a single page.",
+                plain="Work on several pages at the same time, which uses the device better.",
+                evidence=(
+                    f"{percent(1 - rest / total)} of {stage.stage}'s {what} is matrix products, "
+                    "convolutions and attention",
+                    reached,
+                ),
+                gain_ms=stage.at_work_ms * (1 - nearest),
+            )
+
+
+def is_matrix_work(operator: str) -> bool:
+    """Whether an operator is a matrix product, a convolution or attention, by its name."""
+    name = operator.lower()
+    words = re.split(r"[^a-z0-9]+|_", name.rpartition("::")[2])
+    return "attn" in name or not _MATRIX_WORDS.isdisjoint(words)

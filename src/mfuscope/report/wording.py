@@ -1,0 +1,263 @@
+"""The report's sentences, composed from the data."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from mfuscope.core.records import Hardware
+from mfuscope.report.data import MFU_METRICS, ReportData, Stat, Variant
+from mfuscope.report.formats import count, listing, milliseconds, percent, plural, size
+
+#: Bundled models that stand in for a full-size one.
+STAND_INS = {"deepseek-ocr-nano": "DeepSeek-OCR"}
+
+_EVEN = 0.05  # prefill and decode are said to be even within this distance from a half each
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """Name and stage of a cost centre, and its work in words without technical terms."""
+
+    name: str
+    stage: str
+    work: str
+
+
+CENTRES = {
+    "vision": Centre(
+        "vision encoder",
+        "prefill",
+        "looking at the page and turning its pixels into features for the language model",
+    ),
+    "projector": Centre(
+        "projector",
+        "prefill",
+        "fitting the vision encoder's features to the language model",
+    ),
+    "language": Centre(
+        "language prefill",
+        "prefill",
+        "reading the page's features and the instruction, all at once",
+    ),
+    "rest": Centre(
+        "rest of prefill",
+        "prefill",
+        "the work between the main parts of prefill: preparing, merging image and text, and the "
+        "output layer",
+    ),
+    "prefill": Centre(
+        "prefill",
+        "prefill",
+        "taking in the page and the instruction, up to the first token of the answer",
+    ),
+    "decode": Centre("decode", "decode", "writing the answer, one token after the other"),
+}
+
+
+def title(data: ReportData) -> str:
+    """Models and device."""
+    models = list(dict.fromkeys(variant.model.name for variant in data.variants))
+    return f"{listing(models)} on {data.hardware.device.name}"
+
+
+def name_in_sentence(key: str) -> str:
+    """A cost centre's name within a sentence."""
+    return {
+        "vision": "the vision encoder",
+        "projector": "the projector",
+        "language": "the language model's prefill",
+        "rest": "what runs between prefill's parts",
+    }.get(key, key)
+
+
+def time_sentence(variant: Variant) -> str:
+    """Where the time of a page goes, in one sentence."""
+    prefill, decode = variant.prefill_ms, variant.decode_ms
+    share = decode / variant.page_ms if variant.page_ms else 0.0
+    stages = [
+        f"decode takes {percent(share)} ({milliseconds(decode)})",
+        f"prefill takes {percent(1 - share)} ({milliseconds(prefill)})",
+    ]
+    if abs(share - 0.5) <= _EVEN:
+        opening = "Decode and prefill take about the same time"
+    elif share > 0.5:
+        opening = "Decode dominates"
+    else:
+        opening = "Prefill dominates"
+        stages.reverse()
+    parts = [c for c in variant.centres if CENTRES[c.key].stage == "prefill"]
+    sentence = (
+        f"{opening}: of the {milliseconds(variant.page_ms)} that a page takes on average, "
+        f"{stages[0]}, {stages[1]}"
+    )
+    if not variant.parts_known or not prefill:
+        return f"{sentence}; prefill's parts are not known separately."
+    return (
+        f"{sentence}; the largest part of prefill is {name_in_sentence(parts[0].key)} "
+        f"({milliseconds(parts[0].ms)}, {percent(parts[0].ms / prefill)} of prefill)."
+    )
+
+
+def dummy_statement(data: ReportData) -> str:
+    """A statement about dummy weights; empty without any."""
+    dummies = [v.name for v in data.variants if v.model.weights == "dummy"]
+    if not dummies:
+        return ""
+    which = "" if len(dummies) == len(data.variants) else f" of {_variants(dummies)}"
+    return (
+        f"Dummy weights{which}: random numbers in the model's own shapes. Times and "
+        "FLOPs are meaningful, as they follow from the shapes; the text that the model writes "
+        "is not."
+    )
+
+
+def gaps_statement(data: ReportData) -> str:
+    """A statement about missing runs and skipped pages; empty without any."""
+    gaps = []
+    if data.missing:
+        whole = data.survey.total + len(data.missing)
+        gaps.append(f"{len(data.missing)} of {plural(whole, 'run')} failed or never started")
+    if data.skipped:
+        gaps.append(f"{plural(len(data.skipped), 'page')} could not be read and was left out")
+        if len(data.skipped) > 1:
+            gaps[-1] = gaps[-1].replace(" was left", " were left")
+    if not gaps:
+        return ""
+    return f"Not everything was measured: {listing(gaps)}. All figures are of the rest."
+
+
+def stand_in_statement(data: ReportData) -> str:
+    """A statement if a small stand-in or a CPU was measured; else empty."""
+    small = {
+        v.name: STAND_INS[PurePath(v.model.name).name]
+        for v in data.variants
+        if PurePath(v.model.name).name in STAND_INS
+    }
+    on_cpu = data.hardware.device.kind == "cpu"
+    sentences = []
+    if small:
+        real = listing(sorted(set(small.values())))
+        which = "" if len(small) == len(data.variants) else f" ({_variants(list(small))})"
+        sentences.append(f"What was measured is a small stand-in for {real}{which}, not {real}.")
+    if on_cpu:
+        sentences.append("It was measured on a CPU, not on an accelerator.")
+    if sentences:
+        sentences.append(
+            "It shows how the measurement works; its times say nothing of the real model on a GPU."
+            if small
+            else "Its times say nothing of a GPU."
+        )
+    return " ".join(sentences)
+
+
+def _variants(names: list[str]) -> str:
+    return f"{'variant' if len(names) == 1 else 'variants'} {listing(names)}"
+
+
+def per_variant(data: ReportData, of: Callable[[Variant], str]) -> str:
+    """A fact of the variants: once if they agree, else each with the variants' names."""
+    values: dict[str, list[str]] = {}
+    for variant in data.variants:
+        values.setdefault(of(variant), []).append(variant.name)
+    if len(values) == 1:
+        return next(iter(values))
+    return "; ".join(f"{value} ({', '.join(names)})" for value, names in values.items())
+
+
+def facts(data: ReportData) -> list[tuple[str, str]]:
+    """Facts about device, model and runs, as (label, text)."""
+    device, survey = data.hardware.device, data.survey
+    about = [device.kind.upper() if device.kind == "cpu" else "GPU"]
+    if device.kind == "cpu":
+        about.append(plural(device.threads, "thread"))
+    if device.sm_count is not None:
+        about.append(f"{device.sm_count} SMs")
+    if device.compute_capability is not None:
+        about.append(f"compute capability {device.compute_capability}")
+    about.append(f"{size(device.memory_bytes)} memory")
+    variants, pages = len(data.variants), len(data.pages)
+    return [
+        ("Device", f"{device.name} ({', '.join(about)})"),
+        ("Model", per_variant(data, lambda v: f"{v.model.name} ({v.model.architecture})")),
+        (
+            "Parameters",
+            per_variant(
+                data, lambda v: f"{count(v.model.parameters)}, {size(v.model.weight_bytes)}"
+            ),
+        ),
+        (
+            "Weights",
+            per_variant(
+                data,
+                lambda v: (
+                    "dummy (seeded random numbers)"
+                    if v.model.weights == "dummy"
+                    else v.model.weights
+                ),
+            ),
+        ),
+        ("Precision", _precision(data)),
+        ("Attention", per_variant(data, lambda v: v.model.attention)),
+        (
+            "Measured",
+            f"{plural(pages, 'page')} × {plural(data.repeats, 'repeat')} × "
+            f"{plural(variants, 'variant')} = {plural(survey.total, 'run')}",
+        ),
+        ("When", dates(data)),
+    ]
+
+
+def _precision(data: ReportData) -> str:
+    dtypes = per_variant(data, lambda v: v.model.dtype)
+    if dtypes == data.hardware.precision:
+        return f"{dtypes} ({data.hardware.precision_reason})"
+    return dtypes
+
+
+def dates(data: ReportData) -> str:
+    """From the first to the last measurement, UTC."""
+    first, last = (
+        stamp.replace("T", " ").removesuffix("Z") for stamp in (data.survey.first, data.survey.last)
+    )
+    if first == last:
+        return f"{first} UTC"
+    same_day = first.split()[0] == last.split()[0]
+    return f"{first} to {last.split()[-1] if same_day else last} UTC"
+
+
+def peak_statement(hardware: Hardware, dtypes: Iterable[str]) -> str:
+    """The source of the peak that MFU refers to, and its limits."""
+    sources = {hardware.peaks[dtype].source for dtype in dtypes}
+    sentences = {
+        "measured": (
+            "The peak is measured, not theoretical: MFU is the share of the best matrix product "
+            "measured on this device. It cannot be compared with an MFU that refers to a data "
+            "sheet, and may exceed 100 %."
+        ),
+        "estimated": (
+            "The device is not in the table of peaks. Its peak is estimated from its clock and "
+            "its number of SMs, and MFU is as uncertain as that estimate."
+        ),
+        "override": "The peak was given by the setting peak_tflops, and is taken on trust.",
+        "table": "The peak is the theoretical dense peak from the table of devices.",
+    }
+    return " ".join(text for source, text in sentences.items() if source in sources)
+
+
+def interval_statement(data: ReportData) -> str:
+    """A warning about confidence intervals that reach below 0; empty without any."""
+    of_pages = any(_reaches_below_0(m.stats) for page in data.pages for m in page.measured)
+    over_pages = any(_reaches_below_0(variant.stats) for variant in data.variants)
+    if not of_pages and not over_pages:
+        return ""
+    cause = listing(["a page's repeats"] * of_pages + ["for all pages the pages"] * over_pages)
+    more = listing(["more repeats or a quieter device"] * of_pages + ["more pages"] * over_pages)
+    return (
+        f"Some intervals reach below 0, which no MFU can be: {cause} are too few, or differ too "
+        f"much. {more.capitalize()} narrow them."
+    )
+
+
+def _reaches_below_0(stats: Mapping[str, Stat]) -> bool:
+    lows = (stats[metric].ci95_low for metric in MFU_METRICS)
+    return any(low is not None and low < 0 for low in lows)

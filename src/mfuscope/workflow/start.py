@@ -1,0 +1,87 @@
+"""The start of a process that reads the Snakefile: settings resolved, the plan made."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mfuscope.config.settings import Settings, load_schema, resolve_settings
+from mfuscope.config.yaml_files import check_yaml_file
+from mfuscope.core.errors import Findings
+from mfuscope.pages.checks import known_pages
+from mfuscope.planning.plan import Plan, make_plan
+from mfuscope.worker.runtime import Limits, Owner, adopt
+from mfuscope.workflow.call import Call
+from mfuscope.workflow.internals import Engine
+
+
+def open_call(
+    engine: Engine, config: Mapping[str, Any], root: Path, results: Path
+) -> tuple[Call, Plan]:
+    """The call that this process is, or belongs to, and its plan.
+
+    Args:
+        config: Snakemake's, of configuration files and --config.
+        root: the folder of the Snakefile.
+        results: the folder of results.
+
+    Raises:
+        UserErrors: everything that is wrong with settings, models and pages.
+    """
+    schema = load_schema(root / "workflow" / "schemas" / "config.schema.yaml")
+    bundled = root / "config" / "models"
+    known = known_pages(results / "inputs.csv") if engine.is_main_process else None
+    inherited = Call.inherited()
+    if inherited is None or (engine.is_main_process and not inherited.partial):
+        findings = Findings()
+        settings = _resolve(engine, config, schema, findings)
+        plan = make_plan(settings, bundled, known=known, findings=findings)
+        call = _call(settings, plan.device)
+    else:
+        call = inherited
+        if not engine.is_main_process:
+            call = replace(call, owner=str(adopt(Owner.parse(call.owner))))
+        settings = resolve_settings({**call.settings, "device": call.device}, {}, {}, schema)
+        plan = make_plan(settings, bundled, known=known)
+    call.hand_on()
+    return call, plan
+
+
+def _resolve(
+    engine: Engine, config: Mapping[str, Any], schema: Mapping[str, Any], findings: Findings
+) -> Settings:
+    for file in engine.configuration_files:
+        check_yaml_file(file, findings)
+    given = engine.command_line
+    return resolve_settings(
+        file=_without(config, given),
+        command_line=given,
+        environment=os.environ,
+        schema=schema,
+        findings=findings,
+    )
+
+
+def _without(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What configuration files say, less what --config gave in their place."""
+    left: dict[str, Any] = {}
+    for key, value in config.items():
+        if key not in given:
+            left[key] = value
+        elif isinstance(value, Mapping) and isinstance(given[key], Mapping):
+            left[key] = _without(value, given[key])
+    return left
+
+
+def _call(settings: Settings, device: str) -> Call:
+    return Call(
+        settings=settings.overrides,
+        device=device,
+        owner=str(Owner.of(os.getpid())),
+        limits=Limits(settings.keep_alive, settings.run_timeout, settings.start_timeout),
+        runtime_dir=str(settings.runtime_dir),
+        max_image_megapixels=settings.max_image_megapixels,
+        started=time.time(),
+    )

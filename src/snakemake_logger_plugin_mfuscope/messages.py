@@ -1,0 +1,245 @@
+"""The lines of the terminal output: pure functions, independent of Snakemake's objects."""
+
+import math
+import re
+import shlex
+import signal
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+PREFIX = "mfuscope: "
+RERUN = "Run the same command again to make only what is missing."
+
+#: Snakemake drops sbatch's message on a refused batch: no log has it, nor --verbose.
+REFUSED_HINT = (
+    "Snakemake keeps no reason for a batch. Remedy: call again with --verbose and run the command "
+    "after `sbatch call:` with --test-only: Slurm then prints the reason."
+)
+
+# What Snakemake's errors mean here.
+_MEANINGS = {
+    # Calls outside of the profile alone: it switches Snakemake's lock off (`nolock`).
+    "Directory cannot be locked": "another call is making these results. Remedy: wait until it has "
+    "ended, then run the same command again (if none runs, after `snakemake --unlock`).",
+    "Write-protected output files": "results that must be made again are write-protected. Remedy: "
+    "give yourself write permission for them (chmod -R u+w results), or mount their disk for "
+    "writing.",
+    "No space left on device": "the disk is full. Remedy: free space for results, logs and "
+    ".snakemake, then run the same command again.",
+}
+# Snakemake rejects outputs older than an input, even if the input is `ancient()`.
+_OLDER = re.compile(
+    r"Output (?P<output>.+) has older modification time .*? than input (?P<input>.+) \(\d{4}-"
+)
+_OWN_LINE = re.compile(r"^\s*(?:\w+: )?(?=mfuscope: )")
+_SUBMITTED = re.compile(
+    r"Job \S+ has been submitted with SLURM jobid (\S+) \(log: .*/(?:rule_([^/]+)|group_([^_/]+))"
+)
+_CLOSING = "For further error details see the cluster/cloud log"  # Snakemake's, at the end
+_REFUSED = re.compile(r"The error message was '(.*?)'\.\n +sbatch call:", re.DOTALL)
+_BROKEN = re.compile(r"Job submission failed with exception: (.*)", re.DOTALL)
+_TRACEBACK = ('  File "', "Wildcards:", "Traceback:")
+# Such names do no harm: paths of results use the pages' ids.
+_IDLE_WARNING = re.compile(
+    r"File path '.*' (starts with whitespace|ends with whitespace|contains line break)\.", re.DOTALL
+)
+_TARGETS = ("all", "flops", "total")  # rules that only request files, and the sum
+RUN_RULES = ("profile", "profile_again")  # the latter where only first traces are kept
+_NAMES = {**dict.fromkeys(RUN_RULES, "run"), "calibrate": "calibration"}
+# Rules of a batch, what they make, and the verb. The first with a job missing is counted.
+_BATCHED = (
+    (RUN_RULES, "run", "made"),
+    (("calibrate",), "calibration", "made"),
+    (("read_operators",), "trace", "read"),
+)
+
+
+def duration(seconds: float) -> str:
+    """A measured time, e.g. ``2.1 s``, ``1 min 10 s`` or ``2 h 05 min``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def rough_duration(seconds: float) -> str:
+    """An estimated time: in whole seconds, then tens of seconds, then minutes."""
+    if seconds < 55:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 595:
+        minutes, rest = divmod(round(seconds / 10) * 10, 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def seconds_left(remaining: int, recent: Sequence[float], parallel: int) -> float:
+    """Time in seconds for the remaining runs, if each takes as long as the recent ones did.
+
+    Args:
+        remaining: runs that have not ended, running ones included.
+        recent: durations of the last few runs in seconds, at least one.
+        parallel: how many runs run at the same time.
+    """
+    return math.ceil(remaining / max(1, parallel)) * fmean(recent)
+
+
+def plan_line(stats: Mapping[str, int]) -> str:
+    """What will be done, from the number of jobs per rule; target rules are not counted."""
+    runs, calibrations = run_total(stats), stats.get("calibrate", 0)
+    others = job_total(stats) - runs - calibrations
+    parts = [f"{_count(runs, 'run')} to measure" if runs else "no run to measure"]
+    if calibrations:
+        parts.append(_count(calibrations, "calibration"))
+    if others:
+        parts.append(_count(others, "other job"))
+    return PREFIX + ", ".join(parts)
+
+
+def run_total(stats: Mapping[str, int]) -> int:
+    """Number of runs to measure."""
+    return sum(stats.get(rule, 0) for rule in RUN_RULES)
+
+
+def job_total(stats: Mapping[str, int]) -> int:
+    """Number of jobs, without those of target rules."""
+    return sum(count for rule, count in stats.items() if rule not in _TARGETS)
+
+
+def job_label(wildcards: Mapping[str, str]) -> str:
+    """The name of a job's run, calibration or other wildcards; empty without wildcards."""
+    known = dict(wildcards)
+    if {"variant", "image", "repeat"} <= known.keys():
+        return f"{known['image']} repeat {known['repeat']} ({known['variant']})"
+    if {"variant", "resolution"} <= known.keys():
+        return f"{known['variant']} at {known['resolution']}"
+    return ", ".join(f"{name} {value}" for name, value in known.items())
+
+
+def start_line(rule: str, wildcards: Mapping[str, str]) -> str | None:
+    """The line for a job that begins, if it takes long; None for all other jobs."""
+    if rule == "calibrate":
+        return f"calibrating {job_label(wildcards)} ..."
+    return "probing the device ..." if rule == "probe_device" else None
+
+
+def run_line(
+    done: int, total: int, label: str, seconds: float | None, left: float | None, width: int = 0
+) -> str:
+    """The line for a finished run; ``left`` is the estimated time left in seconds."""
+    counter = f"[{done:>{len(str(total))}}/{total}]"
+    if seconds is None:
+        return f"{counter} {label}"
+    line = f"{counter} {label:<{width}}  {duration(seconds):>6}"
+    return line if left is None else f"{line}   about {rough_duration(left)} left"
+
+
+def submission_line(message: str) -> str | None:
+    """The line for a submitted allocation, from the Slurm executor's message on it."""
+    if match := _SUBMITTED.match(message):
+        return f"submitted Slurm job {match[1]}: {match[2] or match[3]}"
+    return None
+
+
+def failure_line(rule: str, wildcards: Mapping[str, str]) -> str:
+    """The first line about a failed job."""
+    label = job_label(wildcards)
+    return f"{_NAMES.get(rule, rule)} failed" + (f": {label}" if label else "")
+
+
+def allocation_line(
+    number: str | None, state: str | None, missing: Sequence[str], batch: Sequence[str]
+) -> str:
+    """The first line about a failed batch, from the rules of its jobs.
+
+    Args:
+        number: Slurm's job id; None if the batch was not submitted.
+        state: Slurm's, None where not known.
+        missing: rules of the jobs that lack their results.
+        batch: rules of all jobs.
+    """
+    kind = next((kind for kind in _BATCHED if set(kind[0]) & set(missing)), None)
+    rules, noun, verb = kind or (set(batch), "job", "done")
+    lacking, total = (sum(rule in rules for rule in jobs) for jobs in (missing, batch))
+    unread = missing.count("read_operators") - lacking if noun == "run" else 0
+    count = f"({lacking} of {_count(total, noun)} not {verb}"
+    count += f", {unread} not read)" if unread > 0 else ")"
+    if number is None:
+        return f"allocation refused {count}"
+    known = f", {state}" if state else ""
+    return f"allocation failed: Slurm job {number}{known} {count}"
+
+
+def executor_reason(message: str) -> str:
+    """Why a job was not submitted, or failed on a cluster, from the executor's message on it."""
+    own, _, _ = message.partition(_CLOSING)
+    match = _REFUSED.search(own) or _BROKEN.search(own)
+    return (match[1] if match else own).strip()
+
+
+def says_why(log: str) -> bool:
+    """Whether a job's log has one of our error messages."""
+    return any(line.startswith(PREFIX) for line in log.splitlines())
+
+
+def log_excerpt(log: str) -> list[str]:
+    """The lines of a failed job's log to show: our error messages, else the last three lines."""
+    lines = [line.rstrip() for line in log.splitlines() if line.strip(" \t\r^~")]
+    own = [line for line in lines if line.startswith(PREFIX)]
+    return list(dict.fromkeys(own)) or [f"    {line}" for line in lines[-3:]]
+
+
+def error_text(message: str) -> str:
+    """An error of Snakemake or the Snakefile: its known meaning, else the whole message."""
+    return meaning(message) or PREFIX + message.rstrip()
+
+
+def meaning(message: str) -> str | None:
+    """Our own error inside a message, the meaning of Snakemake's, or a traceback's last line."""
+    lines = message.rstrip().splitlines()
+    for index, line in enumerate(lines):
+        if match := _OWN_LINE.match(line):
+            rest = lines[index + 1 :]
+            end = next((i for i, text in enumerate(rest) if text.startswith(_TRACEBACK)), None)
+            return "\n".join([line[match.end() :], *rest[:end]]).rstrip()
+    if match := _OLDER.search(message):
+        return (
+            f"{PREFIX}{match['output']} was made, but {match['input']} is dated later: in the "
+            "future, or before the clock was set back. Remedy: "
+            f"`touch {shlex.quote(match['input'])}` and run the same command again."
+        )
+    for sign, words in _MEANINGS.items():
+        if sign in message:
+            return PREFIX + words
+    if lines and "Traceback (most recent call last):" in lines[0]:
+        last = next(line for line in reversed(lines) if line[:1].strip())
+        return f"{PREFIX}{last} (--verbose shows where)"
+    return None
+
+
+def is_idle_warning(message: str) -> bool:
+    """Whether a warning is about a file name that does no harm here."""
+    return _IDLE_WARNING.match(message) is not None
+
+
+def stop_signal(message: str) -> str | None:
+    """The signal that ended a job's command, e.g. ``SIGKILL``, from Snakemake's message."""
+    if match := re.search(r"died with <Signals\.(SIG\w+)", message):
+        return match[1]
+    if match := re.search(r"non-zero exit status (\d+)", message):
+        number = int(match[1]) - 128
+        if number in set(signal.Signals):
+            return signal.Signals(number).name
+    return None
+
+
+def end_line(failed: int, total: int | None) -> str:
+    """The last line after failures; ``total`` is the number of jobs, where known."""
+    count = f"{failed} of {_count(total, 'job')}" if total else _count(failed, "job")
+    return f"{PREFIX}{count} failed; finished results are kept. {RERUN}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,98 @@
+"""The checks of validity, in the report."""
+
+import pytest
+from builders import (
+    a_pass,
+    calibration,
+    conditions,
+    gpu,
+    page,
+    run,
+)
+from report_data import (
+    repeats,
+    tables,
+    texts,
+)
+from report_reader import section
+
+from mfuscope.report.render import render
+from mfuscope.report.validity import all_checks
+
+pytestmark = pytest.mark.usefixtures("drawn_once")
+
+
+def test_passes_that_disagree_are_listed() -> None:
+    runs = repeats(3)
+    runs[1] = run(repeat=1, passes_agree=False)
+    made = texts(runs)
+    for text in (made.markdown, made.html):
+        assert "baseline / page.png / repeat 1" in text
+        assert "baseline / page.png / repeat 0" not in text
+    assert "both passes made the same tokens" in texts(repeats()).markdown
+
+
+def test_long_lists_of_findings_end_with_a_count() -> None:
+    runs = [run(repeat=repeat, passes_agree=False) for repeat in range(60)]
+    check = all_checks(tables(runs).data)[0]
+    assert len(check.details) == 51
+    assert "10 more" in check.details[-1]
+
+
+def test_throttled_runs_are_listed_with_their_reason() -> None:
+    hot = conditions(throttle_reasons=["sw_thermal_slowdown"])
+    runs = [*repeats(2), run(repeat=2, timed=a_pass(conditions_after=hot))]
+    assert "sw_thermal_slowdown in 1 of 3 runs (page.png repeat 2)" in texts(runs).markdown
+    assert "No throttle reason was active" in texts(repeats()).markdown
+
+
+def test_uncounted_operators_are_named() -> None:
+    short = calibration(uncounted_operators=["aten::_mystery_mm"])
+    made = texts(repeats(), calibrations=[short])
+    for text in (made.markdown, made.html):
+        assert "aten::_mystery_mm" in text
+        assert "baseline at 1024" in text
+    assert "No compute-heavy operator was left uncounted" in texts(repeats()).markdown
+
+
+def test_unsteady_pages_are_listed() -> None:
+    runs = [run(repeat=i, timed=a_pass(prefill_ms=ms)) for i, ms in enumerate((50.0, 90.0))]
+    checks = section(texts(runs).markdown, "Steadiness")
+    assert "| page.png | prefill |" in checks
+    assert "| page.png | decode |" not in checks
+
+
+def test_pages_that_changed_since_they_were_measured_are_named() -> None:
+    runs = repeats()
+    old = page(path=runs[0].page.path, sha256="0" * 64)
+    runs[0] = run(page=old)
+    assert "baseline / page.png" in section(texts(runs).markdown, "Checks")
+
+
+def test_several_devices_are_a_warning() -> None:
+    runs = [run(), run(repeat=1, device=gpu(uuid="GPU-other"))]
+    assert "GPU-other" in section(texts(runs).markdown, "Checks")
+
+
+def test_slowdown_of_the_profiler() -> None:
+    traced = a_pass(2, step_ms=[30.0], prefill_ms=75.0)  # one step of the three
+    runs = [run(repeat=i, traced=traced) for i in range(2)]
+    checks = section(texts(runs).markdown, "Checks")
+    assert "| prefill | 50.0 | 75.0 | ×1.50 |" in checks
+    assert "| decode step | 20.0 | 30.0 | ×1.50 |" in checks
+
+
+def test_pages_with_more_frames_than_one_are_listed() -> None:
+    runs = repeats(image="a.png") + repeats(image="b.tif")
+    line = "b.tif: only the first of 3 frames was measured"
+    made = texts(runs, frames={"a.png": 1, "b.tif": 3})
+    for text in (section(made.markdown, "Checks"), made.html.split("<h3>Checks</h3>")[1]):
+        assert line in text
+        assert "a.png: only" not in text
+
+
+@pytest.mark.parametrize("frames", [None, {"page.png": 1}, {"page.png": None}])
+def test_one_frame_is_nothing_to_list(frames: dict[str, int | None] | None) -> None:
+    made = tables(repeats(), frames=frames)
+    assert [page.frames for page in made.data.pages] == [1]
+    assert "No file has more than one frame." in render(made.data).markdown

@@ -1,0 +1,104 @@
+"""Device events: the stage and operator that launched them, kernels, busy times."""
+
+from __future__ import annotations
+import gzip
+import json
+import pickle
+import socket
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+import msgspec
+import pandas as pd
+import pytest
+import torch
+from builders import operator_frame
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from mfuscope.core.errors import TraceError, UserError
+from mfuscope.core.records import StageActivity
+from mfuscope.measure.profiler import trace_label
+from mfuscope.traces.activity import activity, launches
+from mfuscope.traces.columns import STAGES, read_trace
+from mfuscope.traces.file import check_written, holds_kernels, pack_trace
+from mfuscope.traces.kernels import kernel_table
+from mfuscope.traces.operators import UNATTRIBUTED
+from trace_events import *
+
+
+def test_device_time_follows_the_launch(tmp_path: Path) -> None:
+    trace = read_trace(write(tmp_path / "t.json.gz", device_run()))
+    table = operator_frame(trace)
+    assert trace.events == 26
+    device_ms = {
+        (stage, name): ms
+        for stage, name, ms in zip(
+            table["stage"], table["operator"], table["device_ms"], strict=True
+        )
+        if ms
+    }
+    assert device_ms == {
+        ("prefill", "aten::addmm"): 0.0035,
+        ("prefill", "aten::linear"): 0.0001,
+        ("prefill", UNATTRIBUTED): 0.0004,
+        ("decode", "aten::copy_"): 0.0007,
+        ("outside", UNATTRIBUTED): 0.000009,
+    }
+    linear = row(table, "prefill", "aten::linear")
+    assert (linear["calls"], linear["self_cpu_ms"], linear["total_cpu_ms"]) == (1, 0.0008, 0.004)
+    assert row(table, "prefill", "aten::addmm")["self_cpu_ms"] == 0.0015
+    assert row(table, "prefill", "cudaLaunchKernel")["calls"] == 2
+    assert row(table, "prefill", "cudaLaunchKernel")["kind"] == "runtime"
+    assert row(table, "decode", "cuLaunchKernel")["self_cpu_ms"] == 0.0001
+    assert row(table, "outside", "aten::empty")["self_cpu_ms"] == 0.001
+    unattributed = row(table, "prefill", UNATTRIBUTED)
+    assert (unattributed["kind"], unattributed["calls"]) == ("unattributed", 0)
+    # Sorted: by stage in running order, then by falling device time.
+    assert list(dict.fromkeys(table["stage"])) == ["prefill", "decode", "outside"]
+    assert table["operator"][0] == "aten::addmm"
+
+
+def test_kernels_belong_to_the_stage_that_launched_them(tmp_path: Path) -> None:
+    trace = read_trace(write(tmp_path / "t.json", device_run()))
+    found = kernel_table(trace)
+    rows = list(zip(*found.values(), strict=True))
+    assert [row[0] for row in rows] == sorted((row[0] for row in rows), key=STAGES.index)
+    launched = launches(trace).stage
+    for stage in STAGES:
+        mine = launched == STAGES.index(stage)
+        total = (trace.device.end - trace.device.start)[mine].sum() / 1e6
+        assert sum(row[4] for row in rows if row[0] == stage) == pytest.approx(total)
+        assert sum(row[3] for row in rows if row[0] == stage) == mine.sum()
+    # The longest first within a stage.
+    assert [row[2] for row in rows] == [
+        "gemm",
+        "Memset",
+        "graph a",
+        "bias",
+        "graph b",
+        "Memcpy DtoH",
+        "stray",
+    ]
+    plain = write(tmp_path / "cpu.json", [annotation("prefill", 0, 100), op("aten::mm", 1, 50)])
+    assert all(column == [] for column in kernel_table(read_trace(plain)).values())
+
+
+def test_busy_times_are_the_union_of_streams(tmp_path: Path) -> None:
+    found = activity(read_trace(write(tmp_path / "t.json.gz", device_run())), "dummy")
+    assert found.absent == {}
+    assert found.stages == {
+        # 11.0-14.1 us without a gap, and 16.0-16.3; four kernels and a memset.
+        "prefill": StageActivity(wall_ms=0.01, steps=0, kernels=4, device_busy_ms=0.0034),
+        "decode": StageActivity(wall_ms=0.02, steps=2, kernels=0, device_busy_ms=0.0007),
+    }
+
+
+def test_run_of_one_token_has_no_decode(tmp_path: Path) -> None:
+    trace = read_trace(write(tmp_path / "t.json", [annotation("prefill", 0, 9)]))
+    found = activity(trace, "dummy")
+    alone = StageActivity(wall_ms=0.000009, steps=0, kernels=None, device_busy_ms=None)
+    assert found.stages == {"prefill": alone}
+    assert set(found.absent) == {"kernels", "device_busy_ms"}
+    assert operator_frame(trace).empty

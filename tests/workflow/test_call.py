@@ -1,0 +1,113 @@
+"""A call reaches its jobs through one environment variable."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from checkouts import FIRST, ROOT, SAMPLES
+
+from mfuscope.core.errors import UserErrors
+from mfuscope.worker.runtime import Limits, Owner
+from mfuscope.workflow.call import VARIABLE, Call
+from mfuscope.workflow.internals import Engine
+from mfuscope.workflow.start import open_call
+
+RESULTS = Path("results")
+
+
+def engine(
+    command_line: dict[str, Any] | None = None, *, main: bool = True, files: tuple[Path, ...] = ()
+) -> Engine:
+    return Engine(
+        SimpleNamespace(
+            is_main_process=main,
+            config_settings=SimpleNamespace(config=command_line or {}),
+            configfiles=files,
+        )
+    )
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "")  # also takes away what a test leaves there
+    for name in [name for name in os.environ if name.startswith(("DSOCR_", "MFU_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / FIRST).write_bytes((SAMPLES / FIRST).read_bytes())
+
+
+FILE = {"images": "pages", "device": "cpu", "max_new_tokens": 3}
+
+
+def test_a_call_is_handed_to_its_jobs() -> None:
+    call, plan = open_call(engine(), FILE, ROOT, RESULTS)
+    assert Call.inherited() == call
+    assert call.device == plan.device == "cpu"
+    assert call.runtime.owner == Owner.of(os.getpid())
+    assert isinstance(call.limits, Limits)
+    assert not call.partial
+
+
+def test_a_job_takes_the_call_and_looks_at_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    call, plan = open_call(engine({"repeats": "4"}), FILE | {"repeats": 4}, ROOT, RESULTS)
+    monkeypatch.setenv("DSOCR_MAX_NEW_TOKENS", "77")  # of the node, not of the call
+    (Path("pages") / "bad.png").write_bytes(b"text")
+    again, in_job = open_call(engine(main=False), {"repeats": 1}, ROOT, RESULTS)
+    assert again.settings == call.settings
+    assert in_job.settings.repeats == 4
+    assert in_job.variants == plan.variants
+    assert in_job.facts == {}
+    assert in_job.digest(FIRST) == plan.digest(FIRST)
+    assert in_job.resolution("baseline", FIRST) == plan.resolution("baseline", FIRST)
+
+
+def test_a_later_call_resolves_its_own_settings() -> None:
+    """One process may make several calls, through Snakemake's API."""
+    open_call(engine(), FILE, ROOT, RESULTS)
+    _, plan = open_call(engine(), FILE | {"max_new_tokens": 5}, ROOT, RESULTS)
+    assert plan.settings.inference.max_new_tokens == 5
+
+
+@pytest.mark.parametrize(
+    ("command_line", "environment", "expected"),
+    [({}, None, 3), ({}, "4", 4), ({"max_new_tokens": "5"}, "4", 5)],
+)
+def test_the_command_line_wins_over_the_environment_and_that_over_files(
+    command_line: dict[str, Any],
+    environment: str | None,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if environment:
+        monkeypatch.setenv("DSOCR_MAX_NEW_TOKENS", environment)
+    _, plan = open_call(engine(command_line), FILE | command_line, ROOT, RESULTS)
+    assert plan.settings.inference.max_new_tokens == expected
+
+
+def test_nested_settings_of_files_stay_beside_the_command_lines() -> None:
+    file = FILE | {"profiler": {"keep_traces": "none", "record_shapes": True}}
+    _, plan = open_call(engine({"profiler": {"record_shapes": True}}), file, ROOT, RESULTS)
+    assert plan.settings.keep_traces == "none"
+    assert plan.settings.profiler.record_shapes
+
+
+def test_a_key_that_a_file_gives_twice_is_reported() -> None:
+    path = Path("config.yaml")
+    path.write_text(yaml.safe_dump(FILE) + "repeats: 2\nrepeats: 3\n")
+    with pytest.raises(UserErrors, match=r"config\.yaml.*line 5.*repeats"):
+        open_call(engine(files=(path,)), FILE | {"repeats": 3}, ROOT, RESULTS)
+
+
+def test_prompts_and_model_paths_may_hold_braces(tmp_path: Path) -> None:
+    import shutil
+
+    model = tmp_path / "a {model} of {{mine}}"
+    shutil.copytree(ROOT / "config" / "models" / "deepseek-ocr-nano", model)
+    asked = {"prompt": "Read {text} now", "model": str(model), "load_format": "dummy"}
+    _, plan = open_call(engine(asked), FILE | asked, ROOT, RESULTS)
+    assert plan.variants["baseline"].prompt == "Read {text} now"
+    assert plan.models["baseline"].path == model
