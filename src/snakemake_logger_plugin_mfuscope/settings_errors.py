@@ -12,11 +12,17 @@ from typing import Any
 from yaml import MarkedYAMLError
 from yaml.reader import ReaderError
 
-from mfuscope.core.errors import UserError
+from mfuscope.config.yaml_files import check_yaml_file
+from mfuscope.core.errors import Findings, UserError
 
 # Functions of Snakemake (module, name) and the local variable with the value that they read.
 ENTRIES = ("snakemake.cli", "parse_config", "entry")
 FILES = ("snakemake.common.configfile", "load_configfile", "configpath")
+# Where files are merged into the settings; a recursive anchor ends there.
+MERGES = (
+    ("snakemake.workflow", "configfile", "fp"),
+    ("snakemake.settings.types", "_get_overwrite_config", "f"),
+)
 
 
 def explain(error: BaseException) -> str | None:
@@ -25,13 +31,20 @@ def explain(error: BaseException) -> str | None:
         return str(_bad_entry(str(entry)))
     if (path := _local(error, *FILES)) is not None:
         return str(_bad_file(str(path), error))
+    for merge in MERGES if isinstance(error, RecursionError) else ():
+        if (path := _local(error, *merge)) is not None:
+            findings = Findings()
+            check_yaml_file(Path(path), findings)
+            return findings.message or None
     return None
 
 
 def _local(error: BaseException, module: str, function: str, variable: str) -> Any:
     """A local variable of a function in the error's traceback; None if it is not there."""
+    file = module.replace(".", "/") + ".py"  # snakemake.workflow has no name while it runs rules
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if (frame.f_globals.get("__name__"), frame.f_code.co_name) == (module, function):
+        code = frame.f_code
+        if code.co_name == function and code.co_filename.endswith(file):
             return frame.f_locals.get(variable)
     return None
 

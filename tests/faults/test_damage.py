@@ -142,7 +142,7 @@ def test_runs_of_another_torch_are_named_and_measured_again(checkout: Checkout) 
     status, printed = checkout.call()
     assert status != 0
     assert "mfuscope: 1 run with torch 1.0.0: " in printed
-    assert re.search(r"mfuscope: 5 runs with torch 2\.\S+: .* and 2 more\n", printed)
+    assert re.search(r"mfuscope: 5 runs with torch 2\.\S+.*: .* and 2 more\n", printed)
     assert "Traceback" not in printed
     before = checkout.digests()
     follow_the_remedy(checkout, printed)

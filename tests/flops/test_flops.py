@@ -106,15 +106,19 @@ def test_decode_is_what_is_counted(name: str, prompt: int, steps: int) -> None:
 
 
 def test_a_sliding_window_stops_growing() -> None:
-    model = model_of("unlimited-ocr")
+    full = read_dims(UnlimitedOcrConfig())
+    assert full is not None
+    assert (full.language.window, full.language.sliding_layers) == (128, 12)
+    model = model_of("unlimited-ocr-small")
     language = dims_of(model).language
-    assert (language.window, language.sliding_layers) == (128, 12)
-    counters = count_steps(model, 20, 132)
-    for number in (0, 126, 127, 128, 131):
+    window = language.window
+    assert window == 4
+    counters = count_steps(model, 20, window + 4)
+    for number, counter in enumerate(counters):
         closed = architecture.decode_flops(language, 21 + number, 20)
-        assert_equal(dict(counters[number].counts), closed)
-    assert counters[127].total == counters[128].total == counters[131].total
-    assert counters[126].total < counters[127].total
+        assert_equal(dict(counter.counts), closed)
+    totals = [counter.total for counter in counters]
+    assert totals[window - 2] < totals[window - 1] == totals[window] == totals[window + 3]
 
 
 @pytest.mark.parametrize("name", ["deepseek-ocr", "deepseek-ocr-2-small", "unlimited-ocr-small"])

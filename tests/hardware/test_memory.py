@@ -127,7 +127,7 @@ def test_a_model_that_is_larger_than_the_memory_is_refused_beforehand(
     assert caught.value.remedy == "set a shorter `dtype` or a smaller `model`"
 
 
-def test_a_gpu_that_is_too_small_or_taken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_too_small_or_taken_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (3_200_000_000, 85 * 10**9))
     monkeypatch.setattr("mfuscope.models.loader.fill_with_dummy_weights", nobody_allocates)
     with pytest.raises(InsufficientMemoryError) as caught:
@@ -158,7 +158,7 @@ def test_other_errors_stay_what_they_are() -> None:
         raise RuntimeError("shapes do not match")
 
 
-def test_a_real_allocation_that_fails_is_told() -> None:
+def test_a_real_allocation_that_fails_is_reported() -> None:
     with (
         pytest.raises(OutOfMemoryError, match=r"the host's memory .* a page: weights 5 MB, peak"),
         report_out_of_memory("a page", 5_000_000, CPU),
@@ -166,7 +166,7 @@ def test_a_real_allocation_that_fails_is_told() -> None:
         torch.empty(1 << 50, dtype=torch.uint8)
 
 
-def test_a_gpu_whose_memory_runs_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_whose_memory_runs_out_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (200_000_000, 85 * 10**9))
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda device: 12_100_000_000)
     with pytest.raises(OutOfMemoryError) as caught, report_out_of_memory("a page", 67 * 10**8, GPU):
@@ -179,7 +179,7 @@ def test_a_gpu_whose_memory_runs_out_is_told(monkeypatch: pytest.MonkeyPatch) ->
         torch.empty(1 << 50, dtype=torch.uint8)  # beside a GPU, it may be the host's
 
 
-def test_a_gpu_that_is_full_to_begin_with_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_full_to_begin_with_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no room for a context, without which it does not tell what is free."""
 
     def full(*_: object) -> NoReturn:

@@ -1,6 +1,7 @@
-"""Model folders that are incomplete, damaged or up to something: real files, really spoilt."""
+"""Model folders that are incomplete, damaged or malicious."""
 
 import json
+import os
 import pickle
 import shutil
 import struct
@@ -52,7 +53,7 @@ def load(folder: Path) -> None:
     input_maker(spec, loaded.folder, "Free OCR.", loaded.model.config)
 
 
-def assert_told(caught: pytest.ExceptionInfo[UserError]) -> None:
+def assert_one_line_with_remedy(caught: pytest.ExceptionInfo[UserError]) -> None:
     text = str(caught.value)
     assert "\n" not in text
     assert "Remedy: " in text
@@ -96,7 +97,7 @@ def edit_header(edit: Callable[[dict[str, Any]], object]) -> Change:
 
 
 def edit_tensors(edit: Callable[[dict[str, torch.Tensor]], object]) -> Change:
-    """Other tensors in sound files."""
+    """Other tensors in valid files."""
 
     def change(folder: Path) -> None:
         tensors = load_file(folder / WEIGHTS)
@@ -185,12 +186,32 @@ FILES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_damaged_files_are_told_at_planning(case: str, published: Path) -> None:
+def test_damaged_files_are_reported_at_planning(case: str, published: Path) -> None:
     change, message = FILES[case]
     change(published)
     with pytest.raises(UserError, match=message) as caught:
         resolve_model(str(published), "auto", MODELS)
-    assert_told(caught)
+    assert_one_line_with_remedy(caught)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "tokenizer.json", "generation_config.json", "extra.jinja", WEIGHTS, INDEX],
+)
+def test_files_that_are_not_regular_are_refused(name: str, kind: str, published: Path) -> None:
+    """A pipe would block its reader, and a device might never end."""
+    path = published / name
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises(UserError, match=f"{name}' is no regular file") as caught:
+        resolve_model(str(published), "auto", MODELS)
+    assert_one_line_with_remedy(caught)
 
 
 # What may not be read, and its mode.
@@ -218,7 +239,7 @@ for folder in sys.argv[2:]:
 """
 
 
-def test_what_may_not_be_read_is_told_at_planning(originals: Path, tmp_path: Path) -> None:
+def test_what_may_not_be_read_is_reported_at_planning(originals: Path, tmp_path: Path) -> None:
     """In a process of its own, which obeys the modes of files whoever runs this."""
     for case, (name, mode) in LOCKED.items():
         folder = Path(shutil.copytree(originals / "published", tmp_path / case))
@@ -273,13 +294,13 @@ SAM = ("config.json", "vision_config", "width", "sam_vit_b")
         (edit_json(*SAM, downsample_channels=[]), "of the wrong type"),
     ],
 )
-def test_configs_that_make_no_sense_are_told_at_planning(
+def test_configs_that_make_no_sense_are_reported_at_planning(
     change: Change, message: str, published: Path
 ) -> None:
     change(published)
     with pytest.raises(UserError, match=message) as caught:
         resolve_model(str(published), "dummy", MODELS)
-    assert_told(caught)
+    assert_one_line_with_remedy(caught)
 
 
 @pytest.mark.parametrize(
@@ -302,13 +323,13 @@ def test_configs_that_make_no_sense_are_told_at_planning(
         ("[]", "no JSON object"),
     ],
 )
-def test_preprocessing_that_makes_no_sense_is_told_at_planning(
+def test_preprocessing_that_makes_no_sense_is_reported_at_planning(
     content: str, message: str, published: Path
 ) -> None:
     (published / "preprocessor_config.json").write_text(content)
     with pytest.raises(UserError, match=message) as caught:
         resolve_model(str(published), "auto", MODELS)
-    assert_told(caught)
+    assert_one_line_with_remedy(caught)
 
 
 def test_sizes_may_be_absent_or_one_per_stage() -> None:
@@ -318,11 +339,11 @@ def test_sizes_may_be_absent_or_one_per_stage() -> None:
 
 
 @pytest.mark.parametrize("name", ["nobody's/model", "a/b--c", "a/..b", "owner/name.git", "~none/x"])
-def test_names_that_nothing_can_have_are_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impossible_names_are_reported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="model: ") as caught:
         resolve_model(name, "auto", MODELS)
-    assert_told(caught)
+    assert_one_line_with_remedy(caught)
 
 
 @pytest.mark.parametrize(
@@ -351,16 +372,16 @@ def test_names_that_nothing_can_have_are_told(name: str, monkeypatch: pytest.Mon
         ),
     ],
 )
-def test_what_does_not_fit_is_told_when_the_session_opens(
+def test_what_does_not_fit_is_reported_when_the_session_opens(
     change: Change, message: str, published: Path
 ) -> None:
     change(published)
     with pytest.raises(UserError, match=message) as caught:
         load(published)
-    assert_told(caught)
+    assert_one_line_with_remedy(caught)
 
 
-def test_a_tokenizer_of_another_model_is_told(published: Path) -> None:
+def test_a_tokenizer_of_another_model_is_reported(published: Path) -> None:
     """Its ids may lie beyond the vocabulary: on a GPU that would be an assertion of the device."""
     change = edit_json(*LANGUAGE, vocab_size=300)
     change(published)
@@ -369,10 +390,10 @@ def test_a_tokenizer_of_another_model_is_told(published: Path) -> None:
     loaded = load_model(spec, "fp32", "sdpa", CPU)
     with pytest.raises(UserError, match=r"is no token of .*, whose vocabulary has 300") as caught:
         input_maker(spec, loaded.folder, "Free OCR.", loaded.model.config)
-    assert_told(caught)
+    assert_one_line_with_remedy(caught)
 
 
-def test_a_mark_of_the_image_within_the_prompt_is_told(published: Path) -> None:
+def test_a_mark_of_the_image_within_the_prompt_is_reported(published: Path) -> None:
     spec = resolve_model(str(published), "dummy", MODELS)
     loaded = load_model(spec, "fp32", "sdpa", CPU)
     with pytest.raises(UserError, match="prompt: it holds the mark of the image"):
@@ -391,13 +412,13 @@ def test_a_mark_of_the_image_within_the_prompt_is_told(published: Path) -> None:
         (edit_json("processor_config.json", "image_processor", size="x"), "cannot load the proce"),
     ],
 )
-def test_what_does_not_fit_another_architecture_is_told(
+def test_what_does_not_fit_another_architecture_is_reported(
     change: Change, message: str, llava: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     change(llava)
     with pytest.raises(UserError, match=message) as caught:
         load(llava)
-    assert_told(caught)
+    assert_one_line_with_remedy(caught)
 
 
 def test_weights_may_not_be_named_by_the_config(llava: Path) -> None:

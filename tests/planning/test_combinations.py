@@ -1,4 +1,4 @@
-"""Settings that are right one by one and do not go together: told at planning, with the figures."""
+"""Combinations of valid settings that do not work together are reported at planning."""
 
 import importlib.util
 import json
@@ -34,10 +34,10 @@ CPU = torch.device("cpu")
 
 def plan(**file: Any) -> Plan:
     given = {"model": "deepseek-ocr-nano", "images": str(PAGE), "device": "cpu"} | file
-    return make_plan(resolve_settings(given, {}, {}, SCHEMA), MODELS)
+    return make_plan(resolve_settings(given, {}, {}, SCHEMA), MODELS, known={})
 
 
-def told(caught: pytest.ExceptionInfo[UserErrors]) -> tuple[str, str]:
+def only_error(caught: pytest.ExceptionInfo[UserErrors]) -> tuple[str, str]:
     """The one thing that is wrong, and what to do about it."""
     (error,) = caught.value.errors
     assert str(error).isprintable()
@@ -135,7 +135,7 @@ def test_flash_attention_needs_its_package(
         return
     with pytest.raises(UserErrors, match="needs the package flash-attn, which is not") as caught:
         plan(**asked)
-    assert told(caught)[1].startswith("install flash-attn, or set `attention: sdpa`")
+    assert only_error(caught)[1].startswith("install flash-attn, or set `attention: sdpa`")
 
 
 # --- resolutions ---------------------------------------------------------------------------------
@@ -183,10 +183,10 @@ def test_modes_of_other_architectures_are_refused(tmp_path: Path) -> None:
     plan(model=llava)
     with pytest.raises(UserErrors, match="'gundam' is a mode of the DeepSeek-OCR family") as caught:
         plan(model=llava, resolution="gundam")
-    assert "resolution: auto" in told(caught)[1]
+    assert "resolution: auto" in only_error(caught)[1]
 
 
-# --- lengths -------------------------------------------------------------------------------------
+# --- context limit -------------------------------------------------------------------------------
 
 # 512: 8 rows of 8 and a line end, the separator, the begin of sequence; four for the instruction.
 TINY_PROMPT = 8 * 9 + 1 + 1 + 4
@@ -195,29 +195,29 @@ POSITIONS = 8192
 
 def test_as_many_tokens_as_positions_fit() -> None:
     most = POSITIONS - TINY_PROMPT
-    plan(max_new_tokens=most).check_context_limits()
+    plan(max_new_tokens=most)
     with pytest.raises(UserErrors) as caught:
-        plan(max_new_tokens=most + 1).check_context_limits()
-    assert told(caught)[0] == (
+        plan(max_new_tokens=most + 1)
+    assert only_error(caught)[0] == (
         f"max_new_tokens: {most + 1} after a prompt of {TINY_PROMPT} (a page at 512 and the "
         f"instruction) are {POSITIONS + 1} tokens, and 'deepseek-ocr-nano' has {POSITIONS} "
         "positions"
     )
-    assert told(caught)[1].startswith(f"set `max_new_tokens` to {most} at most, or ")
+    assert only_error(caught)[1].startswith(f"set `max_new_tokens` to {most} at most, or ")
 
 
 def test_every_variant_and_resolution_is_looked_at() -> None:
     fits = {"max_new_tokens": 7800}
-    plan(**fits).check_context_limits()
+    plan(**fits)
     with pytest.raises(UserErrors, match=r"a page at 1024\+640x\dx\d"):
-        plan(**fits, variants={"tiny": None, "large": {"resolution": "gundam"}}).check_context_limits()
+        plan(**fits, variants={"tiny": None, "large": {"resolution": "gundam"}})
 
 
 def test_a_prompt_may_be_too_long_by_itself() -> None:
-    plan(prompt="abc " * 300).check_context_limits()
+    plan(prompt="abc " * 300)
     with pytest.raises(UserErrors, match=f"has {POSITIONS} positions") as caught:
-        plan(prompt="x y z " * 3000).check_context_limits()
-    assert told(caught)[1].startswith("set a smaller `resolution` or a shorter `prompt`")
+        plan(prompt="x y z " * 3000)
+    assert only_error(caught)[1].startswith("set a smaller `resolution` or a shorter `prompt`")
 
 
 def test_the_bound_on_instructions_holds() -> None:
@@ -259,10 +259,10 @@ def test_positions_come_from_the_config(tmp_path: Path) -> None:
     (tmp_path / "m" / "config.json").write_text(json.dumps(config))
     assert resolve_model(str(tmp_path / "m"), "auto", MODELS).positions == 100
     with pytest.raises(UserErrors, match="has 100 positions"):
-        plan(model=str(tmp_path / "m"), resolution="tiny", max_new_tokens=64).check_context_limits()
+        plan(model=str(tmp_path / "m"), resolution="tiny", max_new_tokens=64)
 
 
 def test_the_image_is_not_asked_for_again() -> None:
     with pytest.raises(UserErrors, match="prompt: it holds '<image>'") as caught:
         plan(prompt="<image>\nFree OCR.")
-    assert "leave '<image>' out" in told(caught)[1]
+    assert "remove '<image>' from" in only_error(caught)[1]

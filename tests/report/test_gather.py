@@ -114,9 +114,7 @@ def test_report_shows_ten_operators_and_the_long_table_forty() -> None:
 
 def test_a_page_without_a_run_in_a_variant_is_an_error() -> None:
     runs = repeats(image="a.png") + repeats(image="b.png", variant="other")
-    with pytest.raises(
-        InvalidFileError, match=r"inputs\.csv lists the page a\.png, which has no run"
-    ):
+    with pytest.raises(InvalidFileError, match=r"inputs\.csv lists the page a\.png, "):
         tables(runs)
 
 

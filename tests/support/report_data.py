@@ -88,7 +88,9 @@ def tables(
     for name, damage in (damaged or {}).items():
         read[name] = damage(read[name])
     data = gather(
-        **read,
+        inputs=read["inputs"],
+        metrics=read["metrics"],
+        summary=read["summary"],
         hardware=machine,
         ceiling=measured or ceiling(),
         calibrations=calibrations,

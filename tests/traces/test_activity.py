@@ -1,31 +1,18 @@
 """Device events: the stage and operator that launched them, kernels, busy times."""
 
 from __future__ import annotations
-import gzip
-import json
-import pickle
-import socket
-from dataclasses import dataclass
-from functools import partial
+
 from pathlib import Path
-from random import Random
-from typing import Any
-import msgspec
-import pandas as pd
+
 import pytest
-import torch
 from builders import operator_frame
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from mfuscope.core.errors import TraceError, UserError
+from trace_events import annotation, device_run, op, row, write
+
 from mfuscope.core.records import StageActivity
-from mfuscope.measure.profiler import trace_label
 from mfuscope.traces.activity import activity, launches
 from mfuscope.traces.columns import STAGES, read_trace
-from mfuscope.traces.file import check_written, holds_kernels, pack_trace
 from mfuscope.traces.kernels import kernel_table
 from mfuscope.traces.operators import UNATTRIBUTED
-from trace_events import *
 
 
 def test_device_time_follows_the_launch(tmp_path: Path) -> None:

@@ -1,36 +1,26 @@
 """The operator table: what each operator took, at any nesting."""
 
 from __future__ import annotations
-import gzip
-import json
-import pickle
-import socket
+
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
-import msgspec
-import pandas as pd
+
 import pytest
 import torch
 from builders import operator_frame
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mfuscope.core.errors import TraceError, UserError
-from mfuscope.core.records import StageActivity
-from mfuscope.measure.profiler import trace_label
-from mfuscope.traces.activity import activity, launches
-from mfuscope.traces.columns import STAGES, read_trace
-from mfuscope.traces.file import check_written, holds_kernels, pack_trace
-from mfuscope.traces.kernels import kernel_table
+from trace_events import Json, annotation, call, event, kernel, memory, op, row, write
+
+from mfuscope.traces.activity import activity
+from mfuscope.traces.columns import read_trace
 from mfuscope.traces.operators import UNATTRIBUTED
-from trace_events import *
 
 
 def generate(device: str) -> None:
     """Something shaped like a run, with recursion, views, item() and frees between operators."""
-    import torch
     from torch._C._profiler import _RecordFunctionFast
     from torch.profiler import record_function
 
@@ -63,7 +53,6 @@ def generate(device: str) -> None:
 def test_agrees_with_key_averages(
     tmp_path: Path, device: str, shapes: bool, with_memory: bool
 ) -> None:
-    import torch
     from torch.profiler import profile
 
     if device == "cuda" and not torch.cuda.is_available():

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from mounts import read_only, small_disk
+from processes import wait_for
 
 import mfuscope
+from mfuscope.worker.runtime import Limits, Owner
+from mfuscope.workflow.call import VARIABLE, Call
 
 SOURCE = Path(mfuscope.__file__).parents[1]
 
@@ -24,14 +27,28 @@ class Ended:
     went_on: bool
 
 
+def call(owner: int) -> str:
+    """A call that a process owns, as its jobs inherit it."""
+    made = Call(
+        settings={},
+        device="cpu",
+        owner=str(Owner.of(owner)),
+        limits=Limits(0, 60, 60),
+        runtime_dir="/nowhere",
+        max_image_megapixels=1,
+        started=0,
+    )
+    return made.encoded()
+
+
 def job(folder: Path, body: str, before: str = "") -> Ended:
     """Run `body` (one line) in a job; `before` runs in the same process, ahead of it."""
     log, after = folder / "logs" / "job.log", folder / "after"
     script = f"""
 import os, sys
 from pathlib import Path
-from mfuscope.errors import MfuscopeError, UserError
-from mfuscope.jobs import job_log
+from mfuscope.core.errors import MfuscopeError, UserError
+from mfuscope.workflow.joblog import job_log
 {before}
 with job_log({str(log)!r}):
     {body}
@@ -46,7 +63,7 @@ Path({str(after)!r}).touch()
         text=True,
         timeout=60,
         check=False,
-        env=clean | {"PYTHONPATH": str(SOURCE)},
+        env=clean | {"PYTHONPATH": str(SOURCE), VARIABLE: call(os.getpid())},
     )
     written = log.read_text() if log.exists() else ""
     return Ended(done.returncode, done.stdout, written, after.exists())
@@ -103,29 +120,29 @@ def test_what_was_printed_before_is_no_part_of_the_log(tmp_path: Path) -> None:
 
 def test_the_last_line_stands_alone_after_a_progress_bar(tmp_path: Path) -> None:
     bar = "import ctypes; sys.stderr.write('50%|###'); ctypes.CDLL(None).printf(b' native')"
-    ended = job(tmp_path, f"{bar}; raise UserError('a problem', 'mend it')")
-    assert ended.log.splitlines()[-1] == "mfuscope: a problem. Remedy: mend it."
+    ended = job(tmp_path, f"{bar}; raise UserError('a problem', 'repair it')")
+    assert ended.log.splitlines()[-1] == "mfuscope: a problem. Remedy: repair it."
     assert "50%|###" in ended.log
     assert " native" in ended.log
 
 
 def test_an_error_of_several_lines_is_ours_in_every_line(tmp_path: Path) -> None:
     ended = job(tmp_path, "raise MfuscopeError('these differ:\\n  a\\n  b')")
-    told = ["mfuscope: these differ:", "mfuscope:   a", "mfuscope:   b"]
-    assert ended.log.splitlines() == told
+    reported = ["mfuscope: these differ:", "mfuscope:   a", "mfuscope:   b"]
+    assert ended.log.splitlines() == reported
 
 
 def test_where_the_log_has_no_room_the_terminal_has(tmp_path: Path) -> None:
     with small_disk(tmp_path / "logs", "4k"):
         (tmp_path / "logs" / "filler").write_bytes(bytes(4096))
-        ended = job(tmp_path, "raise UserError('a problem', 'mend it')")
+        ended = job(tmp_path, "raise UserError('a problem', 'repair it')")
         other = job(tmp_path, "raise ValueError('a value')")
     assert (ended.code, other.code) == (1, 1)
-    assert ended.terminal == "mfuscope: a problem. Remedy: mend it.\n"
+    assert ended.terminal == "mfuscope: a problem. Remedy: repair it.\n"
     assert other.terminal == "mfuscope: ValueError: a value\n"
 
 
-def test_a_log_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     with read_only(tmp_path / "logs"):
         ended = job(tmp_path, "pass")
@@ -133,3 +150,32 @@ def test_a_log_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert ended.terminal.startswith("mfuscope: the log ")
     assert ended.terminal.endswith("cannot be written (Read-only file system)\n")
     assert not ended.went_on
+
+
+def test_a_job_ends_with_its_call_however_that_ends(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    code = (
+        "import time\nfrom pathlib import Path\n"
+        "from mfuscope.workflow.joblog import job_log\n"
+        f"with job_log({str(tmp_path / 'job.log')!r}):\n"
+        f"    Path({str(begun)!r}).touch()\n    time.sleep(600)\n"
+    )
+    owner = subprocess.Popen(["sleep", "600"])
+    environment = {"PYTHONPATH": str(SOURCE), VARIABLE: call(owner.pid)}
+    job = subprocess.Popen([sys.executable, "-c", code], env=os.environ | environment)
+    try:
+        wait_for(begun.exists, "the job", 60)
+        assert job.poll() is None
+    finally:
+        owner.kill()
+        owner.wait()
+    assert job.wait(10) != 0
+
+
+def test_a_job_of_no_call_says_so(tmp_path: Path) -> None:
+    code = f"from mfuscope.workflow.joblog import job_log\nwith job_log({str(tmp_path / 'l')!r}): 0"
+    clean = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    environment = clean | {"PYTHONPATH": str(SOURCE)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert done.returncode == 1
+    assert "started by no call of the workflow" in (tmp_path / "l").read_text()

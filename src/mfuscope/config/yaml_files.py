@@ -91,8 +91,8 @@ def _repeated_key(mapping: _Collection, event: Any) -> Iterator[tuple[str, Any]]
         mark: Any = event.start_mark
         first = mapping.keys.setdefault(event.value, mark)
         if first is not mark:
-            problem = f"the key {quoted(event.value)} is set a second time (first in line {first.line + 1})"
-            yield problem, mark
+            again = f"is set a second time (first in line {first.line + 1})"
+            yield f"the key {quoted(event.value)} {again}", mark
 
 
 def _place(path: Path, mark: Any) -> str:

@@ -105,6 +105,11 @@ class Findings:
     def __bool__(self) -> bool:
         return bool(self._errors)
 
+    @property
+    def message(self) -> str:
+        """What was found, one line each."""
+        return "\n".join(self._errors)
+
     def add(self, error: UserError) -> None:
         """Add one error."""
         self._errors.setdefault(str(error), error)

@@ -1,7 +1,7 @@
-"""The records that cross rooms: what the JSON artefacts hold, field by field.
+"""The records that cross packages: what the JSON artefacts hold, field by field.
 
 workflow/schemas/*.schema.yaml describe every field with its unit; a test keeps both in step. A
-value that could not be had is None, and its name and the reason stand in the record's `absent`.
+value that could not be had is None, and the record's `absent` has its name and the reason.
 """
 
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class Versions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """How the device fared at one instant, from NVML."""
+    """Clocks, temperature, power and throttling of the device at one instant, from NVML."""
 
     sm_clock_mhz: int | None
     memory_clock_mhz: int | None
@@ -141,7 +141,7 @@ class StageActivity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """What a run's trace says of its stages: results/VARIANT/activity/IMAGE/REPEAT.json."""
+    """Kernels and busy time of a trace's stages: results/VARIANT/activity/IMAGE/REPEAT.json."""
 
     weights: str
     trace_events: int
@@ -152,7 +152,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """What the device was measured to do: results/ceiling.json."""
+    """What the device was measured to sustain: results/ceiling.json."""
 
     measured_at: str
     device: Device
@@ -178,7 +178,7 @@ class Peak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """The device with the peaks that utilisation is held against: results/hardware.json.
+    """The device with the peaks that utilisation is a share of: results/hardware.json.
 
     `peak_tflops` and its source are those of `precision`, the one that the settings ask for;
     `peaks` has every precision in use, as variants may use others.
@@ -245,7 +245,7 @@ class SkippedPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingRun:
-    """A run that a report does without, as something failed."""
+    """A run that a report lacks, as something failed."""
 
     variant: str
     image: str

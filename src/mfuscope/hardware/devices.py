@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from mfuscope.core.errors import UserError
 from mfuscope.core.records import Device
 from mfuscope.hardware import nvml
-from mfuscope.hardware.threads import measuring_threads
 
 if TYPE_CHECKING:  # planning does not import torch, which takes seconds
     import torch

@@ -18,7 +18,7 @@ _OUT_OF_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "std::bad_alloc",
 )
-# Controller in /proc/self/cgroup -> mount point of its groups, files of limit and usage, and prefix of
+# Controller in /proc/self/cgroup -> mount point of its groups, files of limit and usage, prefix of
 # the names in memory.stat: version 2 of control groups, then version 1.
 _CGROUPS = {
     "": ("", "memory.max", "memory.current", ""),

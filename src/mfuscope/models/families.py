@@ -1,4 +1,4 @@
-"""Families of models: the architectures that mfuscope knows more about than transformers reports."""
+"""Families of models: architectures with preprocessing and FLOP formulas in mfuscope."""
 
 from enum import StrEnum
 from typing import Any, Final

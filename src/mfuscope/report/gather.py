@@ -17,6 +17,7 @@ from mfuscope.core.records import Calibration, Ceiling, Hardware, MissingRun, Sk
 from mfuscope.core.runs import RunKey
 from mfuscope.metrics.statistics import ALL, SUMMARISED, describe, describe_pages
 from mfuscope.metrics.workload import decode_flops
+from mfuscope.pages.categories import original
 from mfuscope.report.data import PARTS, Flops, Measured, Page, ReportData, Stat, Variant
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import outliers, slow_causes
@@ -167,7 +168,7 @@ def _pages(
             sha256=str(row["sha256"]),
             width=int(row["width"]),
             height=int(row["height"]),
-            category="" if category is None or pd.isna(category) else str(category),
+            category="" if category is None or pd.isna(category) else original(str(category)),
             frames=1 if frames is None or pd.isna(frames) else int(frames),
             measured=tuple(
                 Measured(

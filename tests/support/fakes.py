@@ -1,0 +1,111 @@
+"""A model, a session and an NVML driver whose times and answers are known."""
+
+from collections.abc import Callable
+
+import pynvml
+import pytest
+import torch
+from builders import cpu, gpu, model, versions
+from torch import nn
+
+from mfuscope.config.settings import ModelSettings
+from mfuscope.core.records import Device
+from mfuscope.models.inputs import PageInputs
+
+CPU = torch.device("cpu")
+
+
+class Toy(nn.Module):
+    """Vision before the first forward, then one forward per token; some parts never run."""
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__()
+        self.vision_tower = nn.Identity()
+        self.multi_modal_projector = nn.Identity()  # never runs
+        self.language_model = nn.Identity()
+        self.fails = fails
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.fails:
+            raise RuntimeError("out of memory")
+        out: torch.Tensor = self.language_model(x)
+        return out
+
+    def generate(self, tokens: int) -> None:
+        x = self.vision_tower(torch.zeros(1))
+        for _ in range(tokens):
+            x = self(x)
+
+
+class FakeSession:
+    """A session whose model is a toy and whose tokens are given, one list per pass."""
+
+    def __init__(
+        self,
+        passes: list[list[int]],
+        facts: Device | None = None,
+        during: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.device = CPU
+        self.facts = facts or cpu()
+        self.versions = versions()
+        self.commit, self.no_commit = "0123456789ab", ""
+        self.settings = ModelSettings("toy", "auto", "auto", "sdpa", "Free OCR.")
+        self.description = model()
+        self.model = Toy()
+        self.positions: int | None = None
+        self.warmed_up: set[object] = set()
+        self.runs = 0
+        self._passes = iter(passes)
+        self._during = during
+
+    def inputs(self, page: object, mode: str) -> PageInputs:
+        return PageInputs({}, prompt_tokens=7, image_tokens=5, resolution="512")
+
+    def generate(self, page: PageInputs, max_new_tokens: int, *, ignore_eos: bool) -> torch.Tensor:
+        tokens = next(self._passes)
+        self.model.generate(len(tokens))
+        self._during()
+        return torch.tensor(tokens)
+
+
+class FakeNvml:
+    """One GPU as NVML would tell of it."""
+
+    def __init__(self, uuid: str) -> None:
+        self.uuid = uuid
+        self.energy_mj = 1_000_000
+        self.power_mw = 350_500
+        self.throttle_bits = 0
+        self.gone = False
+
+    def handle(self, uuid: str) -> str:
+        if self.gone:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        assert uuid == self.uuid
+        return f"handle of {uuid}"
+
+    def answer(self, value: Callable[[], object]) -> Callable[..., object]:
+        def query(handle: str, *_: object) -> object:
+            assert handle == f"handle of {self.uuid}"
+            return value()
+
+        return query
+
+
+def install_nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    """Replace pynvml's functions by a fake GPU's."""
+    fake = FakeNvml(str(gpu().uuid))
+    clocks = {pynvml.NVML_CLOCK_SM: 1755, pynvml.NVML_CLOCK_MEM: 2619}
+    functions: dict[str, Callable[..., object]] = {
+        "nvmlInit": lambda: None,
+        "nvmlDeviceGetHandleByUUID": fake.handle,
+        "nvmlDeviceGetClockInfo": lambda handle, clock: clocks[clock],
+        "nvmlDeviceGetTemperature": fake.answer(lambda: 41),
+        "nvmlDeviceGetPowerUsage": fake.answer(lambda: fake.power_mw),
+        "nvmlDeviceGetCurrentClocksThrottleReasons": fake.answer(lambda: fake.throttle_bits),
+        "nvmlDeviceGetTotalEnergyConsumption": fake.answer(lambda: fake.energy_mj),
+    }
+    for name, function in functions.items():
+        monkeypatch.setattr(pynvml, name, function)
+    return fake
