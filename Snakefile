@@ -53,8 +53,3 @@ onsuccess:
 
 onerror:
     HOOKS.fail(ROOT / "Snakefile")
-
-
-# After the rules: a rule takes over the resources that are registered when it is read.
-if not ENGINE.is_main_process:
-    ENGINE.run_batch(BATCHES)

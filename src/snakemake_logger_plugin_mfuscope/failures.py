@@ -47,7 +47,7 @@ class Failures:
             if own := self._own_failure(info, record.created):
                 lines += own
                 explained.append(state.jobs[info["jobid"]].wildcards)
-        words = [said for log in fields["aux_logs"] if (said := last_words(Path(log)))]
+        words = [text for log in fields["aux_logs"] if (text := last_words(Path(log)))]
         rest = [x for x in missing if state.jobs[x["jobid"]].wildcards not in explained]
         if rest or (missing and words):
             number, state_name = fields.get("external_jobid"), slurm_state(" ".join(words))

@@ -281,7 +281,9 @@ def test_nothing_is_left_in_the_end(site: Site) -> None:
 
 def test_batches_that_ask_by_gres(site: Site, tmp_path: Path) -> None:
     """As `test_batches_and_what_they_ask_for`, where a site refuses --gpus."""
-    _, asked = refused_plan(site, tmp_path, "gres=gpu:1")
+    own = ("profile:runtime=3", "read_operators:runtime=2", "read_operators:mem_mb=4000")
+    gpus = [f"{rule}:gpu=0" for rule in ("probe_device", "calibrate", "profile", "profile_again")]
+    _, asked = refused_plan(site, tmp_path, "gres=gpu:1", "--set-resources", *own, *gpus)
     for call in asked:
         assert call.count("--gres=gpu:1 ") == 1
         assert "--gpus" not in call
@@ -308,7 +310,7 @@ def test_what_is_only_to_be_read_asks_for_no_gpu(site: Site) -> None:
     checkout = site.checkout
     before, jobs = checkout.digests(), site.jobs()
     of_page = {path for path in before if f"/{FIRST}/" in path}
-    with (checkout.root / "src" / "mfuscope" / "operators.py").open("a") as code:
+    with (checkout.root / "src" / "mfuscope" / "traces" / "operators.py").open("a") as code:
         code.write("# other code\n")
     with Image.open(checkout.pages / FIRST) as page:
         page.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(checkout.pages / FIRST)
@@ -328,7 +330,8 @@ def test_what_is_only_to_be_read_asks_for_no_gpu(site: Site) -> None:
     # And one that is given a GPU by its generic name measures on it.
     with Image.open(checkout.pages / FIRST) as page:
         page.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(checkout.pages / FIRST)
-    said = checkout.run(*FLAGS, "gres=gpu:1", **environment)
+    no_gpus = ("--set-resources", "profile:gpu=0", "profile_again:gpu=0")
+    said = checkout.run(*FLAGS, "gres=gpu:1", *no_gpus, **environment)
     assert f"{len(of_page)} runs to measure" in said
     (job,) = set(site.jobs()) - set(jobs) - new
     assert asked_for(site, {job}) == {measuring: "N/A gres:gpu:1"}

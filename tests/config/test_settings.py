@@ -221,7 +221,7 @@ def test_braces_are_text(text: str) -> None:
 
 
 def every_key() -> list[tuple[str, ...]]:
-    """The place of every setting, and of those that a variant may override."""
+    """The place of every setting, and of the settings that a variant may override."""
     places: list[tuple[str, ...]] = []
     for key, part in SCHEMA["properties"].items():
         places += [(key,), *((key, inner) for inner in part.get("properties", ()))]

@@ -34,7 +34,7 @@ def test_throttle_reasons_are_the_bits_that_are_set(bits: int, fake_nvml: FakeNv
     assert nvml.read_conditions(fake_nvml.uuid).throttle_reasons == BITS[bits]
 
 
-def test_what_a_card_does_not_tell_is_absent_alone(
+def test_only_what_a_card_does_not_report_is_absent(
     fake_nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(handle: object) -> None:

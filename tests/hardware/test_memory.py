@@ -66,9 +66,9 @@ try:
 except InsufficientMemoryError as error:
     print(error)
 """
-    said = subprocess.check_output([sys.executable, "-c", code], text=True)
-    found = re.search(r"need 59 MB in fp32, and (\d+) MB of the host's \d\.\d GB are free", said)
-    assert found is not None, said
+    printed = subprocess.check_output([sys.executable, "-c", code], text=True)
+    found = re.search(r"need 59 MB in fp32, and (\d+) MB of the host's \d\.\d GB are free", printed)
+    assert found is not None, printed
     assert 0 < int(found[1]) <= 40
 
 
@@ -180,7 +180,7 @@ def test_a_gpu_whose_memory_runs_out_is_reported(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_gpu_that_is_full_to_begin_with_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has no room for a context, without which it does not tell what is free."""
+    """It has no room for a context, without which it does not report its free memory."""
 
     def full(*_: object) -> NoReturn:
         raise RuntimeError("CUDA error: out of memory")

@@ -1,4 +1,4 @@
-"""NVML missing, failing at any call, and recovering: what it does not tell is absent, with why."""
+"""NVML missing, failing at any call, and recovering: unreported values are absent, with why."""
 
 import re
 from collections.abc import Callable

@@ -90,7 +90,7 @@ def test_a_run_has_device_times_and_conditions(tmp_path: Path) -> None:
     timed = run.timed
     assert timed.vision_ms is not None
     assert 0 < timed.vision_ms < timed.prefill_ms
-    # Events on the stream and the host's clock tell of the same call.
+    # Events on the stream and the host's clock measure the same call.
     assert timed.prefill_ms + timed.decode_ms <= timed.host_ms * 1.05
     assert timed.prefill_ms + timed.decode_ms >= timed.host_ms * 0.8
     assert timed.conditions_before.sm_clock_mhz

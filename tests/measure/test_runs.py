@@ -114,7 +114,7 @@ def test_energy_is_the_counters_difference_in_joules(fake_nvml: FakeNvml, tmp_pa
     assert "energy_j" not in run.timed.absent
 
 
-def test_a_counter_that_does_not_move_tells_nothing(fake_nvml: FakeNvml, tmp_path: Path) -> None:
+def test_a_counter_that_does_not_move_gives_no_energy(fake_nvml: FakeNvml, tmp_path: Path) -> None:
     run = one_run(FakeSession([[1], [1]], gpu()), tmp_path)
     assert run.timed.energy_j is None
     assert run.timed.absent["energy_j"] == "the counter did not move during the pass"

@@ -59,7 +59,7 @@ def test_bytes_intensity_and_ceilings() -> None:
         assert of_ceiling == pytest.approx(mfu * peak / measured)
 
 
-def test_busy_times_tell_kernels_from_launches() -> None:
+def test_busy_times_distinguish_kernels_from_launches() -> None:
     row: dict[str, Any] = run_metrics(run(4), activity(), calibration(), hardware(), ceiling())
     # 25 of prefill's 50 ms, 31 of decode's 62 ms.
     assert row["mfu_prefill_busy"] == pytest.approx(2 * row["mfu_prefill"])
@@ -164,12 +164,12 @@ def test_where_an_mfu_becomes_nonsense(mfu: float, refused: bool) -> None:
     peak = hardware().peaks["bf16"].tflops * 1e12
     flops = sum(part["counted"] for part in calibration().prefill_flops.values())
     fast = run(timed=a_pass(prefill_ms=flops / (mfu * peak) * 1e3))
-    told = pytest.raises(UserError, match="mfu_prefill is") if refused else nullcontext()
-    with told:
+    expected = pytest.raises(UserError, match="mfu_prefill is") if refused else nullcontext()
+    with expected:
         run_metrics(fast, activity(), calibration(), hardware(), ceiling())
 
 
-def test_the_busy_share_holds_the_trace_against_the_timed_pass() -> None:
+def test_the_busy_share_compares_the_trace_with_the_timed_pass() -> None:
     timed = a_pass(7, prefill_ms=50.0, decode_ms=124.0)
     row = run_metrics(run(7, timed=timed), activity(), calibration(), hardware(), ceiling())
     assert row["prefill_kernels"] == 500

@@ -240,18 +240,18 @@ for folder in sys.argv[2:]:
 
 
 def test_what_may_not_be_read_is_reported_at_planning(originals: Path, tmp_path: Path) -> None:
-    """In a process of its own, which obeys the modes of files whoever runs this."""
+    """In a process of its own, which obeys the modes of files even if root runs this test."""
     for case, (name, mode) in LOCKED.items():
         folder = Path(shutil.copytree(originals / "published", tmp_path / case))
         (folder / "chat_template.jinja").touch()
         (folder / name).chmod(mode)
     folders = [str(tmp_path / case) for case in LOCKED]
     try:
-        said = run_obeying(RESOLVE, str(MODELS), *folders).splitlines()
+        printed = run_obeying(RESOLVE, str(MODELS), *folders).splitlines()
     finally:
         for case, (name, _) in LOCKED.items():
             (tmp_path / case / name).chmod(0o755)
-    for (case, (name, _)), line in zip(LOCKED.items(), said, strict=True):
+    for (case, (name, _)), line in zip(LOCKED.items(), printed, strict=True):
         assert line.startswith(f"model: cannot read '{tmp_path / case}"), case
         assert name == "." or name in line
         assert "Permission denied" in line

@@ -41,7 +41,7 @@ def test_bundled_tokenizers_are_the_stand_in(name: str, tmp_path: Path) -> None:
         assert (tmp_path / file).read_text() == (MODELS / name / file).read_text()
 
 
-def test_fingerprints_tell_models_apart(tmp_path: Path) -> None:
+def test_fingerprints_distinguish_models(tmp_path: Path) -> None:
     write_published(tmp_path / "m")
     first = resolve_model(str(tmp_path / "m"), "auto", MODELS).fingerprint
     for path in (tmp_path / "m").iterdir():

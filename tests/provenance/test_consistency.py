@@ -1,4 +1,4 @@
-"""Which runs may be averaged together, and what is reported of those that may not."""
+"""Which runs may be averaged together, and what is reported of inconsistent runs."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -143,7 +143,7 @@ def test_sections_are_those_of_today(shown: Opened) -> None:
     assert [link.get_attribute("href") for link in links] == [f"#{name}" for name in SECTIONS]
 
 
-# A page with a fault for each thing that is looked for, and what is said of it.
+# A page with a fault for each thing that is looked for, and the problem that is reported.
 _STYLE = "<style>body { margin: 8px; font: 16px/1.5 sans-serif }</style>"
 FAULTS = [
     ("sections", "<p>no nav", "the nav lists no section"),
@@ -202,11 +202,11 @@ def blank(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield made
 
 
-@pytest.mark.parametrize(("check", "body", "said"), FAULTS)
-def test_faults_are_found(blank: Opened, check: str, body: str, said: str) -> None:
+@pytest.mark.parametrize(("check", "body", "reported"), FAULTS)
+def test_faults_are_found(blank: Opened, check: str, body: str, reported: str) -> None:
     blank.page.set_content(f"<!DOCTYPE html>{_STYLE}{body}")
     found = problems(blank.page, check)
-    assert any(said in problem for problem in found), found
+    assert any(reported in problem for problem in found), found
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -250,7 +250,7 @@ document.querySelector("input").oninput = (event) => ACTION;
 
 
 @pytest.mark.parametrize(
-    ("action", "said"),
+    ("action", "reported"),
     [
         ("filter(event.target.value)", []),
         ("setTimeout(() => filter(event.target.value), 200)", []),
@@ -263,13 +263,13 @@ document.querySelector("input").oninput = (event) => ACTION;
     ],
 )
 def test_search_fields_are_tried(
-    blank: Opened, monkeypatch: pytest.MonkeyPatch, action: str, said: list[str]
+    blank: Opened, monkeypatch: pytest.MonkeyPatch, action: str, reported: list[str]
 ) -> None:
     monkeypatch.setattr(browser, "PATIENCE_S", 0.6)
     blank.page.set_content(SEARCH.replace("ACTION", action))
     found = search_problems(blank.page)
-    assert bool(found) == bool(said)
-    for part in said:
+    assert bool(found) == bool(reported)
+    for part in reported:
         assert any(part in problem for problem in found), found
 
 

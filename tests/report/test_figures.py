@@ -44,11 +44,11 @@ def drawings() -> dict[str, Drawing]:
 
 def test_the_roofline_has_every_page_and_both_roofs(drawings: dict[str, Drawing]) -> None:
     for svg in (drawings["roofline"].wide, drawings["roofline"].narrow):
-        said = texts(svg)
-        assert "arithmetic intensity, FLOP per byte" in said
-        assert any(text.startswith("bf16 peak 1,000") for text in said)
-        assert any(text.startswith("bf16 measured 650") for text in said)
-        assert "ridge 299 FLOP/byte" in said
+        drawn = texts(svg)
+        assert "arithmetic intensity, FLOP per byte" in drawn
+        assert any(text.startswith("bf16 peak 1,000") for text in drawn)
+        assert any(text.startswith("bf16 measured 650") for text in drawn)
+        assert "ridge 299 FLOP/byte" in drawn
         for stage in ("prefill", "decode"):
             # Two pages, and the entry of the legend; over busy time one point, and its entry.
             assert markers(svg, stage, filled=True) == 3
@@ -63,7 +63,7 @@ def test_a_model_whose_bytes_are_not_known_has_no_roofline() -> None:
 
 
 def test_the_steps_show_percentiles_and_positions(drawings: dict[str, Drawing]) -> None:
-    said = texts(drawings["decode_steps"].wide)
+    drawn = texts(drawings["decode_steps"].wide)
     assert {
         "p50",
         "p95",
@@ -72,14 +72,14 @@ def test_the_steps_show_percentiles_and_positions(drawings: dict[str, Drawing]) 
         "step, ms (to p99.5)",
         "decode step",
         "median of runs",
-    } <= set(said)
+    } <= set(drawn)
 
 
 def test_steps_of_variants_stand_side_by_side() -> None:
     runs = repeats(2) + repeats(2, variant="eager", model=model(attention="eager"))
-    said = texts(drawing("decode_steps", tables(runs).data, paint_decode_steps).wide)
-    assert {"baseline", "eager"} <= set(said)
-    assert "p50" not in said
+    drawn = texts(drawing("decode_steps", tables(runs).data, paint_decode_steps).wide)
+    assert {"baseline", "eager"} <= set(drawn)
+    assert "p50" not in drawn
 
 
 def test_answers_of_one_token_have_no_steps() -> None:
@@ -93,16 +93,16 @@ def test_many_pages_are_the_slowest() -> None:
         run(image=f"p{i:02}.png", page=page(path=f"p{i:02}.png"), timed=a_pass(prefill_ms=50.0 + i))
         for i in range(MOST_PAGES + 6)
     ]
-    said = texts(drawing("time", tables(runs).data, paint_time).wide)
-    assert f"The {MOST_PAGES} slowest of {MOST_PAGES + 6}" in said
-    assert f"p{MOST_PAGES + 5}.png" in said
-    assert "p05.png" not in said
+    drawn = texts(drawing("time", tables(runs).data, paint_time).wide)
+    assert f"The {MOST_PAGES} slowest of {MOST_PAGES + 6}" in drawn
+    assert f"p{MOST_PAGES + 5}.png" in drawn
+    assert "p05.png" not in drawn
 
 
 @pytest.mark.parametrize("name", ["<b>$x_1$ & co</b>.png", "صفحة 文.png", "a" * 200 + ".png"])
 def test_any_name_is_text(name: str) -> None:
-    said = texts(drawing("time", tables(repeats(image=name)).data, paint_time).wide)
-    assert name in said or f"{name[:33]}…" in said
+    drawn = texts(drawing("time", tables(repeats(image=name)).data, paint_time).wide)
+    assert name in drawn or f"{name[:33]}…" in drawn
 
 
 def test_drawing_is_the_same_each_time(drawings: dict[str, Drawing]) -> None:

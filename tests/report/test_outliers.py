@@ -43,7 +43,7 @@ def test_a_slow_run_is_found_whatever_its_page_takes() -> None:
     assert (found.stage, found.ms, found.ratio, found.cause) == ("prefill", 45.0, 1.5, NO_CAUSE)
 
 
-def test_causes_are_told() -> None:
+def test_causes_are_reported() -> None:
     slow = [[50.0, 75.0, 49.5], STEADY[1], STEADY[2]]
     dropped, throttled, first = (
         outliers(metrics(slow, **change))[0].cause
@@ -79,7 +79,7 @@ def test_the_fences_are_tukeys() -> None:
     assert len(outliers(metrics(pages + outside))) == 1
 
 
-def test_a_cpu_tells_no_clock() -> None:
+def test_a_cpu_reports_no_clock() -> None:
     table = metrics([[50.0, 75.0, 49.5], STEADY[1], STEADY[2]])
     table[["sm_clock_mhz", "throttle_reasons"]] = None
     assert outliers(table)[0].cause == NO_CAUSE

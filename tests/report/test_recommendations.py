@@ -261,7 +261,7 @@ def test_the_largest_gain_comes_first_and_small_ones_not_at_all() -> None:
         gains = [found.gain_ms for found in recommend(made, variant) if found.gain_ms is not None]
         assert gains == sorted(gains, reverse=True)
         assert all(0.01 * variant.page_ms <= gain <= variant.page_ms for gain in gains)
-    # Prefill waits for 20 of 50 ms, which is 0.2 % of ten seconds; decode for too little to tell.
+    # Prefill waits for 20 of 50 ms, which is 0.2 % of ten seconds; decode for too little to matter.
     long = data(50.0, 9950.0, busy_ms=(30.0, 9900.0))
     assert "launches" not in rules(long)
 

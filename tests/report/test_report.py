@@ -44,7 +44,7 @@ def test_every_image_is_named_in_both_texts() -> None:
         assert image in made.html.split('id="time"')[1].split('id="mfu"')[0]
 
 
-def test_path_is_told_where_the_id_is_not_the_file_name() -> None:
+def test_path_is_shown_where_the_id_is_not_the_file_name() -> None:
     one = page(path="scans/first page.png")
     made = texts(repeats(image="first-page~0123abcd.png", page=one))
     assert "scans/first page.png" in section(made.markdown, "Where the time goes")

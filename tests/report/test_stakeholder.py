@@ -51,8 +51,8 @@ def test_confidence_and_its_reason(
     pages: int, repeats: int, cv: float, level: str, reason: str
 ) -> None:
     data = measured(pages, repeats, cv)
-    told, why = confidence(data, data.variants[0])
-    assert told == level
+    found, why = confidence(data, data.variants[0])
+    assert found == level
     assert reason in why
 
 
@@ -74,8 +74,8 @@ def test_most_of_the_time_is_more_than_half(decode_ms: float, opening: str) -> N
 
 def test_a_part_that_cost_nothing_would_leave_the_others() -> None:
     data, variant = one_page(70.0, 180.0)
-    said = meaning(data, variant)[0]
-    assert "a page would take 70.0\u00a0ms instead of 250\u00a0ms" in said
+    sentence = meaning(data, variant)[0]
+    assert "a page would take 70.0\u00a0ms instead of 250\u00a0ms" in sentence
 
 
 def advice(gain_ms: float | None, plain: str = "Do it.") -> Recommendation:

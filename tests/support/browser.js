@@ -145,7 +145,7 @@
     probe.style.color = "Canvas"; // what lies below the page: white, or near black in the dark
     const canvas = over("white", [getComputedStyle(probe).color, 1]);
     probe.remove();
-    // What the text of a drawing lies on cannot be told from styles.
+    // Styles do not say what the text of a drawing lies on.
     return texts(document.body)
       .filter((e) => e instanceof HTMLElement)
       .flatMap((e) => {

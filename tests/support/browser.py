@@ -1,6 +1,6 @@
 """The report in headless Chromium, as its readers see it.
 
-``python tests/support/browser.py results/report.html FOLDER`` saves screenshots for people to look at.
+``python tests/support/browser.py results/report.html FOLDER`` saves screenshots to look at.
 """
 
 import argparse

@@ -77,7 +77,7 @@ def conditions(**changes: Any) -> records.Conditions:
 
 
 def no_conditions() -> records.Conditions:
-    """What a CPU tells: nothing."""
+    """The conditions of a CPU: all absent."""
     names = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "power_w", "throttle_reasons")
     return conditions(**dict.fromkeys(names), absent=dict.fromkeys(names, "not a GPU"))
 

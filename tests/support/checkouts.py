@@ -65,14 +65,14 @@ class Checkout:
     def call(self, *arguments: str, **environment: str) -> tuple[int, str]:
         """Run snakemake to its end; returns its exit status and what it printed."""
         with self.start(*arguments, **environment) as process:
-            said, _ = process.communicate(timeout=600)
-        return process.returncode, said
+            printed, _ = process.communicate(timeout=600)
+        return process.returncode, printed
 
     def run(self, *arguments: str, **environment: str) -> str:
         """A call that must succeed; returns what it printed."""
-        status, said = self.call(*arguments, **environment)
-        assert status == 0, said
-        return said
+        status, printed = self.call(*arguments, **environment)
+        assert status == 0, printed
+        return printed
 
     def check(self, *arguments: str) -> tuple[int, str]:
         """`mfuscope check`; returns its exit status and what it printed."""

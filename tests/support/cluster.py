@@ -123,7 +123,7 @@ def cluster(folder: Path, gpus: Sequence[str] = STAND_INS) -> Iterator[Cluster]:
 
 
 def _wrap_commands(folder: Path) -> None:
-    """Slurm's commands, each told of this cluster: the executor takes SLURM_CONF from its jobs.
+    """Slurm's commands, each with this cluster's SLURM_CONF: the executor takes it from its jobs.
 
     What is submitted lacks one variable of the user's, as it may on a cluster.
     """
@@ -143,9 +143,9 @@ def _wrap_commands(folder: Path) -> None:
         if path is None:
             raise FileNotFoundError(f"{name} is not installed (Debian: slurm-wlm, munge)")
         wrapper = folder / "bin" / name
-        forgotten = "unset DSOCR_MAX_NEW_TOKENS\n" if name == "sbatch" else ""
+        unset = "unset DSOCR_MAX_NEW_TOKENS\n" if name == "sbatch" else ""
         command = f'SLURM_CONF={folder}/slurm.conf exec {path} "$@"\n'
-        wrapper.write_text(f"#!/bin/sh\n{forgotten}{command}")
+        wrapper.write_text(f"#!/bin/sh\n{unset}{command}")
         wrapper.chmod(0o755)
 
 

@@ -70,7 +70,7 @@ class FakeSession:
 
 
 class FakeNvml:
-    """One GPU as NVML would tell of it."""
+    """One GPU as NVML would report it."""
 
     def __init__(self, uuid: str) -> None:
         self.uuid = uuid

@@ -99,15 +99,15 @@ def settings_case(seed: int, folder: Path) -> str:
         settings = resolve_settings(file, arguments, given.environment, SCHEMA, findings)
         plan = make_plan(settings, MODELS, known={}, findings=findings)
     except (UserError, UserErrors) as error:
-        told = error.errors if isinstance(error, UserErrors) else [error]
-        for one in told:
+        reported = error.errors if isinstance(error, UserErrors) else [error]
+        for one in reported:
             text = str(one)
             assert text.isprintable(), text
             assert 10 < len(text) < 10_000, text
             assert "Remedy: " in text, text
             for sign in ("<class", "object at 0x", "OrderedDict", "datetime.", "None", "Traceback"):
                 assert sign not in text, text
-        return f"{len(told)} told, first: {told[0]}"
+        return f"{len(reported)} told, first: {reported[0]}"
     records: list[object] = [parameters.run_parameters(plan, name) for name in plan.variants]
     records += [parameters.page_rows(plan), parameters.report_settings(plan)]
     records += [parameters.flops_parameters(plan), parameters.device_parameters(plan)]

@@ -74,7 +74,7 @@ def device_run() -> list[Json]:
         op("aten::addmm", 1_500, 4_500, External_id=2),
         call("cudaLaunchKernel", 2_000, 3_000, External_id=2, correlation=10),
         call("cudaMemsetAsync", 3_500, 4_000, External_id=2, correlation=11),
-        # The number of an operator is missing here: the launching call's surroundings tell it.
+        # This call names no operator: the operator that encloses it is its own.
         call("cudaLaunchKernel", 4_600, 4_800, correlation=12),
         # A graph launch stands in no operator at all.
         call("cudaGraphLaunch", 8_000, 9_000, correlation=13),

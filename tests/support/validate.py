@@ -51,7 +51,7 @@ def resolved(part: Json, base: str) -> tuple[Json, str]:
     """A part of the schema file `base`, its `$ref` replaced by what it leads to.
 
     Returns:
-        The part, whose own keywords win over those that it refers to; and the schema file that
+        The part, whose own keywords win over the referenced ones; and the schema file that
         relative references in it start from.
     """
     if "$ref" not in part:

@@ -52,16 +52,16 @@ def make(
 def collected(root: Path, *arguments: str) -> str:
     """Collect a wheelhouse as this host's pip is set up to; returns what make printed."""
     pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    status, said = make(root, "wheelhouse", *arguments, environment=pip)
-    assert status == 0, said
-    return said
+    status, printed = make(root, "wheelhouse", *arguments, environment=pip)
+    assert status == 0, printed
+    return printed
 
 
 def error_of(root: Path, *arguments: str, **environment: str) -> str:
     """The last line of a call that must fail, without make's own lines."""
-    status, said = make(root, *arguments, environment=environment)
-    assert status, said
-    return [line for line in said.splitlines() if not line.startswith(("make:", "make["))][-1]
+    status, printed = make(root, *arguments, environment=environment)
+    assert status, printed
+    return [line for line in printed.splitlines() if not line.startswith(("make:", "make["))][-1]
 
 
 @pytest.fixture
@@ -121,11 +121,11 @@ def test_a_python_that_is_too_old_is_reported_before_it_runs_anything(
 
 
 def test_without_a_wheelhouse_it_says_how_to_come_by_one(installing: Path) -> None:
-    said = error_of(installing, "install-offline")
-    assert said.startswith(
+    printed = error_of(installing, "install-offline")
+    assert printed.startswith(
         "mfuscope: there is no wheel in wheelhouse/. Remedy: run `make wheelhouse "
     )
-    assert f"PY={PYTHON} PLATFORM=manylinux_2_{host_glibc()}_{MACHINE}`" in said
+    assert f"PY={PYTHON} PLATFORM=manylinux_2_{host_glibc()}_{MACHINE}`" in printed
     assert not (installing / ".venv").exists()
 
 
@@ -139,10 +139,10 @@ def test_without_a_wheelhouse_it_says_how_to_come_by_one(installing: Path) -> No
 )
 def test_a_wheelhouse_of_other_hosts_is_named(installing: Path, wheel: str, problem: str) -> None:
     hold(installing, wheel)
-    said = error_of(installing, "install-offline")
-    assert said.startswith("mfuscope: wheelhouse/ ")
-    assert problem in said
-    assert f". Remedy: {'make' if 'Python' in problem else 'run `make'} " in said
+    printed = error_of(installing, "install-offline")
+    assert printed.startswith("mfuscope: wheelhouse/ ")
+    assert problem in printed
+    assert f". Remedy: {'make' if 'Python' in problem else 'run `make'} " in printed
     assert not (installing / ".venv").exists()
 
 
@@ -151,9 +151,9 @@ def test_a_wheelhouse_of_another_checkout_is_named(installing: Path) -> None:
     (folder / "pandas-3.1.1-py3-none-any.whl").unlink()
     (folder / "snakemake-9.27.1-py3-none-any.whl").unlink()
     note(folder)
-    said = error_of(installing, "install-offline")
-    assert said.startswith("mfuscope: wheelhouse/ lacks pandas==3.1.1 and 1 more. Remedy: ")
-    assert said.endswith("` from this checkout.")
+    printed = error_of(installing, "install-offline")
+    assert printed.startswith("mfuscope: wheelhouse/ lacks pandas==3.1.1 and 1 more. Remedy: ")
+    assert printed.endswith("` from this checkout.")
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_what_a_wheelhouse_lost_is_named_before_anything_is_touched(
     for name in lost:
         (folder / f"{name}.whl").unlink()
     kept = a_working_venv(installing)
-    said = error_of(installing, "install-offline")
-    assert said.startswith(
+    printed = error_of(installing, "install-offline")
+    assert printed.startswith(
         f"mfuscope: wheelhouse/ {problem}. Remedy: bring the whole folder here again, or run `make "
     )
     assert kept.exists()
@@ -184,8 +184,10 @@ def test_a_wheel_that_was_cut_off_in_a_copy_is_named(installing: Path) -> None:
     note(folder)
     (folder / f"{TORCH}.whl").write_bytes(bytes(300))
     kept = a_working_venv(installing)
-    said = error_of(installing, "install-offline")
-    assert said.startswith(f"mfuscope: wheelhouse/ is damaged: {TORCH}.whl (300 of 1000 bytes). ")
+    printed = error_of(installing, "install-offline")
+    assert printed.startswith(
+        f"mfuscope: wheelhouse/ is damaged: {TORCH}.whl (300 of 1000 bytes). "
+    )
     assert kept.exists()
 
 
@@ -197,11 +199,11 @@ def test_a_wheelhouse_that_does_not_say_what_it_holds_is_named(
     record.unlink()
     if content is not None:
         record.write_text(content)
-    said = error_of(installing, "install-offline")
-    assert said.startswith(
+    printed = error_of(installing, "install-offline")
+    assert printed.startswith(
         f"mfuscope: wheelhouse/ does not say what it was collected with (cannot read {NAME}: "
     )
-    assert "). Remedy: bring the whole folder here again, or run `make wheelhouse " in said
+    assert "). Remedy: bring the whole folder here again, or run `make wheelhouse " in printed
 
 
 def a_working_venv(root: Path) -> Path:
@@ -224,8 +226,8 @@ def test_another_python_clears_nothing_that_it_cannot_rebuild(installing: Path) 
 
 def test_another_torch_than_the_wheelhouse_has_is_named(installing: Path) -> None:
     hold(installing, TORCH)
-    said = error_of(installing, "install-offline", "TORCH=2.11.0")
-    assert said.startswith("mfuscope: wheelhouse/ lacks torch==2.11.0. Remedy: ")
+    printed = error_of(installing, "install-offline", "TORCH=2.11.0")
+    assert printed.startswith("mfuscope: wheelhouse/ lacks torch==2.11.0. Remedy: ")
 
 
 def test_without_torch_in_either_place_it_says_which_python_to_take(installing: Path) -> None:
@@ -234,8 +236,8 @@ def test_without_torch_in_either_place_it_says_which_python_to_take(installing: 
     if _has_torch(**environment):
         pytest.skip("this host's own Python has torch")
     kept = a_working_venv(installing)
-    said = error_of(installing, "install-offline", **environment)
-    assert said == (
+    printed = error_of(installing, "install-offline", **environment)
+    assert printed == (
         f"TORCH= takes the torch of {sys.executable}, which has none outside of virtual "
         "environments. Remedy: make TORCH= PYTHON=/the/python/that/has/torch ..."
     )
@@ -249,8 +251,8 @@ def test_a_hosts_own_torch_may_be_asked_for_where_the_wheelhouse_lost_its_own(
     environment = {"PYTHONUSERBASE": str(installing / "nothing")}
     if _has_torch(**environment):
         pytest.skip("this host's own Python has torch")
-    said = error_of(installing, "install-offline", "TORCH=", **environment)
-    assert said.startswith("TORCH= takes the torch of ")
+    printed = error_of(installing, "install-offline", "TORCH=", **environment)
+    assert printed.startswith("TORCH= takes the torch of ")
 
 
 def test_that_the_host_has_torch_is_remembered(installing: Path) -> None:
@@ -263,8 +265,8 @@ def test_that_the_host_has_torch_is_remembered(installing: Path) -> None:
     (made / "bin" / "python").symlink_to(sys.executable)
     (made / ".python").write_text(f"{PYTHON} with the packages of the host\n")
     environment = {"PYTHONUSERBASE": str(installing / "user")}
-    status, said = make(installing, ".venv/.torch", "TORCH=", environment=environment)
-    assert (status, said) == (0, "")
+    status, printed = make(installing, ".venv/.torch", "TORCH=", environment=environment)
+    assert (status, printed) == (0, "")
     assert (made / ".torch").read_text() == "\n"
 
 
@@ -294,8 +296,8 @@ def _has_torch(**environment: str) -> bool:
     ],
 )
 def test_what_cannot_be_collected_is_named(installing: Path, argument: str, problem: str) -> None:
-    said = error_of(installing, "wheelhouse", argument)
-    assert said.startswith(f"mfuscope: {problem}. Remedy: ")
+    printed = error_of(installing, "wheelhouse", argument)
+    assert printed.startswith(f"mfuscope: {problem}. Remedy: ")
     assert (installing / "src" / "mfuscope").is_dir()
 
 
@@ -303,8 +305,8 @@ def test_a_failed_collection_leaves_the_wheelhouse_as_it_was(installing: Path) -
     hold(installing, TORCH)
     before = sorted((installing / "wheelhouse").iterdir())
     nothing = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
-    said = error_of(installing, "wheelhouse", "PY=3.12", **nothing)
-    assert said.startswith("mfuscope: not every wheel for Python 3.12 on ")
+    printed = error_of(installing, "wheelhouse", "PY=3.12", **nothing)
+    assert printed.startswith("mfuscope: not every wheel for Python 3.12 on ")
     assert sorted((installing / "wheelhouse").iterdir()) == before
     assert not (installing / "wheelhouse.part").exists()
 
@@ -337,8 +339,8 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in filter(None, tracked.split("\0")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
-    said = collected(root)
-    assert f"collecting wheels for Python {PYTHON} on {MACHINE} with glibc 2." in said
+    printed = collected(root)
+    assert f"collecting wheels for Python {PYTHON} on {MACHINE} with glibc 2." in printed
     yield root
     shutil.rmtree(root)
 
@@ -353,8 +355,8 @@ def node(collector: Path) -> Iterator[Checkout]:
     checkout.pages.mkdir()
     checkout.add_page(FIRST)
     checkout.configure(**SETTINGS, repeats=1)
-    said = offline(checkout, "install-offline")
-    assert "installing torch 2." in said
+    printed = offline(checkout, "install-offline")
+    assert "installing torch 2." in printed
     offline(checkout, "run")
     yield checkout
     shutil.rmtree(root)
@@ -364,12 +366,12 @@ def offline(checkout: Checkout, *arguments: str, **environment: str) -> str:
     """Call make where there is no network, no cache and no configuration of pip."""
     pip = {"PIP_NO_CACHE_DIR": "1", "PIP_CONFIG_FILE": os.devnull}
     pip["PIP_NO_COMPILE"] = "0"  # as pip reads it: compile nothing; it takes half of the time
-    status, said = make(
+    status, printed = make(
         checkout.root, *arguments, environment=pip | environment, prefix=no_network()
     )
-    assert status == 0, said
-    assert "Retrying" not in said  # nothing even tried
-    return said
+    assert status == 0, printed
+    assert "Retrying" not in printed  # nothing even tried
+    return printed
 
 
 @pytest.mark.slow
@@ -415,7 +417,7 @@ def test_the_package_as_a_wheel_holds_all_its_data(node: Checkout, tmp_path: Pat
 @pytest.mark.slow
 def test_wheels_for_another_python_are_left_to_it(collector: Path) -> None:
     platform_tag = f"manylinux_2_28_{MACHINE}"
-    said = collected(
+    printed = collected(
         collector, f"PY={OTHER_PYTHON}", f"PLATFORM={platform_tag}", "TORCH=", "WHEELHOUSE=other"
     )
     wheels = [read_wheel(path) for path in (collector / "other").glob("*.whl")]
@@ -423,7 +425,7 @@ def test_wheels_for_another_python_are_left_to_it(collector: Path) -> None:
     assert (note_of.python, note_of.platform, note_of.torch) == (OTHER_PYTHON, platform_tag, "")
     assert note_of.requirements == ["requirements.txt", "requirements-slurm.txt"]
     assert note_of.wheels.keys() == {wheel.path.name for wheel in wheels}
-    assert f" MB  in {len(wheels)} wheels" in said
+    assert f" MB  in {len(wheels)} wheels" in printed
     assert {wheel.made_for for wheel in wheels} == {OTHER_PYTHON, None}
     assert max(wheel.glibc for wheel in wheels) <= 28
     assert {"setuptools", "snakemake", "snakemake-executor-plugin-slurm"} <= {
@@ -445,8 +447,8 @@ def test_a_hosts_own_torch_is_used_where_it_is_asked_for(node: Checkout, tmp_pat
     wheel.unlink()
     user = {"PYTHONUSERBASE": str(tmp_path)}  # where a venv with the host's packages looks too
     assert "lacks torch==2." in error_of(node.root, "install-offline", **user)
-    said = offline(node, "install-offline", "TORCH=", **user)
-    assert "installing the pinned requirements" in said
+    printed = offline(node, "install-offline", "TORCH=", **user)
+    assert "installing the pinned requirements" in printed
     assert not list(packages.glob("torch*"))
     node.add_page(SECOND)
     assert "installing" not in offline(node, "run", **user)

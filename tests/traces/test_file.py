@@ -46,7 +46,7 @@ def test_packing_replaces_the_plain_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("events", [0, 3_000])  # short, and with a middle that is left alone
-def test_packed_traces_do_not_tell_where_they_were_made(events: int, tmp_path: Path) -> None:
+def test_packed_traces_hold_no_host_name_and_no_path(events: int, tmp_path: Path) -> None:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         profile.add_metadata_json("mfuscope", trace_label({"image": "host_name: kept"}))
         for _ in range(events):
@@ -83,7 +83,7 @@ def test_labels_leave_traces_valid(name: str, expected: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "fields", ["", ',"traceName": "/tmp/trace.json" ', ', "a": 1.5e3, "b": null']
 )
-def test_a_trace_without_its_end_is_told(fields: str, tmp_path: Path) -> None:
+def test_a_trace_without_its_end_is_reported(fields: str, tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     events = ", ".join(
         '{"name": "aten::mm", "args": {"Ev Idx": 1, "Input Dims": [[64]]}}' for _ in "ab"

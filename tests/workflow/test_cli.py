@@ -41,6 +41,8 @@ def test_without_results_there_is_nothing_to_check(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check", "--repair", str(tmp_path / "results")]) == 0
+    assert capsys.readouterr().out == "", "the first `make run` begins with its own lines"
+    assert main(["check", str(tmp_path / "results")]) == 0
     assert capsys.readouterr().out == "0 results checked, all valid\n"
     assert not (tmp_path / "results").exists()
 

@@ -112,7 +112,7 @@ def test_the_reason_is_the_last_line_of_the_log(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     log("job.log", content)
-    assert failure_reason(Path("logs/job.log"), 0) == reason
+    assert failure_reason(Path("logs/job.log"), "variant=a,image=p,repeat=0", 0) == reason
 
 
 TIMED_OUT = "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-01-01 DUE TO TIME LIMIT ***\n"
@@ -120,35 +120,43 @@ KILLED = "slurmstepd: error: Detected 1 oom_kill event in StepId=8.batch\n"
 
 
 @pytest.fixture
-def allocation(plan: Plan) -> Callable[[str, str], None]:
-    def write(name: str, content: str) -> None:
-        path = Path(".snakemake/slurm_logs/group_measure") / name
+def allocation(plan: Plan) -> Callable[[int, str, str], None]:
+    """Writes the log of an allocation that failed: its command, and Slurm's line on its end."""
+
+    def write(number: int, jobs: str, end: str) -> None:
+        path = Path(f".snakemake/slurm_logs/group_measure/{number}.log")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        path.write_text(f"  Command: snakemake --target-jobs {jobs} --cores 4\n{end}")
 
     RunPaths.of(RESULTS, RunKey("a", "p", 0)).record.unlink()
     return write
 
 
+MINE = "profile:variant=a,image=p,repeat=0"
+
+
 @pytest.mark.parametrize("content", [None, "", "noise\n"])
 def test_an_allocation_gives_the_reason_that_a_log_does_not(
-    content: str | None, plan: Plan, allocation: Callable[[str, str], None]
+    content: str | None, plan: Plan, allocation: Callable[[int, str, str], None]
 ) -> None:
     if content is not None:
         log("a/runs/p/0.log", content)
-    allocation("7.log", TIMED_OUT)
-    assert found(plan) == {"a/p/0": "its allocation ran out of time"}
+    allocation(7, f"{MINE} profile:variant=a,image=p,repeat=1", TIMED_OUT)
+    allocation(8, "profile:variant=b,image=p,repeat=0", KILLED)
+    assert found(plan) == {"a/p/0": "its allocation ran out of time (Slurm job 7)"}
 
 
-def test_a_runs_own_reason_comes_first(plan: Plan, allocation: Callable[[str, str], None]) -> None:
+def test_a_runs_own_reason_comes_first(
+    plan: Plan, allocation: Callable[[int, str, str], None]
+) -> None:
     log("a/runs/p/0.log")
-    allocation("7.log", TIMED_OUT)
+    allocation(7, MINE, TIMED_OUT)
     assert found(plan) == {"a/p/0": "it broke"}
 
 
-def test_allocations_that_ended_differently_give_none(
-    plan: Plan, allocation: Callable[[str, str], None]
+@pytest.mark.parametrize("jobs", ["profile:variant=a,image=p,repeat=01", f"x{MINE}x", MINE + "0"])
+def test_the_allocations_of_other_runs_give_none(
+    jobs: str, plan: Plan, allocation: Callable[[int, str, str], None]
 ) -> None:
-    allocation("7.log", TIMED_OUT)
-    allocation("8.log", KILLED)
+    allocation(7, jobs, TIMED_OUT)
     assert found(plan) == {"a/p/0": STOPPED}

@@ -1,4 +1,6 @@
 rule calibrate:
+    input:
+        in_batches,
     output:
         calibration="results/{variant}/calibration/{resolution}.json",
     log:

@@ -9,6 +9,7 @@ from snakemake.logging import logger
 from mfuscope.core.errors import MfuscopeError
 from mfuscope.core.runs import RunKey
 from mfuscope.planning import parameters
+from mfuscope.storage.paths import calibration_path
 from mfuscope.workflow.call import VARIABLE
 from mfuscope.workflow.command import command_line
 from mfuscope.workflow.digests import code_digest
@@ -60,7 +61,6 @@ REPORTED = [r for r in RUNS if (r.variant, r.image, r.repeat) not in LEFT_OUT]
 
 # Where the CPU is the measuring device, nothing else may run beside a measurement.
 MEASURING_THREADS = (workflow.cores or 1) if PLAN.device == "cpu" else 1
-BATCHES = ("measure", "read", "calibrate")
 
 
 wildcard_constraints:
@@ -75,8 +75,16 @@ def code(script):
     return code_digest(ROOT / "workflow" / "scripts" / script)
 
 
+def in_batches(wildcards):
+    """No input file. On a node, jobs share a process; Snakemake can be asked only by now."""
+    if not ENGINE.is_main_process:
+        ENGINE.run_batch()
+    return []
+
+
 def page(wildcards):
     """The image file of a run. Its content counts, not its date: `digest` is a parameter."""
+    in_batches(wildcards)
     return str(PLAN.pages[wildcards.image].path)
 
 
@@ -87,17 +95,15 @@ def digest(wildcards):
 
 def batch_of_reading(wildcards):
     """A trace is read in the batch that measures it; one that is only read needs no GPU."""
+    in_batches(wildcards)
     run = RunKey(wildcards.variant, wildcards.image, int(wildcards.repeat))
     return "read" if is_current(PLAN, RESULTS, run) else "measure"
 
 
 def all_calibrations(wildcards):
     """One per variant and resolution of the reported runs."""
-    keys = {PLAN.calibration(run) for run in REPORTED}
-    return [
-        f"results/{key.variant}/calibration/{key.resolution}.json"
-        for key in sorted(keys)
-    ]
+    keys = sorted({PLAN.calibration(run) for run in REPORTED})
+    return [str(calibration_path(RESULTS, key)) for key in keys]
 
 
 def per_run(pattern):

@@ -2,12 +2,12 @@
 
 ::
 
-    MfuscopeError                    a few lines that say it all: no traceback is shown
+    MfuscopeError                    a complete message: no traceback is shown
     ├── UserError                    one problem and its remedy, in one line
-    │   ├── InvalidFileError         a file is not the artefact that its path promises
+    │   ├── InvalidFileError         a file is not the artefact that its path names
     │   │   └── TraceError           a trace cannot be read
-    │   └── InsufficientMemoryError  a device's memory is too small; nothing was allocated yet
-    │       └── OutOfMemoryError     memory ran out half-way: the process should end
+    │   └── InsufficientMemoryError  a device has too little memory; nothing was allocated
+    │       └── OutOfMemoryError     memory ran out during the work: the process should end
     ├── UserErrors                   several user errors, one line each
     ├── InconsistentRunsError        runs that must not be averaged together
     └── WorkerError                  a model worker failed or died
@@ -25,15 +25,15 @@ class MfuscopeError(Exception):
     """An error whose message is complete; a traceback would add nothing."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(lines(message))  # names within may hold anything
+        super().__init__(lines(message))  # file names may hold control characters
 
 
 class UserError(MfuscopeError):
-    """Bad input or settings in one line: what is wrong, and what to do about it.
+    """A problem of the input or the settings, and its remedy, in one line.
 
     Args:
-        problem: names the thing, e.g. ``images: folder 'scans' holds no image``.
-        remedy: an instruction, e.g. ``put a png, jpg, ... into it or set `images```.
+        problem: what is wrong, e.g. ``images: folder 'scans' holds no image``.
+        remedy: what to do, as an instruction, e.g. ``put a png, jpg, ... into it or set `images```.
     """
 
     def __init__(self, problem: str, remedy: str) -> None:
@@ -43,12 +43,12 @@ class UserError(MfuscopeError):
 
 
 class InvalidFileError(UserError, ValueError):
-    """A file is not the record, table or trace that its path promises.
+    """A file is not the record, table or trace that its path names.
 
     Args:
         path: the file.
-        finding: what is wrong with it; the sentence begins with the path.
-        consequence: what making it again involves, in words that end the remedy.
+        finding: what is wrong with it; the message puts the path before it.
+        consequence: what making the file again involves; the last clause of the remedy.
     """
 
     def __init__(self, path: Path, finding: str, consequence: str = "") -> None:
@@ -64,7 +64,7 @@ class InvalidFileError(UserError, ValueError):
 
 
 class TraceError(InvalidFileError):
-    """The file is no usable trace of a run."""
+    """A file is no readable trace of a run."""
 
     def __init__(
         self, path: Path, finding: str, consequence: str = "which measures its run again"
@@ -73,14 +73,14 @@ class TraceError(InvalidFileError):
 
 
 class InsufficientMemoryError(UserError):
-    """A device's free memory is too small; nothing was allocated yet."""
+    """A device has too little free memory; nothing was allocated."""
 
 
 class OutOfMemoryError(InsufficientMemoryError):
-    """A device's memory ran out half-way: the process that this happened to should end."""
+    """A device ran out of memory during the work: the process should end."""
 
 
-class UserErrors(MfuscopeError):  # noqa: N818 - it is several
+class UserErrors(MfuscopeError):  # noqa: N818 - several errors
     """Several user errors, one line each."""
 
     def __init__(self, errors: Sequence[UserError]) -> None:
@@ -89,25 +89,25 @@ class UserErrors(MfuscopeError):  # noqa: N818 - it is several
 
 
 class InconsistentRunsError(MfuscopeError):
-    """Runs that must not be averaged together, and what to measure again."""
+    """Runs that must not be averaged together; the message names those to measure again."""
 
 
 class WorkerError(MfuscopeError):
-    """A model worker failed or died; its own output is in the job's log already."""
+    """A model worker failed or died; the job's log has its output."""
 
 
 class Findings:
-    """Collects user errors, so that a user learns of all of them at once."""
+    """Collects user errors, so that all of them are reported at once."""
 
     def __init__(self) -> None:
-        self._errors: dict[str, UserError] = {}  # by message: each is reported once
+        self._errors: dict[str, UserError] = {}  # by message: none is reported twice
 
     def __bool__(self) -> bool:
         return bool(self._errors)
 
     @property
     def message(self) -> str:
-        """What was found, one line each."""
+        """The collected errors, one line each."""
         return "\n".join(self._errors)
 
     def add(self, error: UserError) -> None:
@@ -116,7 +116,7 @@ class Findings:
 
     @contextmanager
     def collect(self) -> Iterator[None]:
-        """Add what the body raises; the body ends there."""
+        """Add the user error that ends the body, if one does."""
         try:
             yield
         except UserError as error:
@@ -126,10 +126,10 @@ class Findings:
                 self.add(one)
 
     def raise_any(self) -> None:
-        """Raise what was found.
+        """Raise the collected errors, if any.
 
         Raises:
-            UserErrors: there was any.
+            UserErrors: at least one error was collected.
         """
         if self._errors:
             raise UserErrors(tuple(self._errors.values()))

@@ -1,11 +1,11 @@
-"""The dimensions of a decoder that decide its FLOPs."""
+"""The dimensions of a language decoder, from which its FLOPs follow."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class TextWidths:
-    """The widths of a decoder that every config of the kind names; enough for rough formulas."""
+    """The widths that every decoder config names; enough for the directional formulas."""
 
     hidden: int
     layers: int
@@ -16,12 +16,12 @@ class TextWidths:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """The decoder: attention, a dense MLP in the first layers, experts in the others.
+    """A decoder: attention, a dense MLP in the first layers, experts in the others.
 
     Attributes:
-        window: generated tokens that a sliding layer attends to beside the whole prompt, None where
-            every layer attends to everything.
-        sliding_layers: how many layers slide.
+        window: number of generated tokens that a sliding layer attends to, beside the whole prompt;
+            None if every layer attends to all tokens.
+        sliding_layers: number of layers with that window.
     """
 
     hidden: int
@@ -41,10 +41,10 @@ class Language:
 
     @property
     def sparse_layers(self) -> int:
-        """Layers with experts."""
+        """Number of layers with experts."""
         return self.layers - self.dense_layers
 
     @property
     def widths(self) -> TextWidths:
-        """What rough formulas need of it."""
+        """The widths that the directional formulas need."""
         return TextWidths(self.hidden, self.layers, self.kv_heads, self.head_dim, self.dense_mlp)

@@ -1,7 +1,7 @@
-"""The records that cross packages: what the JSON artefacts hold, field by field.
+"""The records that cross packages: the contents of the JSON artefacts, field by field.
 
-workflow/schemas/*.schema.yaml describe every field with its unit; a test keeps both in step. A
-value that could not be had is None, and the record's `absent` has its name and the reason.
+workflow/schemas/*.schema.yaml describe every field with its unit; a test compares both. A value
+that could not be measured is None, and the record's `absent` maps its name to the reason.
 """
 
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from typing import Any
 
 from mfuscope.core.language import Language
 
-# A change to what is measured, or how, must change this number: results of another protocol are
-# measured again, while edits that do not touch the measurement leave them alone.
+# Increase this number with every change to what is measured, or how: results of another protocol
+# are measured again. Other edits keep the results.
 PROTOCOL = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """What the measuring device is."""
+    """The device that measured."""
 
     kind: str
     name: str
@@ -56,7 +56,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What was measured."""
+    """The model that was measured."""
 
     name: str
     family: str
@@ -131,7 +131,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageActivity:
-    """One stage of a traced pass, whose times are longer than the timed pass's."""
+    """One stage of a traced pass; the profiler makes its times longer than the timed pass's."""
 
     wall_ms: float
     steps: int
@@ -152,7 +152,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """What the device was measured to sustain: results/ceiling.json."""
+    """The measured sustained performance of the device: results/ceiling.json."""
 
     measured_at: str
     device: Device
@@ -169,7 +169,7 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peak:
-    """A theoretical dense peak and where it comes from."""
+    """A theoretical dense peak and its source."""
 
     tflops: float
     source: str
@@ -180,8 +180,8 @@ class Peak:
 class Hardware:
     """The device with the peaks that utilisation is a share of: results/hardware.json.
 
-    `peak_tflops` and its source are those of `precision`, the one that the settings ask for;
-    `peaks` has every precision in use, as variants may use others.
+    `peak_tflops` and its source belong to `precision`, which the settings request; `peaks` has
+    every precision in use, as variants may use others.
     """
 
     device: Device
@@ -197,14 +197,14 @@ class Hardware:
     bandwidth_detail: str
 
 
-# FLOPs by component and FLOP model (counted, architecture, directional). Whole numbers but for
-# the directional formulas, which halve.
+# FLOPs by component and FLOP model (counted, architecture, directional). Only the directional
+# formulas give halves; the others give whole numbers.
 FlopTable = dict[str, dict[str, int | float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeStep:
-    """One decode step that attends to `context_tokens` tokens: its FLOPs and its least bytes."""
+    """FLOPs and minimum bytes of one decode step that attends to `context_tokens` tokens."""
 
     context_tokens: int
     flops: FlopTable
@@ -236,7 +236,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkippedPage:
-    """A page that is not measured, as it cannot be read."""
+    """A page that is not measured because it cannot be read."""
 
     image: str
     path: str
@@ -245,7 +245,7 @@ class SkippedPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingRun:
-    """A run that a report lacks, as something failed."""
+    """A run that is missing from a report because something failed."""
 
     variant: str
     image: str

@@ -1,4 +1,4 @@
-"""The keys that tables, paths and messages name runs and calibrations by."""
+"""The keys of runs and calibrations in tables, paths and messages."""
 
 from dataclasses import dataclass
 

@@ -1,17 +1,16 @@
-"""Text that a terminal shows and does not obey.
+"""Escapes control characters in text for a terminal.
 
-Names of files may hold anything: an escape sequence could rewrite the lines above it, or hide what
-follows.
+A file's name may hold escape sequences, which could rewrite earlier lines or hide later ones.
 """
 
 
 def one_line(text: str) -> str:
-    """Text in one line; what cannot be seen is spelt out as Python does it, e.g. ``\\x1b``."""
+    """Text in one line; unprintable characters become Python escapes, e.g. ``\\x1b``."""
     return "".join(map(_seen, text))
 
 
 def lines(text: str) -> str:
-    """The same for text that may have several lines, and tabs in them."""
+    """As `one_line`, but newlines and tabs stay."""
     return "".join(c if c in "\n\t" else _seen(c) for c in text)
 
 

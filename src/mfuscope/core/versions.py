@@ -11,10 +11,10 @@ _FOLDER = Path(__file__).parent
 
 
 def software_versions(driver: str | None) -> Versions:
-    """Versions of the software that measures.
+    """Collect the versions of the software that measures.
 
     Args:
-        driver: the GPU driver's version, None without one.
+        driver: the GPU driver's version, None without a GPU.
     """
     import torch
 
@@ -37,7 +37,7 @@ def commit() -> tuple[str | None, str]:
     Returns:
         The commit, or None and the reason.
     """
-    # The checkout may be another project's, with mfuscope installed in it untracked.
+    # The checkout may be another project's, in which mfuscope is installed but untracked.
     tracked = _git("ls-files", "--error-unmatch", "__init__.py") is not None
     found = _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     if tracked and found:

@@ -1,4 +1,4 @@
-"""Calibration: FLOPs and bytes of one resolution, counted once and used for every page of it."""
+"""Calibration: FLOPs and bytes of one resolution, counted once for all of its pages."""
 
 import itertools
 from collections.abc import Mapping
@@ -20,9 +20,9 @@ from mfuscope.measure.stages import Ranges
 from mfuscope.models.geometry import parse_resolution
 from mfuscope.models.inputs import PageInputs
 
-_STEPS = 2  # two contexts fix the straight line that a step's FLOPs follow
+_STEPS = 2  # a step's FLOPs are linear in the context: two contexts suffice
 
-# What torch.profiler has FLOP formulas for, elementwise operators left out.
+# Operators with a FLOP formula in torch.profiler, without elementwise ones.
 _MATMUL_LIKE = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::conv2d")
 
 
@@ -36,10 +36,10 @@ class _Formulas:
 
 
 def calibrate(session: Session, key: CalibrationKey) -> records.Calibration:
-    """Count one real forward of an empty page of a resolution, and two decode steps after it.
+    """Count the FLOPs of prefill and of two decode steps, for an empty page of the resolution.
 
-    FLOPs follow from shapes alone, so that no page of the user's is needed, and editing one
-    calibrates nothing again.
+    FLOPs depend on shapes alone: no page of the user is read, and an edited page needs no new
+    calibration.
     """
     page = session.blank_inputs(key.resolution)
     snapshots, uncounted = _count(session, page)
@@ -73,7 +73,7 @@ def calibrate(session: Session, key: CalibrationKey) -> records.Calibration:
 
 
 def _count(session: Session, page: PageInputs) -> tuple[list[dict[str, int]], list[str]]:
-    """Counts after each forward, and the operators left uncounted."""
+    """Cumulative FLOPs by component after each forward, and the uncounted operators."""
     counter = FlopCounter()
     snapshots: list[dict[str, int]] = []
 
@@ -145,7 +145,7 @@ def _step(
 
 
 def _table(by_model: Mapping[str, Mapping[str, int | float] | None]) -> records.FlopTable:
-    """Component -> FLOP model -> FLOPs, components in the order in which they first occur."""
+    """Component -> FLOP model -> FLOPs, components in order of first occurrence."""
     table: records.FlopTable = {}
     for model, flops in by_model.items():
         for component, value in (flops or {}).items():
@@ -175,9 +175,9 @@ def _kv_bytes(
 
 
 def _profiler_matmul_flops(session: Session, page: PageInputs) -> int:
-    """torch.profiler's own sum over matmul-like operators of a prefill: an independent figure.
+    """torch.profiler's own sum over the matmul-like operators of a prefill, for comparison.
 
-    It knows neither grouped products nor fused attention, so it is a lower bound.
+    It is a lower bound, as it counts neither grouped products nor fused attention.
     """
     ranges = Ranges(session.device)
     with torch.profiler.profile(
@@ -202,5 +202,5 @@ def _absent(
     if no_weights:
         absent["prefill_weight_bytes"] = "how many experts run is not known for this architecture"
     if step.kv_bytes is None:
-        absent["prefill_kv_bytes"] = "the config does not tell the size of the KV cache"
+        absent["prefill_kv_bytes"] = "the config does not give the size of the KV cache"
     return absent

@@ -1,7 +1,7 @@
-"""Measuring one page: the two passes of a run.
+"""Measures one page in two passes: one is timed, the other traced.
 
-The timed pass is never traced, and the traced pass is never timed: a profiler slows decode by half
-or more. Both run the same call; whether they made the same tokens is recorded.
+They are separate because a profiler slows decode by half or more. Both make the same call; the run
+records whether they generated the same tokens.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ from mfuscope.models.inputs import PageInputs
 from mfuscope.pages.decoding import decode_page
 from mfuscope.traces.file import check_written, holds_kernels
 
-_TRACES = 2  # CUPTI has been seen to record nothing in the first trace of a process
+_TRACES = 2  # CUPTI sometimes records nothing in the first trace of a process
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How a run is made with a model that is ready."""
+    """Settings of a run, beside those of its model."""
 
     resolution: str
     max_new_tokens: int
@@ -40,19 +40,19 @@ class RunSettings:
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> "RunSettings":
-        """From what a job gets (`planning.parameters.run_parameters`)."""
+        """Read a job's settings (`planning.parameters.run_parameters`)."""
         values = {field.name: settings[field.name] for field in fields(cls)}
         return cls(**values | {"profiler": ProfilerSettings(**settings["profiler"])})
 
     @property
     def traced_new_tokens(self) -> int:
-        """Tokens of the traced pass at the most: the first comes from prefill, not from a step."""
+        """Most tokens of the traced pass: one from prefill, and one per traced step."""
         steps = self.profiler.decode_steps
         return self.max_new_tokens if steps is None else min(self.max_new_tokens, 1 + steps)
 
 
 def warm_up(session: Session, page: PageInputs, settings: RunSettings) -> int:
-    """Unmeasured passes, once per resolution and settings; returns how many ran."""
+    """Run the warm-up passes, once per resolution and settings; returns how many ran."""
     key = (page.resolution, settings)
     if key in session.warmed_up:
         return 0
@@ -71,12 +71,17 @@ def measure(
     key: RunKey,
     max_megapixels: float,
 ) -> records.Run:
-    """One run: warm-up if it is due, timed pass, traced pass.
+    """Measure one run: warm-up unless done before, timed pass, traced pass.
 
     Args:
         path: the page.
-        trace: where the traced pass's Chrome trace goes, as plain JSON: packing it needs no device.
-        max_megapixels: the most pixels that the page may have, in millions.
+        trace: file for the traced pass's Chrome trace, in plain JSON; compressing it later needs no
+            device.
+        max_megapixels: limit of the page's pixels, in millions.
+
+    Raises:
+        UserError: the page cannot be read, it does not fit the model's context or the device's
+            memory, or the trace is unusable.
     """
     decoded = decode_page(path, max_megapixels)
     page = session.inputs(decoded.image, settings.resolution)
@@ -90,7 +95,7 @@ def measure(
     warmup_passes = warm_up(session, page, settings)
     measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     timed, tokens = _pass(session, page, settings, settings.max_new_tokens)
-    # The trace says what it is of, wherever it is opened.
+    # The label identifies the trace in any viewer.
     label = {"model": session.description.name, "weights": session.description.weights}
     label |= {"variant": key.variant, "image": key.image, "repeat": str(key.repeat)}
     traced, same, absent = _traced_pass(session, page, settings, trace_label(label), trace)
@@ -128,7 +133,7 @@ def measure(
 def _traced_pass(
     session: Session, page: PageInputs, settings: RunSettings, label: str, path: Path
 ) -> tuple[records.Pass, list[int], dict[str, str]]:
-    """A pass whose trace is saved, the ids of its new tokens, and what the trace lacks, and why."""
+    """A pass with a saved trace, its new token ids, and the reasons for what the trace lacks."""
     for _ in range(_TRACES):
         clock = WallClock()
         with recording(settings.profiler, session.device) as profile:
@@ -152,7 +157,7 @@ def _traced_pass(
 def _pass(
     session: Session, page: PageInputs, settings: RunSettings, max_new_tokens: int
 ) -> tuple[records.Pass, list[int]]:
-    """A pass, and the ids of its new tokens."""
+    """A pass and its new token ids."""
     uuid = session.facts.uuid
     timer = StageTimer(session.model, session.device)
     memory = PeakMemory(session.device)

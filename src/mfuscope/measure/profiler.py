@@ -1,4 +1,4 @@
-"""torch.profiler around a pass, without anything that it leaves in the process."""
+"""Traces a pass with torch.profiler, and detaches the profiler afterwards."""
 
 import json
 import os
@@ -11,19 +11,19 @@ import torch
 from mfuscope.config.settings import ProfilerSettings
 from mfuscope.core.text import one_line
 
-# By default CUPTI stays attached to a process that has traced once, and slows every pass after it
-# by half (benchmarks/README.md): the timed passes of all later runs. Kineto reads this at the end
-# of a trace; torch itself sets it to 0 where CUDA graphs would not bear it.
+# By default CUPTI stays attached to a process after its first trace, and slows every later pass by
+# half (benchmarks/README.md), the timed passes of later runs included. Kineto reads this variable
+# at the end of a trace; torch itself sets it to 0 where CUDA graphs would fail.
 os.environ["TEARDOWN_CUPTI"] = "1"
 
-# What the time of day may gain or lose meanwhile:
-_DRIFT = 1e-3  # of a trace's length, as clocks that are being disciplined do
-_JITTER = 1e-4  # seconds, between two reads of a busy machine's clocks
+# How far the time of day may drift from the monotonic clock during a trace:
+_DRIFT = 1e-3  # of the trace's length, as time synchronisation adjusts the rate
+_JITTER = 1e-4  # seconds, between two clock reads on a busy machine
 
 
 @contextmanager
 def recording(settings: ProfilerSettings, device: torch.device) -> Iterator[torch.profiler.profile]:
-    """Trace what runs within; afterwards the process runs as if it had never traced."""
+    """Trace the body; afterwards the process runs as fast as before its first trace."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -39,9 +39,9 @@ def recording(settings: ProfilerSettings, device: torch.device) -> Iterator[torc
 
 
 def attach_once(device: torch.device) -> None:
-    """Have the profiler find the GPU before anything else is traced, and let it go again.
+    """Trace the GPU once, before any other trace.
 
-    A process whose first trace is of the CPU alone may miss the kernels of its next one.
+    A process whose first trace covers only the CPU may miss the kernels of its next trace.
     """
     if device.type == "cuda":
         with recording(ProfilerSettings(None, False, False, False), device):
@@ -49,9 +49,10 @@ def attach_once(device: torch.device) -> None:
 
 
 def trace_label(values: Mapping[str, str]) -> str:
-    """Texts as JSON for a profile's ``add_metadata_json``, which makes slashes of backslashes.
+    """Texts as JSON for a profile's ``add_metadata_json``, without any JSON escape.
 
-    An escaped quote would thereby end its string, and spoil the trace: no escape is left here.
+    ``add_metadata_json`` turns backslashes into slashes, so that an escaped quote would end its
+    string and make the trace invalid.
     """
     plain = {key: one_line(text).replace("\\", "/") for key, text in values.items()}
     texts = {key: text.replace('"', "'") for key, text in plain.items()}
@@ -59,11 +60,10 @@ def trace_label(values: Mapping[str, str]) -> str:
 
 
 class WallClock:
-    """Tells whether the time of day was set since this was made.
+    """Detects whether the time of day was set since the object was created.
 
-    Kineto counts ticks of the processor, and converts them by the time of day at the start and at
-    the end of a trace: where that was set in between, every duration in the trace is wrong, by any
-    factor.
+    Kineto converts ticks of the processor by the time of day at the start and the end of a trace.
+    If the time of day was set in between, every duration in the trace is wrong, by any factor.
     """
 
     def __init__(self) -> None:
@@ -71,16 +71,16 @@ class WallClock:
         self._lead = _lead()
 
     def was_set(self) -> bool:
-        """Whether it is off by more than clocks drift."""
+        """Whether the time of day moved by more than drift explains."""
         allowed = _DRIFT * (time.monotonic() - self._started) + _JITTER
         return abs(_lead() - self._lead) > allowed
 
 
 def _lead() -> float:
-    """By how much the time of day is ahead of the monotonic clock, in seconds."""
+    """Time of day minus monotonic clock, in seconds."""
     reads = []
     for _ in range(5):
         before = time.clock_gettime(time.CLOCK_MONOTONIC)
         wall = time.clock_gettime(time.CLOCK_REALTIME)
         reads.append((time.clock_gettime(time.CLOCK_MONOTONIC) - before, wall - before))
-    return min(reads)[1]  # of the read that the least came between
+    return min(reads)[1]  # of the read that took the shortest time

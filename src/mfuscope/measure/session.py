@@ -1,4 +1,4 @@
-"""A model that is ready: on its device, fed with pages, generating tokens."""
+"""A model on its device, which preprocesses pages and generates tokens."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -25,10 +25,10 @@ from mfuscope.models.spec import ModelSpec, resolve_model
 
 
 def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session":
-    """A session from what a job gets (`planning.parameters.model_parameters`).
+    """Open a session with a job's settings (`planning.parameters.model_parameters`).
 
     Raises:
-        UserError: the model is not the one that was planned with.
+        UserError: the model's files changed since planning.
     """
     names = [field.name for field in fields(ModelSettings)]
     model = ModelSettings(**{name: settings[name] for name in names})
@@ -44,28 +44,26 @@ def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session"
 class Session:
     """A model on its device, ready to measure pages.
 
-    Not bound to one run: whoever holds a session may measure any number of pages with it, and
-    warms each resolution up only once.
+    A session may measure any number of pages, and warms up each resolution only once.
     """
 
     def __init__(self, spec: ModelSpec, settings: ModelSettings, device: str) -> None:
         torch.set_num_threads(measuring_threads())
         self.device = torch.device(device)
-        self.facts = describe_device(device)  # tells in words what would else fail below
+        self.facts = describe_device(device)  # raises a user error before torch fails below
         with report_out_of_memory("preparing the device", None, self.device):
             use_device(self.device)
             attach_once(self.device)
         self.versions = software_versions(driver_version())
         self.commit, self.no_commit = commit()
         self.settings = settings
-        # What was warmed up for, and how many runs were measured: whoever measures keeps account
-        # here (`profiling.measure`).
+        # What was warmed up, and how many runs were measured; `measure.passes` updates both.
         self.warmed_up: set[object] = set()
         self.runs = 0
         dtype, _ = pick_precision(settings.dtype, self.facts)
         self.dtype = torch_dtype(dtype)
         if dtype == "fp32":
-            # Held against the fp32 peak, arithmetic must not be TF32 behind our back.
+            # The fp32 peak is no TF32 peak: torch must not compute in TF32 instead.
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
         loaded = load_model(spec, dtype, settings.attention, self.device)
@@ -86,7 +84,7 @@ class Session:
 
     @property
     def positions(self) -> int | None:
-        """Tokens that the language model has positions for, None if its config does not tell."""
+        """Number of positions of the language model, None if its config names none."""
         known = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return known if isinstance(known, int) else None
 
@@ -95,13 +93,13 @@ class Session:
         return self._inputs.make(page, mode, self.device, self.dtype)
 
     def blank_inputs(self, resolution: str) -> PageInputs:
-        """Inputs of an empty page of a canonical resolution."""
+        """Inputs for an empty page at a canonical resolution."""
         return self._inputs.blank(resolution, self.device, self.dtype)
 
     def generate(self, page: PageInputs, max_new_tokens: int, *, ignore_eos: bool) -> torch.Tensor:
-        """New token ids of a page, shape (new_tokens,), on the device."""
-        # Not as an argument: generate() fills what is None there from the model's own config, and
-        # would bring the end-of-sequence token back.
+        """Generate a page's new token ids: shape (new_tokens,), on the device."""
+        # An argument would not do: generate() replaces its None values by the model's own config,
+        # which would restore the end-of-sequence token.
         own = self.model.generation_config
         self.model.generation_config = _generation_config(own, max_new_tokens, ignore_eos)
         what = f"a page at {page.resolution} with {page.prompt_tokens} prompt tokens"
@@ -118,7 +116,7 @@ class Session:
 
 
 def _generation_config(own: Any, max_new_tokens: int, ignore_eos: bool) -> Any:
-    """A model's own generation config, made greedy and of a given length."""
+    """A model's own generation config, changed to greedy decoding of a given length."""
     from transformers import GenerationConfig
 
     config = GenerationConfig.from_dict(own.to_dict())
@@ -129,7 +127,7 @@ def _generation_config(own: Any, max_new_tokens: int, ignore_eos: bool) -> Any:
         use_cache=True,
         num_beams=1,
         do_sample=False,
-        # Sampling parameters that a checkpoint may bring; greedy decoding would warn of them.
+        # A checkpoint may set sampling parameters, of which greedy decoding would warn.
         temperature=None,
         top_p=None,
         top_k=None,
@@ -137,7 +135,7 @@ def _generation_config(own: Any, max_new_tokens: int, ignore_eos: bool) -> Any:
     if ignore_eos:
         config.update(eos_token_id=None, stop_strings=None)
     if config.pad_token_id is None:
-        config.pad_token_id = 0  # batch size 1 pads nothing, but generate wants to know
+        config.pad_token_id = 0  # generate() requires it, although batch size 1 pads nothing
     return config
 
 

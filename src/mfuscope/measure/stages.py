@@ -1,18 +1,18 @@
-"""Where one ``generate`` call spends its time: prefill, decode and their parts, by module hooks.
+"""Times the stages of one ``generate`` call by module hooks: prefill, its parts, and decode.
 
 Boundaries (docs/measurement.md has the reasons):
 
 - *prefill* starts when ``generate`` is called with its inputs on the device, and ends with the
-  first logits, that is at the end of the model's first forward. The vision encoder runs inside
-  ``generate`` but before that forward: a hook on the model alone would miss it.
-- *decode* starts there and ends when ``generate`` has its last new token. Where a device runs one
-  forward more than it returns tokens, decode ends before that forward starts.
+  first logits, at the end of the model's first forward. The vision encoder runs inside
+  ``generate`` but before that forward, so that a hook on the model alone would miss it.
+- *decode* starts at the first logits and ends when ``generate`` has its last new token. If a device
+  runs one forward more than it returns tokens, decode ends before that forward.
 - ``decode_step[i]`` runs from the start of one forward to the start of the next (or to the end of
-  decode): the forward, the choice of its token, and the bookkeeping. The choice of the first token
-  lies in decode but in no step.
+  decode). It contains the forward, the choice of its token, and the bookkeeping. Choosing the first
+  token belongs to decode but to no step.
 
-On a GPU every boundary is an event on the stream, read after one synchronisation at the end;
-nothing waits in between. The same boundaries open and close NVTX and ``record_function`` ranges.
+On a GPU every boundary is an event on the stream; the events are read after one synchronisation at
+the end. The same boundaries open and close NVTX and ``record_function`` ranges.
 """
 
 import itertools
@@ -37,12 +37,12 @@ class StageTimes:
     Attributes:
         prefill_ms: from the call to the first logits.
         decode_ms: from the first logits to the last new token.
-        step_ms: decode steps, one for each new token after the first.
-        vision_ms: vision encoder within prefill, all its calls; None if no such part ran.
-        projector_ms: likewise the projector.
-        language_prefill_ms: likewise the language model.
-        host_ms: the whole call on the host's clock, the final synchronisation included.
-        forwards: how many forwards of the model ran.
+        step_ms: times of the decode steps, one for each new token after the first.
+        vision_ms: all calls of the vision encoder in prefill; None if no such part ran.
+        projector_ms: the same for the projector.
+        language_prefill_ms: the same for the language model.
+        host_ms: the whole call on the host's clock, with the final synchronisation.
+        forwards: number of the model's forwards.
     """
 
     prefill_ms: float
@@ -56,10 +56,10 @@ class StageTimes:
 
 
 class Ranges:
-    """Named, nested ranges for profilers: ``record_function`` and, on GPUs, NVTX from one place.
+    """Named, nested ranges for profilers: NVTX on GPUs, and ``record_function``.
 
-    NVTX ranges do not show in torch.profiler's traces and ``record_function`` ranges not in Nsight,
-    hence both; the latter only while torch.profiler records.
+    torch.profiler's traces lack NVTX ranges, and Nsight lacks ``record_function`` ranges.
+    ``record_function`` ranges are opened only while torch.profiler records.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -67,10 +67,10 @@ class Ranges:
         self._open: list[Any] = []
 
     def push(self, name: str) -> None:
-        """Open a range within the one that is open."""
+        """Open a range within the innermost open range."""
         if self._nvtx:
             torch.cuda.nvtx.range_push(name)  # type: ignore[no-untyped-call]
-        # Entering one costs a step of a small model 2 %, even where nobody records.
+        # Entering a range costs 2 % of a small model's step, even if no profiler records.
         recorded = torch.autograd.profiler._is_profiler_enabled
         range_ = torch.profiler.record_function(name) if recorded else nullcontext()
         range_.__enter__()
@@ -83,7 +83,7 @@ class Ranges:
             torch.cuda.nvtx.range_pop()  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """Close whatever is open, after an error."""
+        """Close all open ranges, after an error."""
         while self._open:
             self.pop()
 
@@ -108,7 +108,7 @@ class StageTimer:
 
     @contextmanager
     def measure(self) -> Iterator[None]:
-        """Mark everything within; the device is idle at the start and at the end."""
+        """Mark the boundaries in the body; the device is idle at the start and at the end."""
         self._clock.synchronise()
         handles = self._install()
         host_start = time.perf_counter_ns()
@@ -132,7 +132,7 @@ class StageTimer:
 
         Raises:
             RuntimeError: the model ran fewer forwards than it returned tokens (speculative decoding
-                and the like), so that its steps cannot be told apart.
+                and the like), so that its steps cannot be distinguished.
         """
         forwards = len(self._forward_starts)
         if forwards < new_tokens:

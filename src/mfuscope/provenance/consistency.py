@@ -109,7 +109,7 @@ def find_inconsistency(
     device = describe_device(ceiling.device)
     devices = {describe_device(run.device) for run in current}
     stale = bool(kept) and describe_device(kept[0].device) != device
-    if stale and ceiling.measured_at > _last(kept):  # then it says what measures now
+    if stale and ceiling.measured_at > _last(kept):  # then the device changed since
         stale = False
         fitting = [group for group in by_conditions if describe_device(group[0].device) == device]
         kept = fitting[0] if fitting else []

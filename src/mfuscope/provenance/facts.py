@@ -23,7 +23,7 @@ _MODEL: Final = [field.name for field in fields(ModelSettings)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """The part of a run's record that says what it is a measurement of, when and by what."""
+    """The part of a run's record that identifies what was measured, when, and with what."""
 
     protocol: int
     variant: str

@@ -17,7 +17,7 @@ from mfuscope.core.runs import RunKey
 LEAST = 0.1
 #: Least number of runs for fences.
 FEWEST_RUNS = 8
-#: A clock is said to have dropped this far below the highest of the page's runs.
+#: A clock counts as dropped this far below the highest of the page's runs.
 CLOCK_DROP = 0.02
 NO_CAUSE = "no cause recorded"
 

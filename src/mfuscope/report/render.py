@@ -179,7 +179,7 @@ def _bar(page: Page, measured: Measured, parts: list[tuple[str, float]], longest
 
 
 def activities(data: ReportData) -> list[Activity]:
-    """How long the device was busy in each stage; nothing where the traces do not tell."""
+    """How long the device was busy in each stage, for the stages whose traces say so."""
     found = []
     for variant in data.variants:
         for stage in STAGES:

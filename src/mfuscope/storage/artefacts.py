@@ -22,10 +22,10 @@ from mfuscope.storage.space import report_full_disk
 #: What is wrong with a file whose end is missing.
 TRUNCATED: Final = "is truncated"
 
-#: How names end under which artefacts are written, which begin with a dot.
+#: Suffix of the names of partly written artefacts, which also begin with a dot.
 PARTIAL: Final = ".partial"
 
-# What file systems say that cannot force a folder to the disk.
+# Errors of file systems that cannot flush a folder to the disk.
 _NO_FOLDER_SYNC: Final = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
 _SHOWN: Final = 200  # characters of a decoder's message, which may quote the file
 

@@ -1,9 +1,9 @@
-"""Which results are invalid, found all at once for ``mfuscope check``.
+"""Finds all invalid results at once, for ``mfuscope check``.
 
-mfuscope writes whole files (`artefacts`), but copies break off, and some disks lose at a power cut
-what they said they had. Records are read as every reader reads them; other files are compared with
-the size that a record has of them, or must end as their kind does. A trace or table that is not
-there is no finding: Snakemake makes again what it needs, and traces may be removed on purpose.
+mfuscope writes files atomically (`artefacts`), but copies may be truncated, and some disks lose
+acknowledged data at a power cut. The check reads records as every reader does; other files must
+have the size that a record has of them, or the end that their format requires. A missing trace or
+table is no finding: Snakemake makes again what it needs, and users may remove traces.
 """
 
 import os

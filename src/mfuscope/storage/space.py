@@ -1,4 +1,4 @@
-"""What a disk or a folder lacks, said before anything is measured or when it stops the work."""
+"""Reports disks and folders without space or permission, before measuring or when a write fails."""
 
 import errno
 import os

@@ -20,7 +20,7 @@ def read_record(path: Path, kind: type[Record]) -> Record:
 
     Raises:
         InvalidFileError: the file is no such record, lacks what such a record must hold, or is
-            the record of another run or calibration than its path says.
+            the record of another run or calibration than its path names.
         FileNotFoundError: there is no file.
     """
     record = read_json(path, kind)
@@ -37,7 +37,7 @@ def check_filing(path: Path, key: RunKey | CalibrationKey) -> None:
     """Check that a record lies under its own name: elsewhere it would count for another run.
 
     Args:
-        key: what the record says that it is of.
+        key: the run or calibration that the record names.
 
     Raises:
         InvalidFileError: the path is another one's.

@@ -1,4 +1,4 @@
-"""What a trace says of its stages: who launched what, kernels, and how long the device was busy."""
+"""Launches, kernels and the device's busy time in each stage of a trace."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from mfuscope.traces.columns import (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Launches:
-    """Where each device event of a trace came from.
+    """The launching call, operator and stage of each device event of a trace.
 
-    ``call``: index into ``Trace.host`` of the launching call, by correlation number;
-    ``operator``: of the operator that ran at that moment by the profiler's own bookkeeping, as
-    in ``key_averages()``; -1 where the trace does not say (a CUDA graph launch, for one, has a
-    call but no operator). ``stage``: code of the stage in which the call began, failing that the
-    operator, not in which the event ran; ``outside`` if neither is known.
+    ``call``: index into ``Trace.host`` of the launching call, by correlation number.
+    ``operator``: index of the operator that the profiler names as running at the launch, as in
+    ``key_averages()``. Both are -1 where the trace does not say; a CUDA graph launch, for example,
+    has a call but no operator. ``stage``: code of the stage in which the call started, or without
+    a call the operator; the event itself may run in a later stage. ``outside`` if neither is known.
     """
 
     call: Ints
@@ -37,7 +37,7 @@ class Launches:
 
 
 def launches(trace: Trace) -> Launches:
-    """Find out which call and which operator launched each device event, and in which stage."""
+    """Find the call, the operator and the stage that launched each device event."""
     host, device = trace.host, trace.device
     call = _find(device.correlation, host.correlation, host.kind == RUNTIME)
     operator = _find(device.external_id, host.external_id, host.kind == OPERATOR)
@@ -50,13 +50,13 @@ def launches(trace: Trace) -> Launches:
 def activity(trace: Trace, weights: str) -> Activity:
     """Wall time, device time and kernels of ``prefill`` and, if the run had one, ``decode``.
 
-    ``wall_ms``: length of the annotation. ``steps``: decode steps in it. ``kernels``: kernels
-    launched in it, without copies and memsets. ``device_busy_ms``: time in which at least one
-    device event that it launched was running, on any stream, also after the stage's end. The
-    last two are None where the trace holds no device event.
+    ``wall_ms``: length of the stage's annotation. ``steps``: decode steps in it. ``kernels``:
+    kernels launched in it, without copies and memsets. ``device_busy_ms``: time in which at least
+    one device event launched in it was running, on any stream, also after the stage's end. The last
+    two are None if the trace holds no device event.
 
     Args:
-        weights: whether the model had ``dummy`` weights; every artefact says so.
+        weights: kind of the model's weights, such as ``dummy``; every artefact records it.
     """
     annotations, device = trace.annotations, trace.device
     is_step = np.array([name.startswith(STEP_PREFIX) for name in trace.names], dtype=np.bool_)
@@ -83,7 +83,7 @@ def activity(trace: Trace, weights: str) -> Activity:
 
 
 def _find(wanted: Ints, keys: Ints, eligible: Bools) -> Ints:
-    """Index of the first eligible key equal to each wanted number, -1 if none; 0 is no number."""
+    """Index of the first eligible key equal to each wanted number, else -1; keys of 0 are unset."""
     candidates = np.flatnonzero(eligible & (keys != 0))
     if not candidates.size:
         return np.full(len(wanted), -1, dtype=np.int64)

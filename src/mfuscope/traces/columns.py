@@ -1,13 +1,13 @@
-"""Read the Chrome trace of one run into columns, and time its stages.
+"""Reads the Chrome trace of one run into columns, and times its stages.
 
-The trace is what torch.profiler (Kineto) exports for one ``generate()`` call whose stages were
-pushed with ``record_function``. This module decides what an event is (host or device, which
-kind), which stage it belongs to, and which call launched which device event;
-:mod:`mfuscope.traces.operators` builds the operator table on top. Neither imports torch: the
-figures are computed on machines that have no accelerator, minutes or months after the measurement.
+torch.profiler (Kineto) exports the trace of one ``generate()`` call, whose stages are
+``record_function`` annotations. This module classifies the events (host or device, and which kind)
+and finds the times of the stages; :mod:`mfuscope.traces.activity` finds the launching calls, and
+:mod:`mfuscope.traces.operators` builds the operator table. None of them imports torch, as they run
+on machines without an accelerator.
 
 All times are integer nanoseconds since the trace's own epoch. Kineto writes microseconds with
-three decimals, so nothing is rounded away, and nesting can be decided by comparing integers.
+three decimals, so the conversion is exact, and comparing integers decides nesting.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from mfuscope.traces.file import Event, read_events
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-#: Stages in table order; a code is an index into this tuple. ``outside`` is everything that
-#: started in neither annotation: kept, so that the sums over a trace hold.
+#: Stages in table order; a code is an index into this tuple. ``outside`` has the events that
+#: started in neither annotation: they stay, so that the rows add up to the whole trace.
 STAGES: Final = ("prefill", "decode", "outside")
 OUTSIDE: Final = STAGES.index("outside")
 STEP_PREFIX: Final = "decode_step["
 
-#: Kinds of spans. An operator's is lower than a runtime call's: of two spans of the same
-#: nanoseconds it is the parent, because operators hold calls.
+#: Kinds of spans. An operator's code is lower than a runtime call's: of two spans with the same
+#: times the operator is the parent, because operators enclose calls.
 ANNOTATION, OPERATOR, RUNTIME, OVERHEAD, KERNEL, COPY = range(6)
 
 _ANNOTATION_KINDS: Final = {"user_annotation": ANNOTATION}
 _HOST_KINDS: Final = {"cpu_op": OPERATOR, "cuda_runtime": RUNTIME, "cuda_driver": RUNTIME}
-# The profiler's own pauses: they happen on host threads, but Kineto does not say on which.
+# The profiler's own pauses happen on host threads, but Kineto does not say on which.
 _OVERHEAD_KINDS: Final = {"overhead": OVERHEAD}
-# `gpu_user_annotation` is left out on purpose: it spans kernels that are counted themselves.
+# Without `gpu_user_annotation`, which spans kernels that are counted themselves.
 _DEVICE_KINDS: Final = {"kernel": KERNEL, "gpu_memcpy": COPY, "gpu_memset": COPY}
 _MEMORY_CATEGORY: Final = "cpu_instant_event"
 _MEMORY_NAME: Final = "[memory]"
 
-# What key_averages() hides as the profiler's own doings; their time stays with their parent.
+# The profiler's own operators, which key_averages() hides too; their time stays with the parent.
 _HIDDEN: Final = frozenset(
     {
         "profiler::_record_function_enter",
@@ -58,22 +58,22 @@ _HIDDEN: Final = frozenset(
     }
 )
 
-# c10::DeviceType, grouped as key_averages() groups it.
+# c10::DeviceType, in the groups of key_averages().
 _CPU_DEVICE_TYPES: Final = (0, 2, 5)  # CPU, MKLDNN, IDEEP
 _ACCELERATOR_DEVICE_TYPES: Final = (1, 6, 12, 20)  # CUDA, HIP, XPU, PrivateUse1
 
-# Above this many microseconds an int64 of nanoseconds overflows.
+# More microseconds than this would overflow an int64 of nanoseconds.
 _MAX_US: Final = 9e15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spans:
-    """Events with a duration, one array element each, all arrays of the same length.
+    """Events with a duration, one array element each; all arrays have the same length.
 
-    ``kind``: the module's constants. ``name``: index into ``Trace.names``. ``thread``: small
-    number of the host thread or device stream. ``start``, ``end``: ns, ``end >= start``.
-    ``external_id``: the profiler's number of the operator, or on a device event of the operator
-    that launched it; ``correlation``: joins a device event to its launching call; 0 is none.
+    ``kind``: a constant of this module. ``name``: index into ``Trace.names``. ``thread``: number
+    of the host thread or device stream. ``start``, ``end``: ns, ``end >= start``. ``external_id``:
+    the profiler's number of the operator, and on a device event of the operator that launched it.
+    ``correlation``: number that a device event shares with its launching call. 0 means no number.
     """
 
     kind: Ints
@@ -88,7 +88,7 @@ class Spans:
         return len(self.start)
 
     def take(self, index: Ints) -> Spans:
-        """The spans at ``index``, in that order."""
+        """The spans at the given indices, in the order of the indices."""
         return Spans(*(getattr(self, column)[index] for column in self.__slots__))
 
 
@@ -109,12 +109,12 @@ class MemoryRecords:
 class Trace:
     """One run's trace.
 
-    ``host`` holds operators and runtime calls, sorted by thread, then start, the longer one first:
-    an event's ancestors stand before it. In the file's order: ``annotations``, ``overhead`` (the
-    profiler's own pauses) and ``device`` (kernels, copies, memsets). ``memory`` is empty unless
-    the profiler ran with ``profile_memory``. ``windows`` gives start and end (ns) of ``prefill``
-    and, if there was one, ``decode``. ``events`` is the number of events in the file, those left
-    out included.
+    ``host`` holds operators and runtime calls, sorted by thread, then start, the longer one first,
+    so that an event's ancestors precede it. ``annotations``, ``overhead`` (the profiler's own
+    pauses) and ``device`` (kernels, copies, memsets) keep the file's order. ``memory`` is empty
+    unless the profiler ran with ``profile_memory``. ``windows`` gives start and end (ns) of
+    ``prefill`` and, if there was one, ``decode``. ``events`` is the number of all events in the
+    file.
     """
 
     path: Path
@@ -128,7 +128,7 @@ class Trace:
     events: int
 
     def stage_at(self, time: Ints) -> Ints:
-        """Stage codes (see ``STAGES``) of moments in ns, whatever the thread."""
+        """Stage codes (see ``STAGES``) of times in ns, on any thread."""
         stage = np.full(len(time), OUTSIDE, dtype=np.int64)
         for name, (start, end) in self.windows.items():
             stage[(time >= start) & (time < end)] = STAGES.index(name)
@@ -136,14 +136,14 @@ class Trace:
 
 
 def read_trace(path: str | Path) -> Trace:
-    """Read a trace, gzipped or not (told by its content, not by its name).
+    """Read a trace, gzipped or plain; its first bytes decide, not its name.
 
     Peak memory is about the text's size plus 0.5 kB per event.
 
     Raises:
-        TraceError: the file is empty, damaged, truncated, no Chrome trace, or holds no single
-            ``prefill`` annotation, or decode steps without a ``decode`` annotation. A run of one
-            token has neither steps nor ``decode``, and is fine.
+        TraceError: the file is empty, damaged, truncated or no Chrome trace, does not hold
+            exactly one ``prefill`` annotation, or holds decode steps without a ``decode``
+            annotation. The trace of a run of one token has neither steps nor ``decode``.
         OSError: the file cannot be opened.
     """
     path = Path(path)
@@ -170,7 +170,7 @@ def _columns(path: Path, events: list[Event]) -> Trace:
         return _spans(path, by_category, kinds, names, threads)
 
     annotations, host = spans(_ANNOTATION_KINDS), spans(_HOST_KINDS)
-    # Parents before children: of equal starts the longer first, of equal spans the lower kind.
+    # Parents before children: of equal starts the longer span, of equal spans the lower kind.
     host = host.take(np.lexsort((host.kind, -host.end, host.start, host.thread)))
     overhead, device = spans(_OVERHEAD_KINDS), spans(_DEVICE_KINDS)
     nbytes = _ints([e.args.nbytes for e in memory])
@@ -230,7 +230,7 @@ def _windows(path: Path, names: tuple[str, ...], annotations: Spans) -> dict[str
 
 
 def _numbering() -> dict[object, int]:
-    """Numbers new keys in the order of their first look-up."""
+    """A mapping that numbers new keys in the order of their first look-up."""
     return defaultdict(count().__next__)
 
 
@@ -242,6 +242,6 @@ def _nanoseconds(path: Path, microseconds: list[float]) -> Ints:
     us = np.array(microseconds, dtype=np.float64)
     if us.size and float(np.abs(us).max()) > _MAX_US:
         raise TraceError(path, "holds a time that does not fit 64 bits")
-    # Multiplied as a whole, 16-digit timestamps would lose their last digit.
+    # Multiplying the sum would lose the last digit of 16-digit timestamps.
     whole = np.floor(us)
     return whole.astype(np.int64) * 1000 + np.rint((us - whole) * 1000).astype(np.int64)

@@ -1,6 +1,6 @@
-"""A run's trace file: Chrome-trace JSON, packed with gzip, decoded into typed events.
+"""A run's trace file: checks, compresses and decodes Chrome-trace JSON.
 
-Only the fields that :mod:`mfuscope.traces.columns` needs are decoded; that is what makes it fast.
+Decoding is fast because it skips the fields that :mod:`mfuscope.traces.columns` does not need.
 """
 
 import mmap
@@ -16,26 +16,26 @@ from isal import igzip
 from mfuscope.core.errors import TraceError, UserError
 from mfuscope.storage.artefacts import whole_file
 
-#: More text than this is refused rather than risked: twenty times the longest run seen.
+#: Limit of a trace's uncompressed text: twenty times the longest run measured so far.
 MAX_TEXT_BYTES: Final = 4 << 30
 
 
-# Five times as fast as zlib at its fastest, and smaller. Higher levels take longer for nothing.
+# Five times as fast as zlib's fastest level, and smaller. Higher levels only take longer.
 _GZIP_LEVEL: Final = 2
-# The last event and their list are closed, and after it come the object's last fields.
+# The end of the last event and of the list of events, then the object's last fields.
 _END: Final = re.compile(rb'\}\s*\]\s*(,\s*"\w+":\s*("[^"]*"|[\w.+-]+)\s*)*\}\s*\Z')
-_TAIL_BYTES: Final = 8 << 10  # has room for those
+_TAIL_BYTES: Final = 8 << 10  # enough for the last fields
 _KERNEL: Final = b'"cat": "kernel"'
 
-# Archives of results tell nobody where they were made. torch writes the host's name near the
-# beginning of a trace and its path at the end; what lies between is copied as it is.
+# Archives of results must not reveal the machine. torch writes the host's name near the beginning
+# of a trace and the file's path at the end; the text between them is copied unchanged.
 _PRIVATE: Final = re.compile(rb'"(host_name|traceName)": ?"[^"]*"')
 _EMPTY: Final = rb'"\1": ""'
 _EDGE: Final = 1 << 16  # bytes
 _PART: Final = 1 << 20
 
 
-# gc=False: without it, the collector would visit half a million acyclic objects again and again.
+# gc=False keeps the collector from visiting half a million acyclic objects repeatedly.
 class _Args(msgspec.Struct, frozen=True, gc=False):
     external_id: int = msgspec.field(default=0, name="External id")
     correlation: int = 0
@@ -47,7 +47,7 @@ _NO_ARGS: Final = _Args()
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """One event, as far as it is needed: times in microseconds."""
+    """The fields of one event that are used; times in microseconds."""
 
     cat: str = ""
     name: str = ""
@@ -63,10 +63,10 @@ class _Document(msgspec.Struct, frozen=True, gc=False):
 
 
 def check_written(plain: Path) -> None:
-    """Check that the profiler left a whole trace: on a full disk it leaves none, or part of one.
+    """Check that the profiler wrote a complete trace: on a full disk it writes none, or a part.
 
     Raises:
-        UserError: the trace is not there, or its end is missing.
+        UserError: the trace or its end is missing.
     """
     if _END.search(_tail(plain)) is None:
         free = shutil.disk_usage(plain.parent).free
@@ -78,7 +78,7 @@ def check_written(plain: Path) -> None:
 
 
 def _tail(path: Path) -> bytes:
-    """The last bytes of a file, none where there is no file."""
+    """The last bytes of a file; empty if the file does not exist."""
     if not path.exists():
         return b""
     with path.open("rb") as file:
@@ -87,7 +87,7 @@ def _tail(path: Path) -> bytes:
 
 
 def pack_trace(plain: Path, packed: Path) -> None:
-    """Compress a trace as the profiler left it, and remove that; whole or not at all.
+    """Compress the profiler's trace atomically, and remove the plain file.
 
     Raises:
         UserError: the disk is full.
@@ -104,7 +104,7 @@ def pack_trace(plain: Path, packed: Path) -> None:
 
 
 def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
-    """Copy a trace without the host's name and the path of the file that is about to go."""
+    """Copy a trace without the host's name and the path of the plain file."""
     target.write(_PRIVATE.sub(_EMPTY, source.read(_EDGE)))
     left = size - 2 * _EDGE
     while left > 0 and (part := source.read(min(left, _PART))):
@@ -114,13 +114,13 @@ def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
 
 
 def holds_kernels(plain: Path) -> bool:
-    """Whether a trace, as the profiler left it, holds a device's kernels; without decoding it."""
+    """Whether the profiler's plain trace holds kernels of a device; searches without decoding."""
     with plain.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         return text.find(_KERNEL) >= 0
 
 
 def read_events(path: Path) -> list[Event]:
-    """All events of a trace file (gzip is told by its content, not by its name).
+    """All events of a trace file, gzipped or plain; its first bytes decide, not its name.
 
     Raises:
         TraceError: the file is empty, damaged, truncated or no Chrome trace.
@@ -144,7 +144,7 @@ def _text(path: Path) -> bytes:
 
 
 def _gunzip(path: Path, data: bytes) -> bytes:
-    # zlib instead of gzip.decompress: it stops at the size limit, and its errors are one type.
+    # zlib, not gzip.decompress: it stops at the size limit and raises one type of error.
     members: list[bytes] = []
     room = MAX_TEXT_BYTES + 1
     while data and room > 0:

@@ -1,7 +1,7 @@
-"""The kernel table of one run: what ran on the device, by its own name and by stage.
+"""The kernel table of one run: device time by stage and kernel.
 
-The operator table says which call of torch asked for device time; this one says which kernel took
-it. Both add up to the duration of all device events of the trace.
+The operator table gives device time to the torch operator that launched it, this table to the
+kernel that ran. Both add up to the duration of all device events of the trace.
 """
 
 from typing import Any, Final
@@ -15,20 +15,20 @@ _KIND_NAMES: Final = {KERNEL: "kernel", COPY: "copy"}
 
 
 def kernel_table(trace: Trace) -> dict[str, list[Any]]:
-    """Add up a trace's device events to one row per stage, kind and name; column by column.
+    """Add up a trace's device events, one row per stage, kind and name; returns the columns.
 
-    - ``stage``: ``prefill``, ``decode`` or ``outside``, by the start of the call that launched it.
+    - ``stage``: ``prefill``, ``decode`` or ``outside``, by the start of the launching call.
     - ``kind``: ``kernel``, or ``copy`` for copies and memsets.
-    - ``kernel``: its name, demangled as the trace has it.
+    - ``kernel``: its name, demangled as in the trace.
     - ``calls``: how often it ran.
-    - ``device_ms``: its summed duration; overlaps on several streams count for each.
+    - ``device_ms``: its summed duration; overlapping kernels all count in full.
 
-    Rows are sorted by stage, then falling device time, and name. A CPU's trace gives none.
+    Rows are sorted by stage, falling device time, and name. The trace of a CPU gives no rows.
     """
     device = trace.device
     place = launches(trace).stage * len(trace.names) + device.name
     keys, row = np.unique(np.stack([place, device.kind]), axis=1, return_inverse=True)
-    row = row.reshape(-1)  # NumPy 2.0 alone gives it another shape
+    row = row.reshape(-1)  # only NumPy 2.0 returns another shape
     (places, kinds), size = keys, keys.shape[1]
     stages, names = np.divmod(places, max(len(trace.names), 1))
     # Doubles hold integers exactly up to 2^53 ns: 104 days.

@@ -1,17 +1,17 @@
 """The operator table of one run: calls, host time, device time and memory per operator.
 
-Definitions follow ``torch.profiler``'s ``key_averages()``, so that a reader can check one against
-the other, but take a second where that takes half a minute. Where they differ, on purpose:
+The definitions follow ``torch.profiler``'s ``key_averages()``, so that a reader can compare both;
+this module takes a second where ``key_averages()`` takes half a minute. The intended differences:
 
-- Annotations are no operators: they get no rows, and one inside an operator takes no time from
-  it and does not part it from an inner call of the same name.
-- A runtime call belongs to the operator that encloses it on its thread, also when the profiler
-  recorded no link between the two (``key_averages()`` then leaves its time with the operator).
-- Memory belongs to the innermost operator on the thread that allocated. ``key_averages()`` looks
-  at the time alone, so that it counts one record under operators of several threads.
-- The profiler's own pauses (a few ms each) name no thread in a trace. Their time is taken from
-  the operator or runtime call that encloses them, if there is such a one on one thread only;
-  ``key_averages()`` does so for some threads.
+- Annotations are no operators: they get no rows. An annotation inside an operator takes no time
+  from it, and does not separate it from an inner call of the same name.
+- A runtime call belongs to the operator that encloses it on its thread, even if the profiler
+  recorded no link between them (``key_averages()`` then leaves its time with the operator).
+- Memory belongs to the innermost operator on the allocating thread. ``key_averages()`` compares
+  only times, so that it counts one record under operators of several threads.
+- The profiler's own pauses (a few ms each) name no thread in a trace. Their time is subtracted from
+  the enclosing operator or runtime call if only one thread has one; ``key_averages()`` does so for
+  some threads.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from mfuscope.traces.columns import (
     Trace,
 )
 
-#: Name of the row of whatever no operator can be named for.
+#: Name of the row for device time and memory without an operator.
 UNATTRIBUTED: Final = "[unattributed]"
 
-# Annotations are not in this table, which leaves their code to what has no operator.
+# This table has no annotations, so that their code is free for events without an operator.
 _NO_OPERATOR: Final = ANNOTATION
 _KIND_NAMES: Final = {
     _NO_OPERATOR: "unattributed",
@@ -45,36 +45,36 @@ _KIND_NAMES: Final = {
     OVERHEAD: "overhead",
 }
 
-# Clocks are converted to nanoseconds by rounding: a child may seem to outlive its parent by one.
+# Times are rounded to nanoseconds: a child may seem to end one after its parent.
 _TOLERANCE_NS: Final = 1
 
 
 def operator_table(trace: Trace) -> dict[str, list[Any]]:
-    """Add up a trace to one row per stage, kind and operator; returned column by column.
+    """Add up a trace, one row per stage, kind and operator; returns the columns.
 
     ``kind`` is ``operator``; ``runtime`` for calls of the CUDA runtime or driver; ``overhead`` for
-    the profiler's own pauses; ``unattributed`` for the row ``[unattributed]``, which holds device
-    time and memory without an operator, and has no calls. Columns:
+    the profiler's own pauses; ``unattributed`` for the row ``[unattributed]`` of device time and
+    memory without an operator, which has no calls. Columns:
 
-    - ``stage``: ``prefill``, ``decode`` or ``outside``, by an event's start, on every thread; of
-      device time by the start of the call that launched it.
-    - ``calls``: as ``key_averages()``, which counts an operator that only wraps another of the
+    - ``stage``: ``prefill``, ``decode`` or ``outside``, by the start of the event on any thread;
+      for device time by the start of the launching call.
+    - ``calls``: as in ``key_averages()``, which counts an operator that only wraps another of the
       same name once.
-    - ``self_cpu_ms``: host time without child operators, child runtime calls and overhead. Sums
-      to the time of the outermost ones, plus overhead that no operator or call encloses.
-    - ``total_cpu_ms``: host time with children, added up over calls: recursion counts again.
+    - ``self_cpu_ms``: host time without child operators, child runtime calls and overhead. Adds up
+      to the time of the outermost spans, plus overhead that no operator or call encloses.
+    - ``total_cpu_ms``: host time with children, added up over calls; recursive calls count again.
     - ``device_ms``: summed duration of the kernels, copies and memsets that the operator itself
-      launched; a runtime call's is its operator's. Sums to the duration of all device events.
-      None in every row if the trace holds none.
+      launched, also through its runtime calls. Adds up to the duration of all device events.
+      None in every row if the trace holds no device event.
     - ``self_cpu_memory_bytes``, ``self_device_memory_bytes``: allocated minus freed by the
       operator itself. None in every row if the trace holds no memory record.
 
-    Rows are sorted by stage, then falling device time, self time, and name.
+    Rows are sorted by stage, falling device time, falling self time, and name.
     """
     host, overhead, device, memory = trace.host, trace.overhead, trace.device, trace.memory
     parent = parents(host)
 
-    # A row is a number, (stage, kind, name); sums are dense, then reduced to the rows in use.
+    # A number encodes each row (stage, kind, name); sums cover all numbers, then only rows in use.
     names = (*trace.names, UNATTRIBUTED)
     size = len(STAGES) * len(_KIND_NAMES) * len(names)
 
@@ -91,7 +91,7 @@ def operator_table(trace: Trace) -> dict[str, list[Any]]:
         total: Ints = np.bincount(rows, weights=amount, minlength=size).astype(np.int64)[used]
         return total
 
-    # A repeat's time goes to the row of the call that it repeats, also across a stage's start.
+    # A repeat's time goes to the row of the call that it repeats, even in an earlier stage.
     counts = ~_repeats(host, parent)
     counting = _nearest(parent, np.arange(len(host)), counts)
     pause = overhead.end - overhead.start
@@ -141,9 +141,9 @@ def operator_table(trace: Trace) -> dict[str, list[Any]]:
 def parents(host: Spans) -> Ints:
     """Index of each span's innermost enclosing span on its thread, -1 for the outermost.
 
-    ``host`` must be sorted as in :class:`~mfuscope.traces.Trace`. A span that outlives another
-    by more than the tolerance is not inside it, but may be inside that one's parent: the rule
-    of ``key_averages()``.
+    ``host`` must be sorted as in :class:`~mfuscope.traces.columns.Trace`. As in
+    ``key_averages()``, a span that ends later than another by more than the tolerance is not inside
+    it, but may be inside its parent.
     """
     start, end = _line(host, host.thread, host.start), _line(host, host.thread, host.end)
     ends: list[int] = end.tolist()
@@ -161,17 +161,17 @@ def parents(host: Spans) -> Ints:
 
 
 def _line(host: Spans, thread: Ints, time: Ints) -> Ints:
-    """Moments of all threads laid end to end, so that one pass and one search serve them all."""
+    """Times of all threads on one axis, one thread after the other, for a single pass or search."""
     if not len(host):
         return np.zeros_like(time)
     origin = int(host.start.min())
     length = int(host.end.max()) - origin
-    # Every thread gets a second length as a gap: room for moments just outside the spans.
+    # A gap of one length between threads leaves room for times just outside the spans.
     return thread * 2 * (length + 1) + np.clip(time - origin, -1, length + 1)
 
 
 def _self_time(host: Spans, parent: Ints, overhead: Spans) -> Ints:
-    """Nanoseconds of each span without its children and without overhead."""
+    """Nanoseconds of each span, without its children and overhead."""
     duration = host.end - host.start
     owner = np.concatenate([parent, _interrupted(host, parent, overhead)])
     taken = np.concatenate([duration, overhead.end - overhead.start])
@@ -193,7 +193,7 @@ def _interrupted(host: Spans, parent: Ints, overhead: Spans) -> Ints:
 
 
 def _repeats(host: Spans, parent: Ints) -> Bools:
-    """Whether a span is the only child of one with its name: the same call, seen twice."""
+    """Whether a span is the only child of a span of its name: the same call, recorded twice."""
     nested = parent >= 0
     only: Bools = np.bincount(parent[nested], minlength=len(host)) == 1
     same: Bools = host.name[parent] == host.name
@@ -201,7 +201,7 @@ def _repeats(host: Spans, parent: Ints) -> Bools:
 
 
 def _nearest(parent: Ints, span: Ints, wanted: Bools) -> Ints:
-    """The spans themselves or their innermost ancestors that are wanted; -1 if there are none."""
+    """Each span if it is wanted, else its innermost wanted ancestor; -1 if there is none."""
     span = span.copy()
     wanted = np.append(wanted, True)  # where -1 leads: the search ends
     while (wrong := ~wanted[span]).any():

@@ -1,4 +1,4 @@
-"""Ends workers from outside: idle ones by a request, those that hang by force."""
+"""Ends workers from outside: idle ones by a request, hanging ones by force."""
 
 import os
 import select

@@ -49,7 +49,8 @@ def _check(results: Path, *, repairs: bool) -> int:
         hold_results(results)
     checked, found = len(stored_artefacts(results)), find_invalid(results)
     if not found:
-        print(f"{checked} results checked, all valid")
+        if checked or not repairs:  # before a first call there is nothing to say
+            print(f"{checked} results checked, all valid")
         return 0
     if repairs:
         for line in repair(found):

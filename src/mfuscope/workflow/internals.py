@@ -33,6 +33,9 @@ INTERNALS: Final = {
     "register_resource": "nor --resources: the runs of a batch take turns by the resource `turn`",
 }
 
+# The groups of jobs that rules name.
+_GROUPS: Final = ("measure", "read", "calibrate")
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
@@ -91,8 +94,8 @@ class Engine:
                 resources=dict(job.resources.items()),
             )
 
-    def run_batch(self, groups: tuple[str, ...]) -> None:
+    def run_batch(self) -> None:
         """On a node: run a batch in one process, one run after the other, and to its end."""
         self.workflow.register_resource("turn", 1)
-        self.workflow.group_settings.group_components = dict.fromkeys(groups, sys.maxsize)
+        self.workflow.group_settings.group_components = dict.fromkeys(_GROUPS, sys.maxsize)
         self.workflow.execution_settings.keep_going = True

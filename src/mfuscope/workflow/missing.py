@@ -1,5 +1,6 @@
 """Which runs a report lacks after failures, and why: judged from result files and job logs."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ LOGS: Final = Path("logs")
 ALLOCATION_LOGS: Final = Path(".snakemake/slurm_logs")
 _PREFIX: Final = "mfuscope: "
 _LOG_TAIL: Final = 20_000  # bytes
+_COMMAND_BYTES: Final = 200_000  # an allocation's command names its jobs; it is at the beginning
 _STOPPED: Final = "the workflow ended before it"
 
 
@@ -53,42 +55,49 @@ def _reasons(plan: Plan, results: Path, run: RunKey, since: float) -> Iterator[s
     """Why a run cannot be in a report; nothing if it can."""
     paths, logs = RunPaths.of(results, run), LOGS / run.variant
     own = f"{run.image}/{run.repeat}.log"
+    job = f"variant={run.variant},image={run.image},repeat={run.repeat}"
     if not is_current(plan, results, run):
-        yield failure_reason(logs / "runs" / own, since)
+        yield failure_reason(logs / "runs" / own, job, since)
     if not all(path.is_file() for path in (paths.operators, paths.kernels, paths.activity)):
-        yield failure_reason(logs / "operators" / own, since)
+        yield failure_reason(logs / "operators" / own, job, since)
     calibration = plan.calibration(run)
     if not calibration_path(results, calibration).is_file():
-        resolution = calibration.resolution
-        reason = failure_reason(logs / "calibration" / f"{resolution}.log", since)
-        yield f"its FLOPs at {resolution} were not counted: {reason}"
+        at = calibration.resolution
+        job = f"variant={run.variant},resolution={at}"
+        reason = failure_reason(logs / "calibration" / f"{at}.log", job, since)
+        yield f"its FLOPs at {at} were not counted: {reason}"
 
 
-def failure_reason(log: Path, since: float) -> str:
-    """Why a job made no result: the last line in its log, or how its allocation ended."""
+def failure_reason(log: Path, job: str, since: float) -> str:
+    """Why a job made no result: the last line in its log, or how its allocation ended.
+
+    Args:
+        job: its wildcards, as Snakemake names jobs in the command of an allocation.
+        since: Unix time; the logs of earlier calls give no reason.
+    """
+    lines: list[str] | None = None
     try:
-        if log.stat().st_mtime < since:
-            return _never_ran(since)
-        content = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+        if log.stat().st_mtime >= since:
+            content = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+            lines = [line.strip() for line in content.splitlines() if line.strip()]
     except FileNotFoundError:
-        return _never_ran(since)
+        pass  # the job never began
     except OSError as error:
         return f"it failed, and its log cannot be read ({error.strerror or error})"
-    lines = [line.strip() for line in content.splitlines() if line.strip()]
-    reported = [line for line in lines if line.startswith(_PREFIX)]
-    if not reported and (allocation := _allocation_reason(since)):
+    reported = [line for line in lines or () if line.startswith(_PREFIX)]
+    if not reported and (allocation := _allocation_reason(job, since)):
         return allocation
+    if lines is None:
+        return _STOPPED
     if not lines:
         return "it ended without a message: it was killed"
     return (reported or lines)[-1].removeprefix(_PREFIX)
 
 
-def _never_ran(since: float) -> str:
-    return _allocation_reason(since) or _STOPPED
-
-
-def _allocation_reason(since: float) -> str | None:
-    """How this call's allocations on a cluster ended, where their logs say so and agree."""
-    logs = (log for log in ALLOCATION_LOGS.rglob("*.log") if log.stat().st_mtime >= since)
-    reasons = {allocations.failure_reason(log) for log in logs if allocations.last_words(log)}
-    return reasons.pop() if len(reasons) == 1 else None
+def _allocation_reason(job: str, since: float) -> str | None:
+    """How the allocation of a job ended, from the log that the executor keeps of failed ones."""
+    names_job = re.compile(rf":{re.escape(job)}\s".encode())
+    for log in ALLOCATION_LOGS.rglob("*.log"):
+        if log.stat().st_mtime >= since and names_job.search(log.read_bytes()[:_COMMAND_BYTES]):
+            return f"{allocations.failure_reason(log)} (Slurm job {log.stem})"
+    return None

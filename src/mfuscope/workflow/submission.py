@@ -115,6 +115,8 @@ def _check_status_command(setting: str | None, first_check_s: int) -> None:
         elif too_young:
             steps.append("have Slurm's administrators raise MinJobAge, or set up accounting")
         problem = f"{error.problem}, and reports no job's end"
+        if setting == "squeue":
+            problem += f"; squeue is not asked, as it forgets jobs after {age} s (MinJobAge)"
         raise UserError(problem, ", and ".join(steps)) from error
 
 

@@ -72,7 +72,7 @@ def more_repeats(facts: Facts) -> Iterable[Recommendation]:
             rule="repeats",
             title="Measure each page at least three times",
             text="Set repeats to 3 or more: with fewer, the spread is not known well enough to "
-            "tell a difference from noise.",
+            "distinguish a difference from noise.",
             plain="Measure each page at least three times: only then is it known how certain the "
             "numbers are.",
             evidence=(f"{plural(facts.data.repeats, 'repeat')} per page",),

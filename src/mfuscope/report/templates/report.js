@@ -1,4 +1,4 @@
-// Filters the rows of a section's tables by what is typed, and shows those that are folded away.
+// Filters the rows of a section's tables by the typed text, and shows its folded rows.
 "use strict";
 for (const input of document.querySelectorAll("input[data-search]")) {
   const section = document.getElementById(input.dataset.search);
