@@ -17,7 +17,7 @@ import pytest
 import yaml
 from checkouts import FIRST, ROOT, SECOND, SETTINGS, THIRD, Checkout, make_checkout
 from cluster import SUBMITTING, Cluster, cluster
-from ledger import Deed, deeds, seconds_together, told
+from ledger import Deed, deeds, described, seconds_together
 from PIL import Image
 from processes import SUPPORT, wait_for
 from validate import validate_results
@@ -157,7 +157,8 @@ def test_two_allocations_measure_at_the_same_time(site: Site) -> None:
     began = min(deed.started for deed in found)
     one, other = by_job.values()
     together = seconds_together(one, other)
-    print(f"{told(one, began)}, {told(other, began)}: {together:.1f} s of work at the same time")
+    both = f"{described(one, began)}, {described(other, began)}"
+    print(f"{both}: {together:.1f} s of work at the same time")
     for of_job in (one, other):
         assert [deed.what for deed in of_job].count("build") == 1
         assert len(of_job) == 1 + 3 * 2  # runs of two passes
@@ -254,8 +255,8 @@ def test_an_allocation_out_of_time_keeps_what_it_had_finished(broken: Broken) ->
     assert "run failed" not in broken.said
     assert "read_operators failed" not in broken.said
     assert "report of the other 10 runs" in broken.said
-    told = checkout.text("report.md")
-    assert f"its allocation ran out of time (Slurm job {broken.overdue})" in told
+    described = checkout.text("report.md")
+    assert f"its allocation ran out of time (Slurm job {broken.overdue})" in described
     assert validate_results(checkout.results) > 0
     assert not list(checkout.results.rglob(f".*{PARTIAL}"))
 

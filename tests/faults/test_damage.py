@@ -176,7 +176,8 @@ def test_runs_that_are_not_what_is_asked_for_are_never_averaged(checkout: Checko
     checkout.configure(**SETTINGS | {"max_new_tokens": 4}, repeats=3, flops=FLOPS)
     status, printed = checkout.call()
     assert status != 0
-    assert f"mfuscope: 6 runs with max_new_tokens {SETTINGS['max_new_tokens']} instead of 4: " in printed
+    length = SETTINGS["max_new_tokens"]
+    assert f"mfuscope: 6 runs with max_new_tokens {length} instead of 4: " in printed
     assert "Traceback" not in printed
     follow_the_remedy(checkout, printed)
     assert "6 runs to measure" in checkout.run()

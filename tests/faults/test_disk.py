@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return made
 
 
-def told(said: str, sign: str) -> list[str]:
+def reported(said: str, sign: str) -> list[str]:
     """The lines of ours that hold a sign."""
     return [line for line in said.splitlines() if line.startswith("mfuscope: ") and sign in line]
 
@@ -49,7 +49,7 @@ def test_a_full_disk_fails_the_runs_that_it_has_no_room_for(checkout: Checkout) 
     with small_disk(checkout.results, "540k"):  # two traces and what is read from them, not three
         status, said = checkout.call()
         assert status != 0
-        lines = told(said, "could not be written")
+        lines = reported(said, "could not be written")
         assert all(full in line for line in lines)
         # Which of a page's files found no room depends on what was derived from the others by then.
         failed = [line for line in lines if "/traces/" in line or "/runs/" in line]
@@ -70,7 +70,7 @@ def test_a_full_disk_fails_the_runs_that_it_has_no_room_for(checkout: Checkout) 
         make_room(checkout.results, f"{used + 60}k")
         status, said = checkout.call()
         assert status != 0
-        lines = told(said, "could not be written")
+        lines = reported(said, "could not be written")
         assert lines
         assert all(full in line for line in lines)
         assert "run failed: " not in said
@@ -84,26 +84,26 @@ def test_a_full_disk_fails_the_runs_that_it_has_no_room_for(checkout: Checkout) 
         assert len(checkout.table("metrics.csv")) == 3
 
 
-def test_a_read_only_results_folder_is_told_before_anything_is_measured(
+def test_a_read_only_results_folder_is_reported_before_anything_is_measured(
     checkout: Checkout,
 ) -> None:
     checkout.results.mkdir()
     with read_only(checkout.results):
         status, said = checkout.call()
     assert status != 0
-    (line,) = told(said, "Remedy: ")
+    (line,) = reported(said, "Remedy: ")
     assert line.startswith("mfuscope: the folder 'results' cannot be written to. Remedy: ")
     assert "probing" not in said
     assert "Traceback" not in said
 
 
-def test_results_that_are_there_and_read_only_are_told_too(checkout: Checkout) -> None:
+def test_read_only_results_are_reported_too(checkout: Checkout) -> None:
     checkout.run("results/inputs.csv")
     checkout.add_page("mixed_de_text_music.png")
     with read_only(checkout.results):
         status, said = checkout.call()
     assert status != 0
-    (line,) = told(said, "Remedy: ")
+    (line,) = reported(said, "Remedy: ")
     assert line.startswith("mfuscope: results that must be made again are write-protected.")
     assert len(checkout.table("inputs.csv")) == 3
 
@@ -132,13 +132,13 @@ def test_a_second_workflow_ends_and_leaves_the_first_alone(
         os.kill(worker, signal.SIGCONT)
     for status, said in seconds:
         assert status != 0
-        (line,) = told(said, "Remedy: ")
+        (line,) = reported(said, "Remedy: ")
         assert line.startswith("mfuscope: another call is making these results. Remedy: wait until")
         assert f"(it holds '{checkout.results}'" in line
         assert len(said.splitlines()) == 2, "that, and which profile is used"
     assert beside[0] == 0, "looking is allowed"
-    told_by_first, _ = first.communicate(timeout=600)
-    assert first.returncode == 0, told_by_first
+    printed_by_first, _ = first.communicate(timeout=600)
+    assert first.returncode == 0, printed_by_first
     check_sound(checkout)
     runs = checkout.digests()
     assert len(runs) == 3
@@ -173,13 +173,13 @@ def test_a_file_system_without_locks_will_do(
     hold_results(tmp_path / "results")
 
 
-def test_results_that_are_a_dead_link_are_told_before_anything_is_measured(
+def test_results_that_are_a_dead_link_are_reported_before_anything_is_measured(
     checkout: Checkout,
 ) -> None:
     checkout.results.symlink_to(checkout.root / "not mounted")
     status, said = checkout.call()
     assert status != 0
-    (line,) = told(said, "Remedy: ")
+    (line,) = reported(said, "Remedy: ")
     assert line.startswith("mfuscope: the folder 'results', a link to ")
     assert "not mounted'," in line
     assert "probing" not in said

@@ -1,4 +1,4 @@
-"""500 mutated images and 500 mutated configurations: nothing but what users are told.
+"""500 mutated images and 500 mutated configurations: all of them are handled or reported.
 
 A case is its number; `python tests/support/fuzzing.py images 17` repeats one.
 """
@@ -35,7 +35,7 @@ def fuzz(kind: str, first: int, last: int, seconds: int = SECONDS) -> list[str]:
     return [line.rpartition(" -> ")[2] for line in lines[:-1] if " -> " in line]
 
 
-def test_mutated_images_are_pages_or_told() -> None:
+def test_mutated_images_are_pages_or_reported() -> None:
     outcomes = fuzz("images", 0, CASES)
     assert len(outcomes) == CASES
     # Each outcome is there often enough to be looked at.
@@ -44,18 +44,18 @@ def test_mutated_images_are_pages_or_told() -> None:
 
 
 @pytest.mark.parametrize("number", [2622, 2753])
-def test_a_length_beyond_the_memory_is_told(number: int) -> None:
+def test_a_length_beyond_the_memory_is_reported(number: int) -> None:
     """A PNG of less than 100 bytes has PIL ask for gigabytes, which a limit on memory refuses."""
     assert fuzz("images", number, number + 1) == ["refused when decoded"]
 
 
-def test_mutated_settings_are_settings_or_told() -> None:
+def test_mutated_settings_are_settings_or_reported() -> None:
     outcomes = fuzz("settings", 0, CASES)
     assert len(outcomes) == CASES
-    told = [outcome for outcome in outcomes if " told, first: " in outcome]
-    assert len(told) > CASES // 2
+    reported = [outcome for outcome in outcomes if " reported, first: " in outcome]
+    assert len(reported) > CASES // 2
     assert outcomes.count("planned") > CASES // 50
-    assert len({text.partition("first: ")[2] for text in told}) > CASES // 5, "they differ"
+    assert len({text.partition("first: ")[2] for text in reported}) > CASES // 5, "they differ"
 
 
 def test_a_case_is_its_number() -> None:
@@ -70,7 +70,7 @@ def test_a_case_is_its_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "reported"),
     [
         (1, "KeyError: 'an exception'"),
         (2, "failed: "),
@@ -78,9 +78,9 @@ def test_a_case_is_its_number() -> None:
         (4, "took more than 1 s"),
     ],
 )
-def test_what_goes_wrong_is_told_by_its_number(number: int, told: str) -> None:
+def test_what_goes_wrong_is_reported_by_its_number(number: int, reported: str) -> None:
     """An exception, a crash, much memory and a hang."""
-    with pytest.raises(pytest.fail.Exception, match=told) as caught:
+    with pytest.raises(pytest.fail.Exception, match=reported) as caught:
         fuzz("faults", number, number + 1, seconds=1 if number == 4 else SECONDS)
     if number != 3:  # memory is looked at once
         assert f"python tests/support/fuzzing.py faults {number}" in str(caught.value)

@@ -107,7 +107,7 @@ def settings_case(seed: int, folder: Path) -> str:
             assert "Remedy: " in text, text
             for sign in ("<class", "object at 0x", "OrderedDict", "datetime.", "None", "Traceback"):
                 assert sign not in text, text
-        return f"{len(reported)} told, first: {reported[0]}"
+        return f"{len(reported)} reported, first: {reported[0]}"
     records: list[object] = [parameters.run_parameters(plan, name) for name in plan.variants]
     records += [parameters.page_rows(plan), parameters.report_settings(plan)]
     records += [parameters.flops_parameters(plan), parameters.device_parameters(plan)]

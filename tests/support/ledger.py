@@ -31,7 +31,7 @@ def seconds_together(one: Sequence[Deed], other: Sequence[Deed]) -> float:
     return sum(max(0.0, end - begin) for begin, end in spans)
 
 
-def told(deeds: Sequence[Deed], since: float) -> str:
+def described(deeds: Sequence[Deed], since: float) -> str:
     """What a job did, in words: from its first deed to its last, in seconds since then."""
     first, last = min(deed.started for deed in deeds), max(deed.ended for deed in deeds)
     job, device, *_ = deeds[0]

@@ -235,7 +235,7 @@ def test_no_name_commands_the_terminal(hostile: tuple[Checkout, str, str]) -> No
         assert "\x1b" not in log.read_text(encoding="utf-8")
 
 
-def test_results_tell_nobody_where_they_were_made(hostile: tuple[Checkout, str, str]) -> None:
+def test_results_hold_no_private_names(hostile: tuple[Checkout, str, str]) -> None:
     checkout, *_ = hostile
     private = {PLACE, HOST, *PRIVATE.values(), str(ROOT), sys.prefix, "/tmp/"}
     files = [path for path in checkout.results.rglob("*") if path.is_file()]
