@@ -42,7 +42,7 @@ test-slurm: $(VENV)/.installed-dev $(VENV)/.installed-slurm ## run the workflow 
 	@if ! command -v slurmctld munged >/dev/null; then \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; \
 	fi
-	$(BIN)/python -m pytest -m slurm -rP tests/cluster/test_submission.py tests/cluster/test_slurm.py
+	$(BIN)/python -m pytest -m slurm -rP tests/workflow/test_internals.py tests/cluster/test_submission.py tests/cluster/test_slurm.py
 
 test-wheelhouse: $(VENV)/.installed-dev ## collect a wheelhouse, then install and run without a network
 	$(BIN)/python -m pytest -m slow tests/tools/test_wheelhouse.py

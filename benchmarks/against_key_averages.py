@@ -85,7 +85,7 @@ def _read(packed: str) -> dict[str, float]:
     trace = read_trace(packed)
     operator_table(trace)
     kernel_table(trace)
-    activity(trace, "dummy")
+    activity(trace, RunKey("baseline", "page.png", 0), "dummy")
     elapsed = time.perf_counter() - started
     return {"events": trace.events, "seconds": elapsed, "peak_mb": _peak_mb()}
 

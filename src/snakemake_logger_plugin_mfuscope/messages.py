@@ -21,15 +21,20 @@ _MEANINGS = {
     # Calls outside of the profile alone: it switches Snakemake's lock off (`nolock`).
     "Directory cannot be locked": "another call is making these results. Remedy: wait until it has "
     "ended, then run the same command again (if none runs, after `snakemake --unlock`).",
-    "Write-protected output files": "results that must be made again are write-protected. Remedy: "
-    "give yourself write permission for them (chmod -R u+w results), or mount their disk for "
-    "writing.",
+    "Write-protected output files": "results that must be made again are write-protected, or "
+    "another call removed them meanwhile. Remedy: give yourself write permission for them "
+    "(chmod -R u+w results) or mount their disk for writing, then run the same command again.",
     "No space left on device": "the disk is full. Remedy: free space for results, logs and "
     ".snakemake, then run the same command again.",
 }
 # Snakemake rejects outputs older than an input, even if the input is `ancient()`.
 _OLDER = re.compile(
     r"Output (?P<output>.+) has older modification time .*? than input (?P<input>.+) \(\d{4}-"
+)
+# A page that somebody removes in mid-call: Snakemake ends the call before the job that reads it.
+_MISSING = re.compile(
+    r"(?s)Missing files after \S+ seconds\..*?--latency-wait:\n"
+    r"(?P<files>\S[^\n]*(?:\n\S[^\n]*)*)"
 )
 _OWN_LINE = re.compile(r"^\s*(?:\w+: )?(?=mfuscope: )")
 _SUBMITTED = re.compile(
@@ -209,6 +214,12 @@ def meaning(message: str) -> str | None:
             f"{PREFIX}{match['output']} was made, but {match['input']} is dated later: in the "
             "future, or before the clock was set back. Remedy: "
             f"`touch {shlex.quote(match['input'])}` and run the same command again."
+        )
+    if match := _MISSING.search(message):
+        files = ", ".join(match["files"].split("\n"))
+        return (
+            f"{PREFIX}files are gone that jobs of this call read: {files}. Remedy: run the same "
+            "command again; finished results are kept."
         )
     for sign, words in _MEANINGS.items():
         if sign in message:

@@ -173,6 +173,10 @@ def test_runs_that_are_not_what_is_asked_for_are_never_averaged(checkout: Checko
     """Copied without .snakemake: Snakemake takes them for up to date, their records do not lie."""
     runs = checkout.digests()
     shutil.rmtree(checkout.root / ".snakemake")
+    checkout.configure(**SETTINGS | {"max_new_tokens": 4}, repeats=2, flops=FLOPS)
+    printed = checkout.run()
+    assert "Nothing to do" in printed, "there is no record that says otherwise"
+    assert f"settings or another page content than now: baseline/{FIRST}/0, " in printed
     checkout.configure(**SETTINGS | {"max_new_tokens": 4}, repeats=3, flops=FLOPS)
     status, printed = checkout.call()
     assert status != 0

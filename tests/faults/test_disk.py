@@ -135,7 +135,7 @@ def test_a_second_workflow_ends_and_leaves_the_first_alone(
         (line,) = reported(said, "Remedy: ")
         assert line.startswith("mfuscope: another call is making these results. Remedy: wait until")
         assert f"(it holds '{checkout.results}'" in line
-        assert len(said.splitlines()) == 2, "that, and which profile is used"
+        assert len(said.splitlines()) == 3, "that, the profile, and what was planned"
     assert beside[0] == 0, "looking is allowed"
     printed_by_first, _ = first.communicate(timeout=600)
     assert first.returncode == 0, printed_by_first

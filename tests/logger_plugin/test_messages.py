@@ -202,3 +202,17 @@ REFUSED = (
 )
 def test_an_executors_reason_has_no_command(message: str, reason: str) -> None:
     assert messages.executor_reason(message + CLOSING) == reason
+
+
+def test_a_page_that_is_removed_in_mid_call_is_named() -> None:
+    message = (
+        "WorkflowError in rule profile in file workflow/rules/profile.smk, line 1:\n"
+        "OSError: Missing files after 5 seconds. This might be due to filesystem latency. If that "
+        "is the case, consider to increase the wait time with --latency-wait:\n"
+        "my pages/a.png (missing locally, parent dir contents: b.png)\nmy pages/c.png"
+    )
+    assert messages.meaning(message) == (
+        "mfuscope: files are gone that jobs of this call read: my pages/a.png (missing locally, "
+        "parent dir contents: b.png), my pages/c.png. Remedy: run the same command again; finished "
+        "results are kept."
+    )

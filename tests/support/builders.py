@@ -176,6 +176,9 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
 def activity(**changes: Any) -> records.Activity:
     """What the trace of `run` says, on a GPU: half of each stage busy."""
     made = records.Activity(
+        variant="baseline",
+        image="page.png",
+        repeat=0,
         weights="dummy",
         trace_events=1000,
         stages={

@@ -33,7 +33,10 @@ def store_run(results: Path, key: RunKey) -> RunPaths:
         "operators": write_columns(paths.operators, {"operator": ["aten::mm"] * 50}),
         "kernels": write_columns(paths.kernels, {"kernel": ["gemm"] * 50}),
     }
-    write_json(paths.activity, builders.activity(table_bytes=sizes))
+    activity = builders.activity(
+        variant=key.variant, image=key.image, repeat=key.repeat, table_bytes=sizes
+    )
+    write_json(paths.activity, activity)
     return paths
 
 

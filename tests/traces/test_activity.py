@@ -73,7 +73,7 @@ def test_kernels_belong_to_the_stage_that_launched_them(tmp_path: Path) -> None:
 
 
 def test_busy_times_are_the_union_of_streams(tmp_path: Path) -> None:
-    found = activity(read_trace(write(tmp_path / "t.json.gz", device_run())), "dummy")
+    found = activity(read_trace(write(tmp_path / "t.json.gz", device_run())), RunKey("baseline", "page.png", 0), "dummy")
     assert found.absent == {}
     assert found.stages == {
         # 11.0-14.1 us without a gap, and 16.0-16.3; four kernels and a memset.
@@ -84,7 +84,7 @@ def test_busy_times_are_the_union_of_streams(tmp_path: Path) -> None:
 
 def test_run_of_one_token_has_no_decode(tmp_path: Path) -> None:
     trace = read_trace(write(tmp_path / "t.json", [annotation("prefill", 0, 9)]))
-    found = activity(trace, "dummy")
+    found = activity(trace, RunKey("baseline", "page.png", 0), "dummy")
     alone = StageActivity(wall_ms=0.000009, steps=0, kernels=None, device_busy_ms=None)
     assert found.stages == {"prefill": alone}
     assert set(found.absent) == {"kernels", "device_busy_ms"}

@@ -55,7 +55,7 @@ def test_kernels_are_those_of_key_averages() -> None:
 
 
 def test_the_device_is_busy_for_a_part_of_each_stage() -> None:
-    found = activity(read_trace(DATA / "h100-trace.json.gz"), "dummy").stages
+    found = activity(read_trace(DATA / "h100-trace.json.gz"), RunKey("baseline", "page.png", 0), "dummy").stages
     assert set(found) == {"prefill", "decode"}
     for times in found.values():
         assert times.kernels is not None

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from checkouts import FIRST, ROOT, SAMPLES
 
-from mfuscope.core.errors import UserErrors
+from mfuscope.core.errors import UserError, UserErrors
 from mfuscope.worker.runtime import Limits, Owner
 from mfuscope.workflow.call import VARIABLE, Call
 from mfuscope.workflow.internals import Engine
@@ -111,3 +111,9 @@ def test_prompts_and_model_paths_may_hold_braces(tmp_path: Path) -> None:
     _, plan = open_call(engine(asked), FILE | asked, ROOT, RESULTS)
     assert plan.variants["baseline"].prompt == "Read {text} now"
     assert plan.models["baseline"].path == model
+
+
+def test_what_the_variable_holds_must_be_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "foo")
+    with pytest.raises(UserError, match=rf"^{VARIABLE} .*Remedy: unset it\.$"):
+        open_call(engine(), FILE, ROOT, RESULTS)

@@ -5,6 +5,7 @@ release notes of Snakemake, change src/mfuscope/workflow/internals.py, and run `
 """
 
 import inspect
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from checkouts import ROOT
 from snakemake.api import SnakemakeApi
 from snakemake.dag import DAG
+from snakemake.jobs import Job
 from snakemake.settings.types import (
     ConfigSettings,
     DAGSettings,
@@ -60,16 +62,27 @@ def test_snakemake_has_it(name: str) -> None:
         assert callable(getattr(DAG, rest, None)), why
 
 
+@pytest.mark.parametrize("name", ["rule", "output", "log", "resources"])
+def test_jobs_have_what_planned_jobs_are_made_of(name: str) -> None:
+    assert hasattr(Job, name) or f"self.{name} = " in inspect.getsource(Job.__init__)
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("name", [n for n in INTERNALS if n.startswith("executor_settings.")])
+def test_slurms_executor_has_it(name: str) -> None:
+    from snakemake_executor_plugin_slurm import ExecutorSettings
+
+    assert name.partition(".")[2] in ExecutorSettings.__dataclass_fields__, INTERNALS[name]
+
+
 def test_nothing_else_is_used() -> None:
     """Every attribute that the file reads of the workflow is on the list."""
     used = set()
     for line in inspect.getsource(internals).splitlines():
         _, found, rest = line.partition("self.workflow.")
         if found:
-            used.add(rest.split("(")[0].split(" ")[0].rstrip("):"))
-    listed = {name for name in INTERNALS if any(one.startswith(name) for one in used)}
-    assert listed == set(INTERNALS)
-    assert all(any(one.startswith(name) for name in INTERNALS) for one in used), used
+            used.add(re.match(r"[\w.]+", rest)[0])  # type: ignore[index]
+    assert used - {"executor_settings"} == set(INTERNALS)
 
 
 def test_no_other_file_reaches_as_deep() -> None:

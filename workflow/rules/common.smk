@@ -16,7 +16,7 @@ from mfuscope.workflow.digests import code_digest
 from mfuscope.workflow.hooks import Hooks
 from mfuscope.workflow.internals import Engine
 from mfuscope.workflow.missing import is_current, missing_runs
-from mfuscope.workflow.start import open_call
+from mfuscope.workflow.start import notes, open_call
 
 ROOT = Path(workflow.basedir)
 RESULTS = Path("results")
@@ -47,13 +47,10 @@ envvars:
     VARIABLE,
 
 
-RUNS = PLAN.runs()
-if ENGINE.is_main_process:
-    for skipped in PLAN.skipped:
-        say(f"left out: {skipped.reason.removeprefix('images: ')}")
-    if len(RUNS) > 5_000:
-        say(f"planning {len(RUNS)} runs, which takes a while ...")
+for line in notes(PLAN, RESULTS) if ENGINE.is_main_process else ():
+    say(line)
 
+RUNS = PLAN.runs()
 # After failures, a second call reports the runs that are there.
 MISSING = missing_runs(PLAN, RESULTS, CALL.started) if CALL.partial else []
 LEFT_OUT = {(run.variant, run.image, run.repeat) for run in MISSING}

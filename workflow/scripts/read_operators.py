@@ -11,15 +11,18 @@ with job_log(snakemake.log[0]):
     from pathlib import Path
 
     from mfuscope.core.records import Run
+    from mfuscope.core.runs import RunKey
     from mfuscope.storage.artefacts import write_columns, write_json
-    from mfuscope.storage.validation import read_record
+    from mfuscope.storage.validation import check_trace, read_record
     from mfuscope.traces.activity import activity
     from mfuscope.traces.columns import read_trace
     from mfuscope.traces.kernels import kernel_table
     from mfuscope.traces.operators import operator_table
 
     run = read_record(Path(snakemake.input.run), Run)
-    trace = read_trace(Path(snakemake.input.trace))
+    trace_path = Path(snakemake.input.trace)
+    check_trace(trace_path, run)
+    trace = read_trace(trace_path)
     table_bytes = {}
     for kind, table, path in (
         ("operators", operator_table(trace), snakemake.output.table),
@@ -27,6 +30,6 @@ with job_log(snakemake.log[0]):
     ):
         weights = [run.model.weights] * len(table["stage"])
         table_bytes[kind] = write_columns(Path(path), table | {"weights": weights})
-    found = activity(trace, run.model.weights)
+    found = activity(trace, RunKey(run.variant, run.image, run.repeat), run.model.weights)
     # Last: it records how long the tables are.
     write_json(Path(snakemake.output.activity), replace(found, table_bytes=table_bytes))

@@ -143,6 +143,9 @@ class StageActivity:
 class Activity:
     """Kernels and busy time of a trace's stages: results/VARIANT/activity/IMAGE/REPEAT.json."""
 
+    variant: str
+    image: str
+    repeat: int
     weights: str
     trace_events: int
     stages: dict[str, StageActivity]

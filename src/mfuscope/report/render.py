@@ -218,7 +218,8 @@ def environment() -> jinja2.Environment:
 def render(data: ReportData) -> Texts:
     """Render the four texts."""
     env = environment()
-    if len(data.variants) == 1:  # the column would repeat one name
+    missing = {run.variant for run in data.missing}
+    if len({variant.name for variant in data.variants} | missing) == 1:  # it would repeat one name
         env.filters["lean"] = lambda table: table.without("Variant")
     drawings = draw(data)
     context = _context(data, drawings)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
-from mfuscope.core.errors import InvalidFileError
+from mfuscope.core.errors import InvalidFileError, TraceError
 from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
 from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.storage.artefacts import TRUNCATED, read_json
@@ -26,7 +26,7 @@ def read_record(path: Path, kind: type[Record]) -> Record:
     record = read_json(path, kind)
     if lack := next(_lacks(record), None):
         raise InvalidFileError(path, f"is no valid {kind.__name__.lower()} record ({lack})")
-    if isinstance(record, Run):
+    if isinstance(record, Run | Activity):
         check_filing(path, RunKey(record.variant, record.image, record.repeat))
     elif isinstance(record, Calibration):
         check_filing(path, CalibrationKey(record.variant, record.resolution))
@@ -62,6 +62,16 @@ def check_table(path: Path) -> None:
         sizes = read_record(paths.activity, Activity).table_bytes
         if finding := wrong_size(path, sizes.get(path.parts[-3], 0)):
             raise InvalidFileError(path, finding)
+
+
+def check_trace(path: Path, run: Run) -> None:
+    """Check that a trace has the size that its run's record has of it.
+
+    Raises:
+        TraceError: it was truncated, or is another run's.
+    """
+    if finding := wrong_size(path, run.trace_bytes):
+        raise TraceError(path, finding)
 
 
 def wrong_size(path: Path, recorded: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mfuscope.core.records import Activity, StageActivity
+from mfuscope.core.runs import RunKey
 from mfuscope.traces.columns import (
     KERNEL,
     OPERATOR,
@@ -47,7 +48,7 @@ def launches(trace: Trace) -> Launches:
     return Launches(call, operator, stage)
 
 
-def activity(trace: Trace, weights: str) -> Activity:
+def activity(trace: Trace, key: RunKey, weights: str) -> Activity:
     """Wall time, device time and kernels of ``prefill`` and, if the run had one, ``decode``.
 
     ``wall_ms``: length of the stage's annotation. ``steps``: decode steps in it. ``kernels``:
@@ -56,6 +57,7 @@ def activity(trace: Trace, weights: str) -> Activity:
     two are None if the trace holds no device event.
 
     Args:
+        key: the run that the trace is of.
         weights: kind of the model's weights, such as ``dummy``; every artefact records it.
     """
     annotations, device = trace.annotations, trace.device
@@ -75,6 +77,9 @@ def activity(trace: Trace, weights: str) -> Activity:
         )
     no_device = "the trace holds no device event"
     return Activity(
+        variant=key.variant,
+        image=key.image,
+        repeat=key.repeat,
         weights=weights,
         trace_events=trace.events,
         stages=stages,

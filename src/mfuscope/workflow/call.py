@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mfuscope.core.errors import UserError
 from mfuscope.worker.runtime import Limits, Owner, Runtime
 
 #: The environment variable that holds the call.
@@ -45,9 +46,21 @@ class Call:
 
     @classmethod
     def inherited(cls) -> "Call | None":
-        """The call that this process belongs to, None where it is a call of its own."""
+        """The call that this process belongs to, None where it is a call of its own.
+
+        Raises:
+            UserError: the environment variable holds something else.
+        """
         text = os.environ.get(VARIABLE)
-        return msgspec.json.decode(text, type=cls) if text else None
+        if not text:
+            return None
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError as error:
+            raise UserError(
+                f"{VARIABLE} (from the environment) is not what a call hands to its jobs",
+                "unset it",
+            ) from error
 
     def hand_on(self) -> None:
         """Let the jobs that this process starts inherit the call."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from mfuscope.core.errors import Findings
+from mfuscope.core.errors import Findings, UserError
 from mfuscope.planning.parameters import headline
 from mfuscope.planning.plan import Plan
 from mfuscope.storage.locks import hold_results
@@ -57,10 +57,11 @@ class Hooks:
             MfuscopeError: another call makes these results, or something stands in the way.
         """
         check_space(Path())
+        jobs = list(self.engine.planned_jobs())
         if not self.call.partial:
             hold_results(self.results)
+            self._check_plan(jobs)
         self._watch_signals()
-        jobs = list(self.engine.planned_jobs())
         self.rules = {job.rule for job in jobs}
         measures = not self.rules.isdisjoint(PROFILING)
         findings = Findings()
@@ -120,6 +121,15 @@ class Hooks:
             self.say(f"there is no report of the other {there} runs:\n{made.stdout.rstrip()}")
         else:
             self.say(f"report of the other {there} runs: {self.results}/report.html")
+
+    def _check_plan(self, jobs: list[PlannedJob]) -> None:
+        """Check that the plan still holds: the lock is taken after Snakemake has made it."""
+        for path in (path for job in jobs for path in job.outputs):
+            if path.exists() and path.stat().st_mtime > self.call.started:
+                raise UserError(
+                    f"another call made {path} while this one was planned",
+                    "run the same command again",
+                )
 
     def _watch_signals(self) -> None:
         """Note an interruption before Snakemake handles it: no report is made after one."""

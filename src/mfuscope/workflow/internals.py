@@ -24,9 +24,9 @@ INTERNALS: Final = {
     "local_exec": "the device of this machine is checked only where this machine measures",
     "dag.needrun_jobs": "the device is checked, and outdated records are removed on clusters, for "
     "what this call measures",
-    "executor_plugin.name": "Slurm is asked for account and partition before a submission",
-    "executor_settings": "which command tells Slurm's executor of a job's end, and when it first "
-    "asks",
+    "executor_settings.status_command": "which command Slurm's executor asks for the state of "
+    "jobs: it must answer before a submission; other executors have no such setting",
+    "executor_settings.init_seconds_before_status_checks": "when it first asks",
     "group_settings.group_components": "Slurm's executor hands no --group-components to the "
     "process that runs a batch on its node",
     "execution_settings.keep_going": "nor --keep-going",
@@ -76,13 +76,13 @@ class Engine:
     @property
     def uses_slurm(self) -> bool:
         """Whether Slurm's executor submits the jobs."""
-        return bool(self.workflow.executor_plugin.name == "slurm")
+        return hasattr(self.workflow.executor_settings, "status_command")
 
     @property
     def slurm_status_query(self) -> tuple[str | None, int]:
         """Settings of Slurm's executor: ``sacct``, ``squeue`` or None; seconds before it asks."""
-        settings = self.workflow.executor_settings
-        return settings.status_command, int(settings.init_seconds_before_status_checks)
+        first_check_s = self.workflow.executor_settings.init_seconds_before_status_checks
+        return self.workflow.executor_settings.status_command, int(first_check_s)
 
     def planned_jobs(self) -> Iterator[PlannedJob]:
         """The jobs that this call runs, known once the graph of jobs is built."""

@@ -2,10 +2,10 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mfuscope.config.settings import Settings, load_schema, resolve_settings
 from mfuscope.config.yaml_files import check_yaml_file
@@ -15,6 +15,10 @@ from mfuscope.planning.plan import Plan, make_plan
 from mfuscope.worker.runtime import Limits, Owner, adopt
 from mfuscope.workflow.call import Call
 from mfuscope.workflow.internals import Engine
+from mfuscope.workflow.missing import outdated_runs
+
+_MANY: Final = 5_000  # runs: a minute of planning
+_NAMED: Final = 3  # outdated runs that are named
 
 
 def open_call(
@@ -47,6 +51,22 @@ def open_call(
         plan = make_plan(settings, bundled, known=known)
     call.hand_on()
     return call, plan
+
+
+def notes(plan: Plan, results: Path) -> Iterator[str]:
+    """What a user should know of a plan, a line each."""
+    for page in plan.skipped:
+        yield f"left out: {page.reason.removeprefix('images: ')}"
+    if outdated := outdated_runs(plan, results):
+        more = f" and {len(outdated) - _NAMED} more" if len(outdated) > _NAMED else ""
+        yield (
+            f"measured with other settings or another page content than now: "
+            f"{', '.join(map(str, outdated[:_NAMED]))}{more}. Snakemake plans them again, unless "
+            f"its .snakemake was lost: then remove their records in {results}/*/runs"
+        )
+    runs = len(plan.runs())
+    if runs > _MANY:
+        yield f"planning {runs} runs, which takes a while ..."
 
 
 def _resolve(
