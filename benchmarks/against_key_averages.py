@@ -76,6 +76,7 @@ def _trace(page: str, packed: str) -> dict[str, float]:
 
 
 def _read(packed: str) -> dict[str, float]:
+    from mfuscope.core.runs import RunKey
     from mfuscope.traces.activity import activity
     from mfuscope.traces.columns import read_trace
     from mfuscope.traces.kernels import kernel_table

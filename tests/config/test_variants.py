@@ -25,6 +25,12 @@ def test_names_that_are_no_folder_names_are_refused(name: str) -> None:
     assert problem == f"variants: {name!r} cannot name a folder of results"
 
 
+@pytest.mark.parametrize("name", ["figures", "Figures"])
+def test_names_of_other_folders_of_results_are_refused(name: str) -> None:
+    (problem,) = problems(name)
+    assert problem == f"variants: {name!r} names another folder of results already"
+
+
 @pytest.mark.parametrize("name", ["a" * 40, "x" + "_" * 20, "ab" * 20])
 def test_periodic_names_are_refused(name: str) -> None:
     (problem,) = problems(name)

@@ -23,7 +23,7 @@ from report_data import (
 )
 from report_reader import Reader, section
 
-from mfuscope.core.records import StageActivity
+from mfuscope.core.records import MissingRun, StageActivity
 from mfuscope.report.data import ReportData, Stat
 from mfuscope.report.definitions import DEFINITIONS
 from mfuscope.report.render import Texts, breakable, markdown, render
@@ -335,3 +335,14 @@ def test_captions_are_as_wide_as_what_is_seen_of_their_table() -> None:
     text = texts(repeats()).html
     assert "container-type: inline-size" in text.split(".scroll {")[1].split("}")[0]
     assert "100cqi" in text.split("caption span {")[1].split("}")[0]
+
+
+@pytest.mark.parametrize("variant", ["baseline", "eager"])
+def test_missing_runs_name_their_variant_where_there_are_several(variant: str) -> None:
+    gap = MissingRun(variant=variant, image="page.png", repeat=7, reason="it failed")
+    made = render(replace(tables(repeats()).data, missing=(gap,)))
+    several = variant != "baseline"
+    row = "| eager | page.png | 7 | it failed |" if several else "| page.png | 7 | it failed |"
+    assert row in made.markdown.splitlines()
+    _, _, table = made.html.partition("<span>Runs that are missing</span>")
+    assert ('<th scope="col">Variant</th>' in table.partition("</table>")[0]) == several

@@ -128,6 +128,14 @@ def test_a_record_under_another_name_is_found(results: Path) -> None:
     assert problems == {paths.record: f"is the record of the run baseline/{IMAGES[0]}/0"}
 
 
+def test_an_activity_of_another_run_is_found_and_made_again(results: Path) -> None:
+    paths = run_paths(results)
+    shutil.copy(run_paths(results, IMAGES[0]).activity, paths.activity)
+    (finding,) = find_invalid(results)
+    assert (finding.path, finding.consequence) == (paths.activity, "it is made again")
+    assert finding.problem == f"is the record of the run baseline/{IMAGES[0]}/0"
+
+
 def test_a_calibration_under_another_name_is_found(results: Path) -> None:
     (path,) = stored_calibrations(results)
     other = path.with_name("512.json")

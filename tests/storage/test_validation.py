@@ -7,12 +7,12 @@ from typing import Any
 import builders
 import pytest
 
-from mfuscope.core.errors import InvalidFileError
+from mfuscope.core.errors import InvalidFileError, TraceError
 from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
 from mfuscope.core.runs import RunKey
 from mfuscope.storage.artefacts import write_columns, write_json
 from mfuscope.storage.paths import RunPaths
-from mfuscope.storage.validation import check_table, read_record
+from mfuscope.storage.validation import check_table, check_trace, read_record
 
 RUN, ACTIVITY = "baseline/runs/page.png/0.json", "baseline/activity/page.png/0.json"
 CALIBRATION = "baseline/calibration/1024.json"
@@ -81,11 +81,15 @@ def test_whole_json_that_is_no_such_record_is_named(
     ["baseline/runs/other.png/0.json", "eager/runs/page.png/0.json", RUN.replace("/0.", "/1.")],
     ids=["page", "variant", "repeat"],
 )
-def test_a_run_under_another_name_is_named_by_where_it_lies(place: str, tmp_path: Path) -> None:
-    path = tmp_path / place
-    write_json(path, builders.run())
+@pytest.mark.parametrize("name", [RUN, ACTIVITY], ids=["run", "activity"])
+def test_a_run_under_another_name_is_named_by_where_it_lies(
+    name: str, place: str, tmp_path: Path
+) -> None:
+    kind, record = RECORDS[name]
+    path = tmp_path / place.replace("/runs/", f"/{Path(name).parts[1]}/")
+    write_json(path, record)
     with pytest.raises(InvalidFileError) as caught:
-        read_record(path, Run)
+        read_record(path, kind)
     assert caught.value.finding == "is the record of the run baseline/page.png/0"
     assert f"`rm {path}` and run" in str(caught.value)
 
@@ -128,3 +132,35 @@ def test_a_table_of_another_size_than_recorded_is_named(kind: str, tmp_path: Pat
     write_columns(table, {kind: ["one", "two", "three"]})
     with pytest.raises(InvalidFileError, match=rf"has \d+ bytes, but {size} were recorded"):
         check_table(table)
+
+
+def test_an_activity_of_another_run_is_named_and_not_the_table(tmp_path: Path) -> None:
+    paths = RunPaths.of(tmp_path, RunKey("baseline", "page.png", 0))
+    size = write_columns(paths.operators, {"operators": ["one", "two"]})
+    other = builders.activity(image="other.png", table_bytes={"operators": size - 1})
+    write_json(paths.activity, other)
+    with pytest.raises(InvalidFileError) as caught:
+        check_table(paths.operators)
+    assert caught.value.path == paths.activity
+    assert caught.value.finding == "is the record of the run baseline/other.png/0"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "finding"),
+    [(9, ""), (0, ""), (10, "is truncated"), (8, "has 9 bytes, but 8 were recorded")],
+)
+def test_a_trace_has_the_size_that_its_run_records(
+    recorded: int, finding: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "0.json.gz"
+    path.write_bytes(b"nine byte")
+    run = builders.run(trace_bytes=recorded)
+    if not finding:
+        check_trace(path, run)
+        return
+    with pytest.raises(TraceError) as caught:
+        check_trace(path, run)
+    assert str(caught.value) == (
+        f"{path} {finding}. Remedy: `rm {path}` and run the same command again, which measures "
+        "its run again."
+    )

@@ -10,7 +10,11 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from mfuscope.core.runs import RunKey
+
 Json = dict[str, Any]
+
+KEY = RunKey("baseline", "page.png", 0)
 
 
 # A start as Kineto writes it: 16 digits with the nanoseconds, the most that a double holds.

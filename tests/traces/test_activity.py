@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from builders import operator_frame
-from trace_events import annotation, device_run, op, row, write
+from trace_events import KEY, annotation, device_run, op, row, write
 
 from mfuscope.core.records import StageActivity
+from mfuscope.core.runs import RunKey
 from mfuscope.traces.activity import activity, launches
 from mfuscope.traces.columns import STAGES, read_trace
 from mfuscope.traces.kernels import kernel_table
@@ -73,7 +74,8 @@ def test_kernels_belong_to_the_stage_that_launched_them(tmp_path: Path) -> None:
 
 
 def test_busy_times_are_the_union_of_streams(tmp_path: Path) -> None:
-    found = activity(read_trace(write(tmp_path / "t.json.gz", device_run())), RunKey("baseline", "page.png", 0), "dummy")
+    found = activity(read_trace(write(tmp_path / "t.json.gz", device_run())), KEY, "dummy")
+    assert RunKey(found.variant, found.image, found.repeat) == KEY
     assert found.absent == {}
     assert found.stages == {
         # 11.0-14.1 us without a gap, and 16.0-16.3; four kernels and a memset.
@@ -84,7 +86,7 @@ def test_busy_times_are_the_union_of_streams(tmp_path: Path) -> None:
 
 def test_run_of_one_token_has_no_decode(tmp_path: Path) -> None:
     trace = read_trace(write(tmp_path / "t.json", [annotation("prefill", 0, 9)]))
-    found = activity(trace, RunKey("baseline", "page.png", 0), "dummy")
+    found = activity(trace, KEY, "dummy")
     alone = StageActivity(wall_ms=0.000009, steps=0, kernels=None, device_busy_ms=None)
     assert found.stages == {"prefill": alone}
     assert set(found.absent) == {"kernels", "device_busy_ms"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from builders import operator_frame
+from trace_events import KEY
 
 from mfuscope.traces.activity import activity
 from mfuscope.traces.columns import read_trace
@@ -55,7 +56,7 @@ def test_kernels_are_those_of_key_averages() -> None:
 
 
 def test_the_device_is_busy_for_a_part_of_each_stage() -> None:
-    found = activity(read_trace(DATA / "h100-trace.json.gz"), RunKey("baseline", "page.png", 0), "dummy").stages
+    found = activity(read_trace(DATA / "h100-trace.json.gz"), KEY, "dummy").stages
     assert set(found) == {"prefill", "decode"}
     for times in found.values():
         assert times.kernels is not None

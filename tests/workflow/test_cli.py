@@ -38,13 +38,41 @@ def test_valid_results_pass(results: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_without_results_there_is_nothing_to_check(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["check", "--repair", str(tmp_path / "results")]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "--repair"]) == 0
     assert capsys.readouterr().out == "", "the first `make run` begins with its own lines"
-    assert main(["check", str(tmp_path / "results")]) == 0
+    assert main(["check"]) == 0
     assert capsys.readouterr().out == "0 results checked, all valid\n"
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("arguments", [["missing"], ["file"], ["results"], ["--repair", "missing"]])
+def test_a_named_folder_must_be_there(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    assert main(["check", *arguments]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"mfuscope: {arguments[-1]} is no folder. Remedy: name a folder of results.\n"
+    )
+    assert not Path(arguments[-1]).is_dir()
+
+
+def test_results_that_are_no_folder_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results").touch()
+    assert main(["check"]) == 1
+    assert capsys.readouterr().err.startswith("mfuscope: results is no folder. Remedy: ")
 
 
 def test_each_invalid_file_is_one_line(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,10 +135,11 @@ def test_what_cannot_be_read_ends_in_one_line(
     assert line.startswith(f"mfuscope: {record(results)} cannot be read or removed (")
 
 
-def test_the_command_starts_without_torch_or_snakemake() -> None:
+def test_the_command_starts_without_torch_or_snakemake(tmp_path: Path) -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts == {"mfuscope": "mfuscope.workflow.cli:main"}
-    code = "import sys, mfuscope.workflow.cli as cli; status = cli.main(['check', 'missing'])\n"
+    code = "import sys, mfuscope.workflow.cli as cli; status = cli.main(sys.argv[1:])\n"
     code += "print(status, {'torch', 'snakemake', 'pandas'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code, "check", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "0 results checked, all valid\n0 set()\n"

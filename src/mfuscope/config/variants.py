@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from mfuscope.config.values import quoted
 from mfuscope.core.errors import Findings, UserError
+from mfuscope.storage.paths import TEXTS
 
 BASELINE = "baseline"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_TAKEN = {Path(name).parent.name for name in TEXTS}  # by results that belong to no variant
 # Snakemake takes a wildcard value that ends in 20 equal parts for an endless recursion
 # (PeriodicWildcardError).
 _PERIODIC = re.compile(r"(.+)\1{19}$")
@@ -23,6 +26,13 @@ def check_names(names: Iterable[str], findings: Findings) -> None:
                 UserError(
                     f"variants: {quoted(name)} cannot name a folder of results",
                     "use up to 40 letters, digits, '_' and '-'",
+                )
+            )
+        elif name.lower() in _TAKEN:  # some disks do not distinguish capital letters
+            findings.add(
+                UserError(
+                    f"variants: {name!r} names another folder of results already",
+                    "use another name",
                 )
             )
         elif _PERIODIC.search(name):

@@ -45,7 +45,7 @@ def category_of(page: PageFile, categories: Mapping[str, str]) -> str:
 
 
 def neutralised(text: str) -> str:
-    """A category for a CSV file, with an apostrophe before what a spreadsheet would run.
+    """A text for a cell of a CSV file, with an apostrophe before what a spreadsheet would run.
 
     An apostrophe that stands before such a character already gets another: `original` restores
     every text.
@@ -54,5 +54,5 @@ def neutralised(text: str) -> str:
 
 
 def original(text: str) -> str:
-    """The category that `neutralised` was given."""
+    """The text that `neutralised` was given."""
     return text[1:] if _NEUTRALISED.match(text) else text

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mfuscope.core.errors import UserError
 from mfuscope.core.records import SkippedPage
+from mfuscope.pages.categories import original
 from mfuscope.pages.decoding import PageFacts, decode_page, digest_page, unreadable
 from mfuscope.pages.discovery import PageFile, UnusablePage
 from mfuscope.pages.headers import TooManyPixelsError, check_pixels
@@ -31,7 +32,7 @@ def known_pages(table: Path) -> dict[str, PageFacts]:
     try:
         with table.open(newline="", encoding="utf-8") as file:
             return {
-                row["path"]: PageFacts(
+                original(row["path"]): PageFacts(
                     row["sha256"], int(row["width"]), int(row["height"]), int(row["frames"])
                 )
                 for row in csv.DictReader(file)

@@ -85,7 +85,7 @@ def page_rows(plan: Plan) -> list[dict[str, Any]]:
     return [
         {
             "image": image,
-            "path": str(page.path),
+            "path": neutralised(str(page.path)),
             "sha256": plan.facts[image].sha256,
             "width": plan.facts[image].width,
             "height": plan.facts[image].height,

@@ -164,7 +164,7 @@ def _pages(
         category, frames = row.get("category"), row.get("frames")
         yield Page(
             image=image,
-            path=str(row["path"]),
+            path=original(str(row["path"])),
             sha256=str(row["sha256"]),
             width=int(row["width"]),
             height=int(row["height"]),

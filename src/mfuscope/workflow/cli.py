@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from mfuscope.core.errors import MfuscopeError, UserError
 from mfuscope.storage.integrity import find_invalid
@@ -13,13 +14,18 @@ from mfuscope.storage.paths import stored_artefacts
 from mfuscope.storage.repair import repair
 from mfuscope.storage.space import report_access
 
+_DEFAULT: Final = Path("results")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     given = _parser().parse_args(arguments)
     try:
-        with report_access(given.results):
-            return _check(given.results, repairs=given.repair)
+        results = given.results or _DEFAULT
+        with report_access(results):
+            if (given.results or results.exists()) and not results.is_dir():
+                raise UserError(f"{results} is no folder", "name a folder of results")
+            return _check(results, repairs=given.repair)
     except MfuscopeError as error:
         for line in str(error).splitlines():
             print(f"mfuscope: {line}", file=sys.stderr)
@@ -35,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         description="List every invalid file among the results: truncated, under another one's "
         "name, or without what its readers rely on. The exit status is 1 if there is any.",
     )
-    check.add_argument("results", metavar="RESULTS", nargs="?", type=Path, default=Path("results"))
+    check.add_argument("results", metavar="RESULTS", nargs="?", type=Path)
     check.add_argument(
         "--repair",
         action="store_true",
@@ -58,7 +64,7 @@ def _check(results: Path, *, repairs: bool) -> int:
         return 0
     for finding in found:
         print(finding)
-    argument = "" if results == Path("results") else f" {shlex.quote(str(results))}"
+    argument = "" if results == _DEFAULT else f" {shlex.quote(str(results))}"
     raise UserError(
         f"{len(found)} of {checked} results are invalid",
         f"`mfuscope check --repair{argument}` removes them; the next `make run` makes them again",
