@@ -215,7 +215,9 @@ def meaning(message: str) -> str | None:
             "future, or before the clock was set back. Remedy: "
             f"`touch {shlex.quote(match['input'])}` and run the same command again."
         )
-    if match := _MISSING.search(message):
+    # The files of a job that left none have their own error.
+    of_job = "MissingOutputException" in message
+    if not of_job and (match := _MISSING.search(message)):
         files = ", ".join(match["files"].split("\n"))
         return (
             f"{PREFIX}files are gone that jobs of this call read: {files}. Remedy: run the same "

@@ -3,6 +3,7 @@
 A case is its number; `python tests/support/fuzzing.py images 17` repeats one.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ def fuzz(kind: str, first: int, last: int, seconds: int = SECONDS) -> list[str]:
         capture_output=True,
         encoding="utf-8",
         errors="backslashreplace",
+        env=os.environ | {"PYTHONPATH": str(FUZZING.parents[2] / "tools")},
         check=False,
     )
     lines = done.stdout.splitlines()

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from calls import encoded_call
 from mounts import read_only, small_disk
 from processes import wait_for
 
 import mfuscope
-from mfuscope.worker.runtime import Limits, Owner
-from mfuscope.workflow.call import VARIABLE, Call
+from mfuscope.workflow.call import VARIABLE
 
 SOURCE = Path(mfuscope.__file__).parents[1]
 
@@ -25,20 +25,6 @@ class Ended:
     terminal: str
     log: str
     went_on: bool
-
-
-def call(owner: int) -> str:
-    """A call that a process owns, as its jobs inherit it."""
-    made = Call(
-        settings={},
-        device="cpu",
-        owner=str(Owner.of(owner)),
-        limits=Limits(0, 60, 60),
-        runtime_dir="/nowhere",
-        max_image_megapixels=1,
-        started=0,
-    )
-    return made.encoded()
 
 
 def job(folder: Path, body: str, before: str = "") -> Ended:
@@ -63,7 +49,7 @@ Path({str(after)!r}).touch()
         text=True,
         timeout=60,
         check=False,
-        env=clean | {"PYTHONPATH": str(SOURCE), VARIABLE: call(os.getpid())},
+        env=clean | {"PYTHONPATH": str(SOURCE), VARIABLE: encoded_call(os.getpid())},
     )
     written = log.read_text() if log.exists() else ""
     return Ended(done.returncode, done.stdout, written, after.exists())
@@ -161,7 +147,7 @@ def test_a_job_ends_with_its_call_however_that_ends(tmp_path: Path) -> None:
         f"    Path({str(begun)!r}).touch()\n    time.sleep(600)\n"
     )
     owner = subprocess.Popen(["sleep", "600"])
-    environment = {"PYTHONPATH": str(SOURCE), VARIABLE: call(owner.pid)}
+    environment = {"PYTHONPATH": str(SOURCE), VARIABLE: encoded_call(owner.pid)}
     job = subprocess.Popen([sys.executable, "-c", code], env=os.environ | environment)
     try:
         wait_for(begun.exists, "the job", 60)

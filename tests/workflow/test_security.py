@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from calls import encoded_call
 from checkouts import FIRST, ROOT, SAMPLES, SETTINGS, Checkout, make_checkout
 from checkpoints import MODELS, write_llava, write_published
 from PIL import Image, ImageOps
@@ -18,6 +19,7 @@ from PIL import Image, ImageOps
 from mfuscope.core.errors import UserError, WorkerError
 from mfuscope.core.text import lines, one_line
 from mfuscope.pages.discovery import page_id
+from mfuscope.workflow.call import VARIABLE
 
 # --- what is shown -------------------------------------------------------------------------------
 
@@ -42,7 +44,8 @@ def test_the_last_line_of_a_log_is_one_that_can_be_seen(kind: str, tmp_path: Pat
         f"name = {HOSTILE!r}\n"
         f"with job_log(sys.argv[1]):\n    raise {kind}\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(log)], check=False)
+    environment = os.environ | {VARIABLE: encoded_call(os.getpid())}
+    done = subprocess.run([sys.executable, "-c", code, str(log)], env=environment, check=False)
     assert done.returncode == 1
     last = log.read_text().splitlines()[-1]
     assert last.startswith("mfuscope: ")
@@ -244,6 +247,6 @@ def test_results_hold_no_private_names(hostile: tuple[Checkout, str, str]) -> No
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-            assert b"mfuscope/stages.py(" in content, "there are stacks"
+            assert b"mfuscope/measure/stages.py(" in content, "there are stacks"
         text = content.decode()
         assert [word for word in private if word in text] == [], path
