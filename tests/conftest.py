@@ -1,5 +1,6 @@
 """Fixtures that several test modules use."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,17 @@ if TYPE_CHECKING:  # most tests need neither pandas nor a model
 
 #: The modules that take longest, so that processes that share the tests do not end on one of them.
 LONGEST = ("workflow", "lifecycle", "security", "devices", "damage", "kills", "disk")
+
+
+def pytest_configure() -> None:
+    """Give each process that shares the tests a core of its own, and all that it starts.
+
+    Two measurements that both use every core wait for each other, and take three times as long.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    cores = sorted(os.sched_getaffinity(0))
+    if worker.isdecimal():
+        os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
