@@ -11,6 +11,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -242,30 +243,38 @@ class TestIncremental:
         assert shapes["profile"] == 8
 
 
-def test_prompts_with_braces_are_measured_and_shown_as_they_are(tmp_path: Path) -> None:
-    """`{text}` is no wildcard of Snakemake here, in a prompt or in the path of a model."""
-    checkout = make_checkout(tmp_path / "checkout")
+REASONS = (
+    "'my pages/bad.png' (its content is no image",
+    "'my pages/cut.png' (image file is tr",
+)
+PROMPT = "Read {text} now"  # no wildcard of Snakemake here, nor in the path of the model
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A call for two variants of a model, and what it printed; two of its pages are unusable."""
+
+    checkout: Checkout
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    folder = tmp_path_factory.mktemp("measured")
+    checkout = make_checkout(folder / "checkout")
     checkout.add_page(FIRST)
-    checkout.configure(**SETTINGS, repeats=1)
-    model = tmp_path / "my {model} {{x}}"
+    (checkout.pages / "bad.png").write_bytes(b"text")
+    (checkout.pages / "cut.png").write_bytes((SAMPLES / SECOND).read_bytes()[:9999])
+    model = folder / "my {model} {{x}}"
     write_published(model)
-    prompt = "Read {text} now"
-    printed = checkout.run(
-        "--config", f"prompt={prompt}", f"model={model}", "resolution=tiny", "max_new_tokens=2"
-    )
-    assert "1 run to measure" in printed
-    (record,) = checkout.results.glob("baseline/runs/*/0.json")
-    assert json.loads(record.read_bytes())["settings"]["prompt"] == prompt
-    for name in ("report.md", "report.html"):
-        assert prompt in checkout.text(name)
-
-
-def test_two_variants_are_measured_side_by_side(tmp_path: Path) -> None:
-    checkout = make_checkout(tmp_path / "checkout")
-    checkout.add_page(FIRST)
     variants = {"sdpa": {"attention": "sdpa"}, "eager": {"attention": "eager"}}
-    checkout.configure(**SETTINGS, repeats=1, variants=variants)
-    checkout.run()
+    own = {"repeats": 1, "on_bad_image": "skip", "resolution": "tiny", "variants": variants}
+    checkout.configure(**SETTINGS | own | {"model": str(model), "prompt": PROMPT})
+    return Measured(checkout, checkout.run())
+
+
+def test_two_variants_are_measured_side_by_side(measured: Measured) -> None:
+    checkout = measured.checkout
     # 2 runs, activities, operator and kernel tables and calibrations, 2 of the device, 3 tables,
     # and the report's head
     assert validate_results(checkout.results) == 5 * 2 + 2 + 3 + 1
@@ -274,11 +283,37 @@ def test_two_variants_are_measured_side_by_side(tmp_path: Path) -> None:
         ("sdpa", "sdpa"),
         ("eager", "eager"),
     ]
-    assert {row["variant"] for row in checkout.table("summary.csv")} == set(variants)
+    assert {row["variant"] for row in checkout.table("summary.csv")} == {"sdpa", "eager"}
     for name in ("report.md", "report.html", "operators.md"):
         text = (checkout.results / name).read_text()
         assert "sdpa" in text
         assert "eager" in text
+
+
+def test_prompts_with_braces_are_measured_and_shown_as_they_are(measured: Measured) -> None:
+    checkout = measured.checkout
+    for record in checkout.results.glob("*/runs/*/0.json"):
+        assert json.loads(record.read_bytes())["settings"]["prompt"] == PROMPT
+    for name in ("report.md", "report.html"):
+        assert PROMPT in checkout.text(name)
+
+
+def test_bad_pages_may_be_skipped(measured: Measured) -> None:
+    checkout = measured.checkout
+    for reason in REASONS:
+        assert f"left out: cannot read {reason}" in measured.printed
+    assert [row["image"] for row in checkout.table("inputs.csv")] == [FIRST]
+    assert {row["image"] for row in checkout.table("metrics.csv")} == {FIRST}
+    assert "2 pages could not be read and were left out" in checkout.text("stakeholder.md")
+    for name in ("bad.png", "cut.png", "no image of a known kind"):
+        assert name in checkout.text("report.md")
+        assert name in checkout.text("report.html")
+    assert checkout.planned() == {}
+    cut = checkout.pages / "cut.png"
+    cut.unlink()
+    checkout.add_page(SECOND)
+    (checkout.pages / SECOND).rename(cut)
+    assert checkout.planned()["profile"] == 2
 
 
 def test_others_go_on_beside_models_that_cannot_be_loaded(tmp_path: Path) -> None:
@@ -412,30 +447,3 @@ def test_names_that_the_engine_would_replace_are_refused(bare: Checkout) -> None
     for name in ("{x}.png", "<word>.png"):
         (bare.pages / name).write_bytes((SAMPLES / SECOND).read_bytes())
     _assert_refused(bare, "holds '{x}'", "holds '<word>'")
-
-
-def test_bad_pages_may_be_skipped(tmp_path: Path) -> None:
-    checkout = make_checkout(tmp_path / "checkout")
-    checkout.configure(**SETTINGS, repeats=1, on_bad_image="skip")
-    checkout.add_page(FIRST)
-    (checkout.pages / "bad.png").write_bytes(b"text")
-    cut = checkout.pages / "cut.png"
-    cut.write_bytes((SAMPLES / SECOND).read_bytes()[:9999])
-    said = checkout.run()
-    reasons = (
-        "'my pages/bad.png' (its content is no image",
-        "'my pages/cut.png' (image file is tr",
-    )
-    for reason in reasons:
-        assert f"left out: cannot read {reason}" in said
-    assert [row["image"] for row in checkout.table("inputs.csv")] == [FIRST]
-    assert [row["image"] for row in checkout.table("metrics.csv")] == [FIRST]
-    assert "2 pages could not be read and were left out" in checkout.text("stakeholder.md")
-    for name in ("bad.png", "cut.png", "no image of a known kind"):
-        assert name in checkout.text("report.md")
-        assert name in checkout.text("report.html")
-    assert checkout.planned() == {}
-    cut.unlink()
-    checkout.add_page(SECOND)
-    cut.with_name(SECOND).rename(cut)
-    assert checkout.planned()["profile"] == 1
