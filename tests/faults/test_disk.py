@@ -104,7 +104,7 @@ def test_read_only_results_are_reported_too(checkout: Checkout) -> None:
         status, said = checkout.call()
     assert status != 0
     (line,) = reported(said, "Remedy: ")
-    assert line.startswith("mfuscope: results that must be made again are write-protected.")
+    assert line.startswith("mfuscope: results that must be made again are write-protected, or ")
     assert len(checkout.table("inputs.csv")) == 3
 
 
@@ -143,7 +143,7 @@ def test_a_second_workflow_ends_and_leaves_the_first_alone(
     runs = checkout.digests()
     assert len(runs) == 3
     assert checkout.planned() == {}
-    assert "no run to measure" in other.run()
+    assert "Nothing to do" in other.run()
     assert checkout.digests() == runs
 
 
