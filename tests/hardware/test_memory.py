@@ -67,7 +67,9 @@ except InsufficientMemoryError as error:
     print(error)
 """
     printed = subprocess.check_output([sys.executable, "-c", code], text=True)
-    found = re.search(r"need 59 MB in fp32, and (\d+) MB of the host's [\d.]+ [GM]B are free", printed)
+    found = re.search(
+        r"need 59 MB in fp32, and (\d+) MB of the host's [\d.]+ [GM]B are free", printed
+    )
     assert found is not None, printed
     assert 0 < int(found[1]) <= 40
 
