@@ -14,6 +14,8 @@ from mutated_images import mutated as mutated_image
 from mutated_images import originals
 from mutated_settings import mutated as mutated_settings
 
+pytestmark = pytest.mark.faults
+
 CASES = 500
 FUZZING = Path(__file__).parents[1] / "support" / "fuzzing.py"
 
