@@ -1,12 +1,8 @@
 """The workflow on disks that fill up or refuse to be written to, and beside another workflow."""
 
-import errno
-import fcntl
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +11,8 @@ from mounts import make_room, read_only, small_disk
 from processes import WORKER, Faults, wait_for
 from validate import validate_results
 
-from mfuscope.core.errors import UserError
 from mfuscope.storage.artefacts import PARTIAL
-from mfuscope.storage.locks import LOCK, hold_results
+from mfuscope.storage.locks import LOCK
 
 pytestmark = pytest.mark.faults
 
@@ -145,32 +140,6 @@ def test_a_second_workflow_ends_and_leaves_the_first_alone(
     assert checkout.planned() == {}
     assert "Nothing to do" in other.run()
     assert checkout.digests() == runs
-
-
-def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    code = (
-        "import time; from mfuscope.storage.locks import hold_results; from pathlib import Path\n"
-    )
-    code += "hold_results(Path('results')); print('held', flush=True); time.sleep(600)"
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=r"another call .* wait until"):
-            hold_results(results)
-        holder.kill()
-    hold_results(results)
-
-
-def test_a_file_system_without_locks_will_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(file: int, operation: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    hold_results(tmp_path / "results")
 
 
 def test_results_that_are_a_dead_link_are_reported_before_anything_is_measured(
