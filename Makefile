@@ -18,12 +18,16 @@ CHECK_WHEELHOUSE = PYTHONPATH=src $(PYTHON) tools/wheelhouse.py check $(WHEELHOU
 # What .venv would see of the host's packages, asked of the Python that `venv` takes them from.
 CHECK_HOST_TORCH = $(PYTHON) -c 'import subprocess, sys; looked = subprocess.run([sys._base_executable, "-c", "import sys; from importlib.util import find_spec; sys.exit(find_spec(\"torch\") is None)"]); sys.exit(looked.returncode and "TORCH= takes the torch of $(PYTHON), which has none outside of virtual environments. Remedy: make TORCH= PYTHON=/the/python/that/has/torch ...")'
 
-.PHONY: run flops test test-faults test-gpu test-slurm test-wheelhouse bench contracts lint audit install install-slurm \
+.PHONY: run what-if flops test test-faults test-gpu test-slurm test-wheelhouse bench contracts lint audit install install-slurm \
   wheelhouse install-offline supported-python clean help FORCE
 
 run: $(VENV)/.installed ## measure every page and write results/report.html
 	$(BIN)/mfuscope check --repair
 	$(BIN)/snakemake
+
+what-if: $(VENV)/.installed ## measure what reports recommend, beside the reference
+	$(BIN)/mfuscope check --repair
+	$(BIN)/snakemake --configfile config/what-if.yaml
 
 flops: $(VENV)/.installed ## count FLOPs without a GPU: results/flops.md
 	$(BIN)/snakemake flops

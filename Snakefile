@@ -38,6 +38,7 @@ rule all:
         "results/hardware.json",
         "results/metrics.csv",
         "results/summary.csv",
+        "results/comparison.csv",
         all_calibrations,
         per_run("results/{variant}/runs/{image}/{repeat}.json"),
         per_run("results/{variant}/operators/{image}/{repeat}.csv"),

@@ -41,21 +41,24 @@ def _trace(page: str, packed: str) -> dict[str, float]:
 
     from mfuscope.config.settings import ProfilerSettings
     from mfuscope.measure.profiler import recording
+    from mfuscope.measure.session import Generation
     from mfuscope.measure.stages import StageTimer
     from mfuscope.pages.decoding import decode_page
     from mfuscope.traces.file import pack_trace
 
     session = default_session()
     inputs = session.inputs(decode_page(Path(page), 150).image, "auto")
+    generation = Generation(TOKENS, ignore_eos=True)
 
     def traced() -> tuple["profile", float]:
         with recording(ProfilerSettings(None, False, False, False), session.device) as profile:
-            with StageTimer(session.model, session.device).measure():
-                session.generate(inputs, TOKENS, ignore_eos=True)
+            timer = StageTimer(session.model, session.device, TOKENS)
+            with timer.measure():
+                session.generate(inputs, generation, on_logits=timer.on_logits)
             started = time.perf_counter()
         return profile, time.perf_counter() - started
 
-    session.generate(inputs, TOKENS, ignore_eos=True)
+    session.generate(inputs, generation)
     traced()
     profile, stop_s = traced()
     plain = Path(packed).with_suffix("")
@@ -76,6 +79,8 @@ def _trace(page: str, packed: str) -> dict[str, float]:
 
 
 def _read(packed: str) -> dict[str, float]:
+    from stage_timing import TOKENS
+
     from mfuscope.core.runs import RunKey
     from mfuscope.traces.activity import activity
     from mfuscope.traces.columns import read_trace
@@ -86,7 +91,7 @@ def _read(packed: str) -> dict[str, float]:
     trace = read_trace(packed)
     operator_table(trace)
     kernel_table(trace)
-    activity(trace, RunKey("baseline", "page.png", 0), "dummy")
+    activity(trace, RunKey("baseline", "page.png", 0), "dummy", TOKENS - 1)
     elapsed = time.perf_counter() - started
     return {"events": trace.events, "seconds": elapsed, "peak_mb": _peak_mb()}
 

@@ -121,8 +121,8 @@ def bundled_pages(number: int) -> list[Path]:
     return in_turn[:number]
 
 
-def default_session() -> "Session":
-    """The model that a bare call would measure, ready in this process."""
+def default_session(compiling: str = "none") -> "Session":
+    """The model that a bare call would measure, ready in this process; `compiling` as `compile`."""
     from mfuscope.config.settings import ModelSettings
     from mfuscope.hardware.devices import plan_device
     from mfuscope.measure.session import Session
@@ -130,5 +130,5 @@ def default_session() -> "Session":
 
     device = plan_device("auto")
     name = "deepseek-ocr-nano" if device == "cpu" else "deepseek-ocr"
-    settings = ModelSettings(name, "dummy", "auto", "sdpa", "Free OCR.")
+    settings = ModelSettings(name, "dummy", "auto", "sdpa", "Free OCR.", "auto", compiling)
     return Session(resolve_model(name, "dummy", ROOT / "config" / "models"), settings, device)

@@ -1,8 +1,13 @@
-"""What stage timing costs: calls and decode steps with and without the hooks, in one process.
+"""What stage timing costs, and whether it is right: calls with and without it, in one process.
 
-Neighbours on the machine change times by more than the hooks do, from one second to the next. So
+Neighbours on the machine change times by more than the marks do, from one second to the next. So
 what is compared lies side by side: calls for one token for prefill, for decode the steps of one
-and the same call.
+and the same call. Three questions:
+
+- Do the marks slow a call? With and without them, in turn.
+- Do they find the stages that hooks on the model's forward find? Both in the same calls.
+- Is decode what the steps cost? A call with the steps, less a call for one token, on the host's
+  clock; eager, and where there is a GPU with the decode step compiled into CUDA graphs.
 
 Also whether having traced once slows the passes that are timed later, as both happen in the
 process that keeps the model.
@@ -13,30 +18,27 @@ import math
 import statistics
 import time
 from collections.abc import Iterator
-from functools import partial
-from itertools import compress
+from itertools import compress, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from common import Figure, Options, bundled_pages, child, default_session
 
 if TYPE_CHECKING:
-    import torch
-
-    from mfuscope.measure.session import Session
-    from mfuscope.measure.stages import StageTimer
+    from mfuscope.measure.session import Generation, Session
+    from mfuscope.measure.stages import StageTimes
     from mfuscope.models.inputs import PageInputs
 
 TOKENS = 64  # of a whole call
 CALLS = 10  # whole calls before and after a trace
 STEPS = 200  # of a call that alternates
-# With hooks or without. What ran before changes a time by more than the hooks do: this cancels it.
+AGREEING = 20  # whole calls, each between two calls for one token
+# With marks or without. What ran before changes a time by more than the marks do: this cancels it.
 IN_TURN = (False, True, True, False)
 
 
 def measure(options: Options) -> Iterator[Figure]:
-    """Relative cost for prefill and decode with 95 % intervals, and of an earlier trace."""
+    """Relative cost for prefill and decode with 95 % intervals, agreement, and a trace's after."""
     found = json.loads(child([__file__, str(bundled_pages(1)[0]), str(options.pairs)]))
     yield Figure("groups of four calls; four times as many of steps", options.pairs, "")
     for stage in ("prefill", "decode"):
@@ -44,7 +46,14 @@ def measure(options: Options) -> Iterator[Figure]:
         yield Figure(f"stage timing: {stage} longer by (median)", median, "%", "within 1 %")
         yield Figure(f"stage timing: {stage}, 95 % interval from", low, "%")
         yield Figure(f"stage timing: {stage}, 95 % interval to", high, "%")
-    yield Figure("hooks of a decode step, called alone", found["hooks_us"], "us")
+        against = 100 * found["against_hooks"][stage]
+        yield Figure(f"{stage} by marks against hooks, same calls (median)", against, "%", "1 %")
+    for mode, (low, median, high) in found["agreement"].items():
+        name = f"decode against the call's difference, {mode}"
+        yield Figure(f"{name} (median)", 100 * median, "%", "within 2 %")
+        yield Figure(f"{name}, 95 % interval from", 100 * low, "%")
+        yield Figure(f"{name}, 95 % interval to", 100 * high, "%")
+    yield Figure("marks of a decode step, called alone", found["marks_us"], "us")
     yield Figure("a decode step", found["step_us"], "us")
     yield Figure("after a traced pass: whole call longer by", 100 * found["traced"], "%")
 
@@ -54,92 +63,130 @@ def _interval(values: list[float]) -> tuple[float, float, float]:
     ordered = sorted(values)
     reach = 0.98 * len(ordered) ** 0.5
     middle = len(ordered) / 2
-    low, high = ordered[int(middle - reach)], ordered[math.ceil(middle + reach)]
+    low = ordered[max(int(middle - reach), 0)]
+    high = ordered[min(math.ceil(middle + reach), len(ordered) - 1)]
     return low, statistics.median(ordered), high
 
 
-def _hooks_us(session: "Session") -> float:
-    """What one decode step's hooks take, without a model between them."""
+def _generation(tokens: int, **how: Any) -> "Generation":
+    from mfuscope.measure.session import Generation
+
+    return Generation(tokens, ignore_eos=True, **how)
+
+
+def _timed(session: "Session", page: "PageInputs", generation: "Generation") -> "StageTimes":
     from mfuscope.measure.stages import StageTimer
 
-    timer, steps = StageTimer(session.model, session.device), 1000
+    tokens = generation.max_new_tokens
+    timer = StageTimer(session.model, session.device, tokens)
     with timer.measure():
-        timer._after_forward()
+        session.generate(page, generation, on_logits=timer.on_logits)
+    return timer.times(tokens)
+
+
+def _marks_us(session: "Session") -> float:
+    """What one decode step's marks take, without a model between them."""
+    from mfuscope.measure.stages import StageTimer
+
+    steps = 1000
+    timer = StageTimer(session.model, session.device, steps + 2)
+    with timer.measure():
+        timer.on_logits()
         started = time.perf_counter()
         for _ in range(steps):
-            timer._before_forward()
-            timer._after_forward()
+            timer.on_logits()
         return (time.perf_counter() - started) / steps * 1e6
 
 
 def _prefill(session: "Session", page: "PageInputs", groups: int) -> list[float]:
-    """Calls for one token, bare and instrumented."""
+    """Calls for one token, bare and with marks."""
     from mfuscope.hardware.clocks import device_clock
-    from mfuscope.measure.stages import StageTimer
 
-    clock = device_clock(session.device)
+    clock, one = device_clock(session.device), _generation(1)
 
     def bare() -> float:
         clock.synchronise()
         started = time.perf_counter()
-        session.generate(page, 1, ignore_eos=True)
+        session.generate(page, one)
         clock.synchronise()
         return time.perf_counter() - started
 
-    def instrumented() -> float:
-        timer = StageTimer(session.model, session.device)
-        with timer.measure():
-            session.generate(page, 1, ignore_eos=True)
-        return timer.times(1).host_ms / 1e3
-
-    return [instrumented() if on else bare() for on in IN_TURN * groups]
-
-
-class _Alternating:
-    """A logits processor that puts the hooks on and off between the steps of one call.
-
-    A step lasts from the end of this to its next start, on the host's clock.
-    """
-
-    def __init__(self, timer: "StageTimer") -> None:
-        self._timer = timer
-        self._handles: list[Any] = []
-        self._started: float | None = None
-        self.steps: list[float] = []
-
-    def __call__(self, _ids: object, scores: "torch.Tensor") -> "torch.Tensor":
-        if self._started is not None:
-            self.steps.append(time.perf_counter() - self._started)
-        while self._handles:
-            self._handles.pop().remove()
-        if IN_TURN[len(self.steps) % len(IN_TURN)]:
-            self._handles = self._timer._install()
-        self._started = time.perf_counter()
-        return scores
+    return [_timed(session, page, one).host_ms / 1e3 if on else bare() for on in IN_TURN * groups]
 
 
 def _decode(session: "Session", page: "PageInputs", groups: int) -> list[float]:
-    """Steps, bare and instrumented, of as many calls as it takes."""
-    from transformers import LogitsProcessorList
-
+    """Steps, with their mark and without, of as many calls as it takes."""
     from mfuscope.measure.stages import StageTimer
 
     seconds: list[float] = []
     while len(seconds) < groups * len(IN_TURN):
-        timer = StageTimer(session.model, session.device)
-        timer._ranges.push("prefill")  # what the first hook closes
-        alternating = _Alternating(timer)
-        generate = partial(
-            session.model.generate, logits_processor=LogitsProcessorList([alternating])
-        )
-        with mock.patch.object(session.model, "generate", generate):
-            session.generate(page, STEPS + 1, ignore_eos=True)
-        seconds += alternating.steps
+        timer = StageTimer(session.model, session.device, STEPS + 1)
+        starts: list[float] = []
+
+        def on_logits(timer: StageTimer = timer, starts: list[float] = starts) -> None:
+            starts.append(time.perf_counter())
+            if len(starts) == 1 or IN_TURN[len(starts) % len(IN_TURN)]:
+                timer.on_logits()
+
+        with timer.measure():
+            session.generate(page, _generation(STEPS + 1), on_logits=on_logits)
+        steps = [after - before for before, after in pairwise(starts)]
+        # The first step's mark also takes away the hooks of prefill.
+        seconds += steps[3 : 3 + (len(steps) - 3) // len(IN_TURN) * len(IN_TURN)]
     return seconds[: groups * len(IN_TURN)]
 
 
+def _against_hooks(session: "Session", page: "PageInputs") -> dict[str, float]:
+    """How much longer each stage is by marks than by hooks on the model's forward."""
+    from mfuscope.hardware.clocks import device_clock
+
+    clock = device_clock(session.device)
+    longer: dict[str, list[float]] = {"prefill": [], "decode": []}
+    for _ in range(AGREEING):
+        logits: list[Any] = []
+        handle = session.model.register_forward_hook(
+            lambda *_, logits=logits: logits.append(clock.mark())
+        )
+        try:
+            clock.synchronise()
+            start = clock.mark()
+            times = _timed(session, page, _generation(TOKENS))
+            end = clock.mark()
+            clock.synchronise()
+        finally:
+            handle.remove()
+        prefill, decode = clock.elapsed_ms(start, logits[0]), clock.elapsed_ms(logits[0], end)
+        longer["prefill"].append(times.prefill_ms / prefill - 1)
+        longer["decode"].append(times.decode_ms / decode - 1)
+    return {stage: statistics.median(values) for stage, values in longer.items()}
+
+
+def _agreement(session: "Session", page: "PageInputs", **how: Any) -> tuple[float, float, float]:
+    """Decode against the difference of a whole call and one for a token, on the host's clock."""
+    from mfuscope.hardware.clocks import device_clock
+
+    clock, whole = device_clock(session.device), _generation(TOKENS, **how)
+
+    def one_token() -> float:
+        clock.synchronise()
+        started = time.perf_counter()
+        session.generate(page, whole, most_tokens=1)
+        clock.synchronise()
+        return (time.perf_counter() - started) * 1e3
+
+    for _ in range(5):
+        _timed(session, page, whole)
+    ratios = []
+    for _ in range(AGREEING):
+        before = one_token()
+        times = _timed(session, page, whole)
+        after = one_token()
+        ratios.append(times.decode_ms / (times.host_ms - (before + after) / 2) - 1)
+    return _interval(ratios)
+
+
 def _longer(seconds: list[float]) -> list[float]:
-    """How much longer with hooks, as a share of without: one value for each group."""
+    """How much longer with marks, as a share of without: one value for each group."""
     groups = zip(*[iter(seconds)] * len(IN_TURN), strict=True)
     sums = [(sum(g) - (on := sum(compress(g, IN_TURN))), on) for g in groups]
     return [on / off - 1 for off, on in sums]
@@ -155,17 +202,22 @@ def _main(path: Path, groups: int) -> dict[str, Any]:
 
     def whole_call() -> float:
         started = time.perf_counter()
-        session.generate(page, TOKENS, ignore_eos=True).tolist()
+        session.generate(page, _generation(TOKENS)).tolist()
         return time.perf_counter() - started
 
     for _ in range(3):
         whole_call()
-    untraced = [whole_call() for _ in range(CALLS)]
-    found: dict[str, Any] = {"hooks_us": _hooks_us(session)}
+    found: dict[str, Any] = {"marks_us": _marks_us(session)}
     found["prefill"] = _interval(_longer(_prefill(session, page, groups)))
     steps = _decode(session, page, 4 * groups)
     found["decode"] = _interval(_longer(steps))
     found["step_us"] = statistics.median(steps) * 1e6
+    found["against_hooks"] = _against_hooks(session, page)
+    found["agreement"] = {"eager": _agreement(session, page)}
+    if session.device.type == "cuda":
+        compiled = default_session(compiling="decode")
+        found["agreement"]["compiled"] = _agreement(compiled, page, cache="static")
+    untraced = [whole_call() for _ in range(CALLS)]
     with recording(ProfilerSettings(None, False, False, False), session.device):
         whole_call()
     whole_call()

@@ -142,9 +142,9 @@ def test_two_allocations_measure_at_the_same_time(site: Site) -> None:
     print(said)
     assert "6 runs to measure" in said
     assert "[6/6]" in said
-    # 6 runs, activities, operator and kernel tables, 1 calibration, 2 of the device, 3 tables,
+    # 6 runs, activities, operator and kernel tables, 1 calibration, 2 of the device, 4 tables,
     # and the report's head
-    assert validate_results(checkout.results) == 4 * 6 + 1 + 2 + 3 + 1
+    assert validate_results(checkout.results) == 4 * 6 + 1 + 2 + 4 + 1
     assert {row["new_tokens"] for row in checkout.table("metrics.csv")} == {"4"}
     assert set(site.jobs().values()) == {"COMPLETED"}
     assert len(site.jobs()) == 4

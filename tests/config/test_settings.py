@@ -53,7 +53,7 @@ def test_every_variable_of_the_environment() -> None:
     )
     assert len(ENVIRONMENT) == 7
     assert settings.inference.model == "deepseek-ocr-2"
-    assert settings.images == Path("pages")
+    assert settings.images == (Path("pages"),)
     assert settings.device == "cpu"
     assert settings.inference.attention == "flash"
     assert settings.inference.max_new_tokens == 7
@@ -117,6 +117,31 @@ def test_variants() -> None:
     assert names.variants["half"].dtype == "fp16"
 
 
+def test_a_variant_may_be_for_one_kind_of_device() -> None:
+    """Which is no override of a setting, also not of the baseline's."""
+    variants = {"baseline": {"only_on": "cpu"}, "batch": {"batch_size": 8, "only_on": "cuda"}}
+    settings = resolve({"variants": variants | {"static": {"cache": "static"}}})
+    assert settings.only_on == {"baseline": "cpu", "batch": "cuda"}
+    assert settings.variants["baseline"] == settings.inference
+    assert settings.variants["batch"].batch_size == 8
+    assert resolve(dict(settings.overrides)) == settings
+    with pytest.raises(UserErrors, match="'only_on' does not exist"):
+        resolve({"only_on": "cpu"})
+
+
+def test_images_may_be_several_paths() -> None:
+    several = ["a.png", "~/pages"]
+    expected = (Path("a.png"), Path.home() / "pages")
+    for settings in (resolve({"images": several}), resolve(command_line={"images": several})):
+        assert settings.images == expected
+        assert settings.overrides == {"images": several}
+    # A string is one path, whatever it looks like.
+    assert resolve(environment={"DSOCR_IMAGE": "[a, b]"}).images == (Path("[a, b]"),)
+    with pytest.raises(UserErrors) as caught:
+        resolve({"images": ["~nobody-at-all/x", "fine", "~no-other/y"]})
+    assert len(caught.value.errors) == 2
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
@@ -135,6 +160,14 @@ def test_variants() -> None:
         ({"file": {"repeats": 2.5}}, "'repeats' is 2.5"),
         ({"file": {"attention": "fast"}}, "'attention' is \"fast\".*sdpa, eager, flash"),
         ({"file": {"device": "tpu"}}, "'device' is \"tpu\".*cuda:N"),
+        ({"file": {"cache": "paged"}}, "'cache' is \"paged\".*dynamic, static"),
+        ({"file": {"compile": True}}, "'compile' is true.*none, decode, all"),
+        ({"file": {"experts": ""}}, "'experts' is .*text that is not empty"),
+        ({"file": {"batch_size": 0}}, "'batch_size' is 0.*at least 1"),
+        ({"file": {"no_repeat_ngram_size": -1}}, "'no_repeat_ngram_size' is -1.*at least 0"),
+        ({"file": {"variants": {"a": {"only_on": "gpu"}}}}, "'variants.a.only_on' is.*cuda, cpu"),
+        ({"file": {"images": []}}, "'images' is .*a path, or a list of 1 to 1000 paths"),
+        ({"file": {"images": ["a", 3]}}, "'images.1' is 3.*text that is not empty"),
         ({"command_line": {"ignore_eos": "maybe"}}, "'ignore_eos' is \"maybe\" .--config"),
         ({"command_line": {"repeats": "many"}}, "'repeats' is \"many\""),
         ({"environment": {"MFU_PEAK_TFLOPS": "fast"}}, "'peak_tflops'.*from the environment"),
@@ -261,7 +294,7 @@ def test_a_typo_in_any_key_names_the_key(place: tuple[str, ...]) -> None:
         ('prompt: "\\ud800"', "'prompt' is no valid text"),
         ('images: "a\\0b"', "'images' is text with a null character"),
         ("images: ~nobody-at-all/x", "names the home folder of an unknown user"),
-        ("images: ''", "use text that is not empty of up to 4096 characters"),
+        ("images: ''", "use a path, or a list of 1 to 1000 paths"),
         ("flops: {resolutions: []}", "use a list that is not empty of up to 100 entries"),
         ("flops: {resolutions: ['15']}", "views of 16 to 9999 pixels"),
         ("flops: {resolutions: [1024+640x0x3]}", "views of 16 to 9999 pixels"),

@@ -30,7 +30,7 @@ OF_RUNS = {
 }
 OTHERS = (
     *("baseline/calibration/512.json", "ceiling.json", "hardware.json"),
-    *("inputs.csv", "metrics.csv", "summary.csv", "flops.csv", "flops.md"),
+    *("inputs.csv", "metrics.csv", "summary.csv", "comparison.csv", "flops.csv", "flops.md"),
     *("report.html", "report.md", "report.json", "stakeholder.md", "operators.md"),
     *("figures/roofline.svg", "figures/decode_steps.svg", "figures/time.svg"),
 )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -42,6 +43,7 @@ ANSWERS: dict[str, Callable[..., Any]] = {
     "nvmlDeviceGetPowerUsage": lambda handle: 50_000,
     "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: 0,
     "nvmlDeviceGetTotalEnergyConsumption": lambda handle: 1000,
+    "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(total=24 << 30),
 }
 CONDITIONS = {
     *("nvmlInit", "nvmlDeviceGetHandleByUUID", "nvmlDeviceGetClockInfo"),
@@ -87,6 +89,13 @@ def test_every_call_is_faked(driver: Driver) -> None:
     """So that none can fail untested."""
     source = Path(nvml.__file__).read_text()
     assert set(re.findall(r"pynvml\.(nvml[A-Z]\w+)[(,)]", source)) == set(ANSWERS)
+
+
+def test_total_memory_is_known_unless_the_driver_fails(driver: Driver) -> None:
+    assert nvml.memory_bytes("GPU-a") == 24 << 30
+    for failing in ("nvmlDeviceGetMemoryInfo", "nvmlDeviceGetHandleByUUID", "nvmlInit"):
+        driver.failing = {failing}
+        assert nvml.memory_bytes("GPU-a") is None, failing
 
 
 def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +161,7 @@ def test_a_lost_gpu_is_left_out_and_reported(
 @pytest.fixture(scope="module")
 def session(published: Path) -> Session:
     """On the CPU, but with a GPU's number: what is asked of NVML is asked for it."""
-    settings = ModelSettings(str(published), "auto", "auto", "sdpa", "Free OCR.")
+    settings = ModelSettings(str(published), "auto", "auto", "sdpa", "Free OCR.", "auto", "none")
     made = Session(resolve_model(str(published), "auto", MODELS), settings, "cpu")
     made.facts = replace(
         made.facts, uuid="GPU-a", absent={k: v for k, v in made.facts.absent.items() if k != "uuid"}

@@ -16,9 +16,12 @@ from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.hardware import nvml
 from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.passes import RunSettings, measure
-from mfuscope.measure.session import Session
+from mfuscope.measure.session import Generation, Session
 from mfuscope.models.spec import resolve_model
 from mfuscope.planning.parameters import countable
+from mfuscope.traces.activity import activity
+from mfuscope.traces.columns import read_trace
+from mfuscope.traces.operators import UNATTRIBUTED, operator_table
 
 pytestmark = [
     pytest.mark.gpu,
@@ -26,13 +29,15 @@ pytestmark = [
 ]
 
 ATTENTION = ["sdpa", "eager"] + (["flash"] if importlib.util.find_spec("flash_attn") else [])
+PLAIN = ProfilerSettings(None, False, False, False)
 EXPERTS = ["grouped_mm", "batched_mm", "eager"]
 
 
-def session(name: str, attention: str = "sdpa") -> Session:
+def session(name: str, attention: str = "sdpa", compiling: str = "none") -> Session:
     # As the workflow calibrates: flash attention is counted as sdpa.
-    attention = countable({"attention": attention})["attention"]
-    settings = ModelSettings(name, "dummy", "bf16", attention, "Free OCR.")
+    asked = {"attention": attention, "experts": "auto", "compile": "none"}
+    attention = countable(asked)["attention"]
+    settings = ModelSettings(name, "dummy", "bf16", attention, "Free OCR.", "auto", compiling)
     return Session(resolve_model(name, "dummy", MODELS), settings, "cuda")
 
 
@@ -73,14 +78,11 @@ def test_planning_knows_the_compute_capability() -> None:
 
 def test_a_run_has_device_times_and_conditions(tmp_path: Path) -> None:
     made = session("deepseek-ocr-nano")
-    plain = ProfilerSettings(
-        decode_steps=None, record_shapes=False, profile_memory=False, with_stack=False
-    )
     run = measure(
         made,
         ROOT / "data" / "samples" / "image_eu_map.png",
         tmp_path / "trace.json",
-        RunSettings("tiny", 16, ignore_eos=True, warmup=1, profiler=plain),
+        RunSettings("tiny", 16, ignore_eos=True, warmup=1, profiler=PLAIN),
         key=RunKey("baseline", "map.png", 0),
         max_megapixels=150,
     )
@@ -95,3 +97,45 @@ def test_a_run_has_device_times_and_conditions(tmp_path: Path) -> None:
     assert timed.prefill_ms + timed.decode_ms >= timed.host_ms * 0.8
     assert timed.conditions_before.sm_clock_mhz
     assert timed.peak_memory_bytes
+
+
+@pytest.mark.parametrize("compiling", ["decode", "all"])
+def test_compiled_code_makes_the_same_tokens_from_graphs(compiling: str, tmp_path: Path) -> None:
+    plain, run = (
+        measure(
+            session("deepseek-ocr-nano", compiling=mode),
+            ROOT / "data" / "samples" / "image_eu_map.png",
+            tmp_path / "trace.json",
+            RunSettings("tiny", 16, ignore_eos=True, warmup=1, profiler=PLAIN, cache=cache),
+            key=RunKey(mode, "map.png", 0),
+            max_megapixels=150,
+        )
+        for mode, cache in (("none", "dynamic"), (compiling, "static"))
+    )
+    assert run.passes_agree
+    assert run.timed.token_ids_sha256 == plain.timed.token_ids_sha256
+    compiled = run.compilation
+    assert compiled is not None
+    assert compiled.graphs == (2 if compiling == "all" else 1)
+    assert (compiled.graph_breaks, compiled.recompilations, compiled.discarded_passes) == ([], 0, 0)
+    assert "graph_operators" not in run.absent
+    trace = read_trace(tmp_path / "trace.json")
+    found = activity(trace, RunKey(compiling, "map.png", 0), "dummy", 15)
+    assert found.absent == {}
+    assert found.stages["decode"].graph_launches == 15
+    assert bool(found.stages["prefill"].graph_launches) == (compiling == "all")
+    table = operator_table(trace)
+    on_device = [ms or 0.0 for ms in table["device_ms"]]
+    unknown = [
+        ms for ms, name in zip(on_device, table["operator"], strict=True) if name == UNATTRIBUTED
+    ]
+    assert sum(unknown) <= 0.02 * sum(on_device)
+
+
+def test_a_batch_is_of_equal_copies() -> None:
+    made = session("deepseek-ocr-nano")
+    page = made.blank_inputs("1024+640x1x2")
+    alone = made.generate(page, Generation(8, ignore_eos=True))
+    for cache in ("dynamic", "static"):
+        tokens = made.generate(page, Generation(8, ignore_eos=True, cache=cache, batch_size=3))
+        assert all(torch.equal(copy, alone[0]) for copy in tokens)

@@ -46,17 +46,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> StepClock:
 
 def test_the_device_is_idle_at_the_start_and_at_the_end(clock: StepClock) -> None:
     toy = Toy()
-    timer = StageTimer(toy, CPU)
+    timer = StageTimer(toy, CPU, 2)
     with timer.measure():
-        toy.generate(2)
+        toy.generate(2, timer.on_logits)
         assert clock.log[:2] == ["synchronise", "mark"]
-    # Start, vision twice, first forward, language model twice, its logits, second forward, end.
-    assert clock.log == ["synchronise", *["mark"] * 9, "synchronise"]
+    # Start, vision twice, language model twice, the logits of each forward.
+    assert clock.log == ["synchronise", *["mark"] * 7, "synchronise"]
     times = timer.times(2)
-    assert clock.log[11:] == ["elapsed"] * len(clock.log[11:]), "nothing waits, nothing marks"
-    assert times.prefill_ms == 6
+    assert clock.log[9:] == ["elapsed"] * len(clock.log[9:]), "nothing waits, nothing marks"
+    assert times.prefill_ms == 5
     assert (times.vision_ms, times.language_prefill_ms) == (1, 1)
-    assert times.decode_ms == 2
+    assert times.decode_ms == 1
     assert times.step_ms == [1]
     # The wait at the end belongs to the call, the one before it does not.
     assert times.host_ms == 1000
@@ -65,9 +65,9 @@ def test_the_device_is_idle_at_the_start_and_at_the_end(clock: StepClock) -> Non
 def test_a_part_that_is_found_but_never_runs_takes_no_time(clock: StepClock) -> None:
     toy = Toy()
     assert "projector" in parts.find_parts(toy)
-    timer = StageTimer(toy, CPU)
+    timer = StageTimer(toy, CPU, 1)
     with timer.measure():
-        toy.generate(1)
+        toy.generate(1, timer.on_logits)
     assert timer.times(1).projector_ms is None
 
 
@@ -127,8 +127,11 @@ def nested(log: list[str]) -> Iterator[str]:
 
 def test_nvtx_has_the_stages(nvtx: list[str], clock: StepClock) -> None:
     toy = Toy()
-    with StageTimer(toy, CUDA).measure():
-        toy.generate(3)
+    timer = StageTimer(toy, CUDA, 3)
+    with timer.measure():
+        toy.generate(3, timer.on_logits)
+        nvtx.append("push after the last token")  # outside of all ranges
+        nvtx.append("pop")
     assert list(nested(nvtx)) == [
         "prefill",
         "prefill/vision",
@@ -136,11 +139,13 @@ def test_nvtx_has_the_stages(nvtx: list[str], clock: StepClock) -> None:
         "decode",
         "decode/decode_step[0]",
         "decode/decode_step[1]",
+        "after the last token",
     ]
 
 
 def test_nvtx_ranges_are_closed_after_an_error(nvtx: list[str], clock: StepClock) -> None:
     toy = Toy(fails=True)
-    with pytest.raises(RuntimeError, match="out of memory"), StageTimer(toy, CUDA).measure():
-        toy.generate(1)
+    timer = StageTimer(toy, CUDA, 1)
+    with pytest.raises(RuntimeError, match="out of memory"), timer.measure():
+        toy.generate(1, timer.on_logits)
     assert list(nested(nvtx)) == ["prefill", "prefill/vision"]

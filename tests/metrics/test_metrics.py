@@ -1,6 +1,7 @@
 """Metrics against arithmetic done by hand, and their statistics."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from mfuscope.core.errors import UserError
 from mfuscope.flops import architecture
-from mfuscope.metrics.run_metrics import device_activity, metrics_table, run_metrics
+from mfuscope.metrics.run_metrics import device_activity, metrics_table, run_metrics, step_stalls
 from mfuscope.metrics.statistics import SUMMARISED, describe, describe_pages, summarise
 from mfuscope.metrics.workload import decode_flops, mean_context, step_contexts
 
@@ -97,6 +98,7 @@ def test_what_is_not_known_is_absent() -> None:
     row = run_metrics(run(4), activity(), generic_calibration(), hardware(), ceiling())
     absent = {name for name, value in row.items() if value is None}
     assert absent == {
+        "compile_s",
         "mbu_decode",
         "mbu_decode_busy",
         "decode_weight_gb_per_token",
@@ -249,3 +251,40 @@ def test_more_repeats_narrow_the_interval() -> None:
     rows = np.array([10.0, 11.0, 12.0] * 4)
     few, many = describe(rows[:3]), describe(rows)
     assert many["ci95_high"] - many["ci95_low"] < few["ci95_high"] - few["ci95_low"]
+
+
+def test_a_batch_counts_every_copy_in_the_time_of_the_whole_batch() -> None:
+    one = run(4)
+    eight = replace(one, settings=one.settings | {"batch_size": 8})
+    rows: list[dict[str, Any]] = [
+        run_metrics(made, activity(), calibration(), hardware(), ceiling()) for made in (one, eight)
+    ]
+    alone, batch = rows
+    for same in ("prefill_ms", "decode_ms", "page_ms", "decode_gflops_per_token"):
+        assert batch[same] == alone[same]
+    for eightfold in ("mfu_prefill", "mfu_decode", "mfu_model", "pages_per_s", "prefill_gflops"):
+        assert batch[eightfold] == pytest.approx(8 * alone[eightfold])
+    assert batch["decode_tokens_per_s"] == pytest.approx(8 * alone["decode_tokens_per_s"])
+    assert batch["pages_per_s"] == pytest.approx(8 / (batch["page_ms"] / 1e3))
+    # One reading of the weights serves all copies; each has its own cache.
+    weights, cache = alone["decode_weight_gb_per_token"], alone["decode_kv_gb_per_token"]
+    assert batch["decode_weight_gb_per_token"] == pytest.approx(weights / 8)
+    assert batch["decode_kv_gb_per_token"] == pytest.approx(cache)
+    assert batch["mbu_decode"] / alone["mbu_decode"] == pytest.approx(
+        (weights + 8 * cache) / (weights + cache)
+    )
+    assert batch["energy_per_page_j"] == pytest.approx(alone["energy_j"] / 8)
+    assert batch["prefill_directional_error"] == pytest.approx(alone["prefill_directional_error"])
+
+
+def test_a_stall_is_what_a_step_takes_beyond_twice_the_median() -> None:
+    assert step_stalls([]) == []
+    assert step_stalls([10.0, 10.0, 20.0]) == []
+    assert step_stalls([10.0, 12.0, 50.0, 11.0, 30.0]) == [50.0 - 24.0, 30.0 - 24.0]
+
+
+@given(st.lists(st.floats(0.001, 1e4), min_size=1))
+def test_less_than_half_of_the_steps_stall(steps: list[float]) -> None:
+    stalls = step_stalls(steps)
+    assert len(stalls) <= len(steps) / 2
+    assert all(0 < stall < max(steps) for stall in stalls)

@@ -43,7 +43,7 @@ def test_a_manifest_of_another_kind_is_ignored(content: bytes, tmp_path: Path) -
 def test_manifests_from_spreadsheets_are_read(tmp_path: Path) -> None:
     text = "\ufefffile,category\na.png,mixed_layout\nb.png\n"
     (tmp_path / "samples.csv").write_text(text, encoding="utf-8")
-    assert read_categories(tmp_path / "a.png") == {"a.png": "mixed_layout", "b.png": ""}
+    assert read_categories(tmp_path) == {"a.png": "mixed_layout", "b.png": ""}
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from permissions import run_obeying
 from PIL import Image
 
-from mfuscope.core.errors import UserError
+from mfuscope.core.errors import UserErrors
 from mfuscope.pages.discovery import SUFFIXES, find_pages, page_id
 
 NAMES = st.text(min_size=1, max_size=60).filter(lambda s: "\0" not in s and max(s) < "\ud800")
@@ -128,8 +128,45 @@ def test_a_setting_that_names_no_page_is_reported(name: str, problem: str, tmp_p
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("no image")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match=f"images: .*{problem}.* Remedy: "):
+    with pytest.raises(UserErrors, match=f"images: .*{problem}.* Remedy: "):
         find_pages(tmp_path / name)
+    with pytest.raises(UserErrors) as caught:
+        find_pages(tmp_path / name, save(tmp_path / "fine.png"), tmp_path / "nowhere")
+    assert len(caught.value.errors) == 2
+
+
+def test_pages_may_be_chosen(tmp_path: Path) -> None:
+    """In the order that they are named in, each with the id that it has in its folder."""
+    for name in ("a b.png", "c.png", "d.png", "more/e.png", "more/f.png"):
+        save(tmp_path / name)
+    folder, _ = find_pages(tmp_path)
+    pages, _ = find_pages(tmp_path / "d.png", tmp_path / "a b.png", tmp_path / "more")
+    assert list(pages) == ["d.png", page_id("a b.png"), "e.png", "f.png"]
+    assert {key: pages[key] for key in list(pages)[:2]} == {
+        key: folder[key] for key in list(pages)[:2]
+    }
+
+
+def test_a_page_that_is_named_twice_is_found_once(tmp_path: Path) -> None:
+    path = save(tmp_path / "sub" / "a.png")
+    for named in ((path, path), (path, tmp_path / "sub"), (tmp_path / "sub" / ".." / "sub", path)):
+        assert list(find_pages(*named)[0]) == ["a.png"]
+    # Its first name gives its id.
+    assert list(find_pages(tmp_path, path)[0]) == [page_id("sub/a.png")]
+
+
+def test_pages_of_one_id_are_refused_in_one_line(tmp_path: Path) -> None:
+    for name in ("x/a.png", "y/a.png", "x/b.png", "y/b.png", "y/c.png"):
+        save(tmp_path / name)
+    with pytest.raises(UserErrors) as caught:
+        find_pages(tmp_path / "x", tmp_path / "y")
+    (error,) = caught.value.errors
+    assert error.problem == (
+        f"images: '{tmp_path}/x/a.png' and '{tmp_path}/y/a.png' would have the same id, and so "
+        "would 1 more"
+    )
+    assert "the folder above both" in error.remedy
+    assert len(find_pages(tmp_path)[0]) == 5
 
 
 @pytest.mark.parametrize("name", ["{word}.png", "<word>.png", "{}/a.png"])

@@ -59,10 +59,10 @@ def test_bf16_needs_a_card_that_has_it(in_a_variant: bool, monkeypatch: pytest.M
     bf16 = {"dtype": "bfloat16"}
     asked: dict[str, Any] = {"variants": {"short": bf16}} if in_a_variant else bf16
     with pytest.raises(
-        UserError, match=r"Tesla T4 lacks .its compute capability is 7\.5"
+        UserErrors, match=r"Tesla T4 lacks .its compute capability is 7\.5"
     ) as caught:
         plan(device="cuda", **asked).check_device()
-    assert caught.value.remedy == "set `dtype: fp16` (or auto)"
+    assert only_error(caught)[1] == "set `dtype: fp16` (or auto)"
     plan(device="cuda", dtype="fp16").check_device()
     plan(device="cuda", dtype="auto").check_device()
     plan(device="cpu", dtype="bf16").check_device()
@@ -238,14 +238,24 @@ def test_other_architectures_are_checked_before_their_run(tmp_path: Path) -> Non
     write_llava(tmp_path / "llava")  # 512 positions
     spec = resolve_model(str(tmp_path / "llava"), "auto", MODELS)
     assert spec.positions is None
-    session = Session(spec, ModelSettings(spec.name, "auto", "fp32", "sdpa", "Read."), "cpu")
+    asked = ModelSettings(spec.name, "auto", "fp32", "sdpa", "Read.", "auto", "none")
+    session = Session(spec, asked, "cpu")
     profiler = ProfilerSettings(None, False, False, False)
     with pytest.raises(UserError, match=r"are \d+ tokens, and '.*llava' has 512 positions"):
         measure(
             session,
             PAGE,
             tmp_path / "trace.json",
-            RunSettings("auto", 500, True, 0, profiler),
+            RunSettings(
+                resolution="auto",
+                max_new_tokens=500,
+                ignore_eos=True,
+                cache="dynamic",
+                batch_size=1,
+                no_repeat_ngram_size=0,
+                warmup=0,
+                profiler=profiler,
+            ),
             key=RunKey("baseline", "a", 0),
             max_megapixels=150,
         )

@@ -11,7 +11,12 @@ from mfuscope.config.settings import Settings, load_schema, resolve_settings
 from mfuscope.core.errors import UserErrors
 from mfuscope.hardware import nvml
 from mfuscope.planning import plan as planning
-from mfuscope.planning.parameters import countable, run_parameters
+from mfuscope.planning.parameters import (
+    calibration_parameters,
+    countable,
+    model_parameters,
+    run_parameters,
+)
 
 CPU = torch.device("cpu")
 PAGE = ROOT / "data" / "samples" / "image_eu_map.png"
@@ -31,6 +36,11 @@ def wanted(**file: Any) -> Settings:
         {"warmup": 2},
         {"prompt": "Read."},
         {"attention": "eager"},
+        {"experts": "eager"},
+        {"cache": "static"},
+        {"cache": "static", "compile": "decode"},
+        {"batch_size": 2},
+        {"no_repeat_ngram_size": 20},
         {"profiler": {"decode_steps": 3}},
         {"profiler": {"with_stack": True}},
     ],
@@ -94,8 +104,19 @@ def test_flash_attention_has_its_place(
 @pytest.mark.parametrize(
     ("attention", "counted"), [("flash", "sdpa"), ("sdpa", "sdpa"), ("eager", "eager")]
 )
-def test_flash_is_counted_as_sdpa(attention: str, counted: str) -> None:
-    settings = {"attention": attention, "dtype": "bf16", "model": "m", "fingerprint": "f"}
-    given = dict(settings)
-    assert countable(settings) == settings | {"attention": counted}
-    assert settings == given
+def test_flops_are_counted_where_operators_can_be_seen(attention: str, counted: str) -> None:
+    """Whatever computes in the runs: flash attention, compiled code, other experts."""
+    usual = {"attention": counted, "experts": "auto", "compile": "none"}
+    settings = {"dtype": "bf16", "model": "m", "fingerprint": "f"}
+    given = settings | {"attention": attention, "experts": "batched_mm", "compile": "all"}
+    before = dict(given)
+    assert countable(given) == settings | usual
+    assert given == before
+
+
+def test_a_variant_that_only_runs_otherwise_is_counted_alike() -> None:
+    faster = {"cache": "static", "compile": "all", "batch_size": 8, "experts": "batched_mm"}
+    asked = wanted(images=str(PAGE), device="cpu", variants={"baseline": None, "faster": faster})
+    plan = planning.make_plan(asked, MODELS)
+    assert calibration_parameters(plan, "faster") == calibration_parameters(plan, "baseline")
+    assert model_parameters(plan, "faster") != model_parameters(plan, "baseline")

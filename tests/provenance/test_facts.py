@@ -9,6 +9,7 @@ import pytest
 from provenances import SETTINGS, a_run
 
 from mfuscope.core.errors import InvalidFileError
+from mfuscope.core.records import PROTOCOL
 from mfuscope.core.runs import RunKey
 from mfuscope.provenance.facts import (
     Provenance,
@@ -49,7 +50,7 @@ def test_a_run_of_what_is_asked_for_matches() -> None:
 
 RECORDED = builders.run().settings
 OUTDATED: list[tuple[dict[str, Any], str, tuple[str, str]]] = [
-    ({"protocol": 1}, "measurement protocol", ("1", "2")),
+    ({"protocol": 1}, "measurement protocol", ("1", str(PROTOCOL))),
     ({"settings": RECORDED | {"warmup": 9}}, "warmup", ("9", "1")),
     ({"settings": RECORDED | {"prompt": "Read."}}, "prompt", ("Read.", "Free OCR.")),
     (
@@ -57,7 +58,7 @@ OUTDATED: list[tuple[dict[str, Any], str, tuple[str, str]]] = [
         "profiler.decode_steps",
         ("7", "None"),
     ),
-    ({"settings": RECORDED | {"cache": "static"}}, "cache", ("static", "unset")),
+    ({"settings": RECORDED | {"cache": "static"}}, "cache", ("static", "dynamic")),
     (
         {"settings": {name: RECORDED[name] for name in RECORDED if name != "attention"}},
         "attention",

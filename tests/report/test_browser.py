@@ -33,7 +33,17 @@ from mfuscope.report.render import Texts
 #: The bundled pages, measured for real.
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example" / "report.html"
 #: The ids of the sections of today, in the order of the nav.
-SECTIONS = ["headline", "time", "roofline", "mfu", "steps", "operators", "next", "reproduce"]
+SECTIONS = [
+    "headline",
+    "tried",
+    "time",
+    "roofline",
+    "mfu",
+    "steps",
+    "operators",
+    "next",
+    "reproduce",
+]
 NASTY = '<script>alert(1)</script> "it\'s" a|b `id` *x* _y_ &amp; صفحة 页面.png'
 
 

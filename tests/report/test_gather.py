@@ -119,6 +119,7 @@ def test_a_page_without_a_run_in_a_variant_is_an_error() -> None:
 
 
 PAGES = "does not hold the pages of metrics.csv"
+VARIANTS = "does not hold the variants of metrics.csv"
 
 
 @pytest.mark.parametrize(
@@ -129,11 +130,18 @@ PAGES = "does not hold the pages of metrics.csv"
         ("summary", "truncated", PAGES),
         ("summary", "doubled", PAGES),
         ("inputs", "truncated", PAGES),
+        ("comparison", "truncated", VARIANTS),
+        ("comparison", "doubled", VARIANTS),
     ],
 )
 def test_tables_of_other_runs_are_named(table: str, damage: str, finding: str) -> None:
     """Also a table that was truncated at a line's end, which is readable."""
-    runs = repeats(image="a.png") + repeats(image="b.png")
+    runs = [
+        run
+        for variant in ("baseline", "other")
+        for image in ("a.png", "b.png")
+        for run in repeats(variant=variant, image=image)
+    ]
 
     def damaged(rows: pd.DataFrame) -> pd.DataFrame:
         return rows.iloc[:-1] if damage == "truncated" else pd.concat([rows, rows.iloc[-1:]])

@@ -27,7 +27,6 @@ from mfuscope.core.records import MissingRun, StageActivity
 from mfuscope.report.data import ReportData, Stat
 from mfuscope.report.definitions import DEFINITIONS
 from mfuscope.report.render import Texts, breakable, markdown, render
-from mfuscope.report.stakeholder import comparison
 from mfuscope.report.wording import interval_statement, time_sentence
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
@@ -295,23 +294,6 @@ def test_intervals_below_0_are_explained(metric: str) -> None:
     made = render(both)
     for text in (made.markdown, html.unescape(made.html)):
         assert interval_statement(both) in text
-
-
-@pytest.mark.parametrize(
-    ("timed", "amount"),
-    [
-        ({"prefill_ms": 50.0, "decode_ms": 900.0}, "most of it is decode (95"),
-        (
-            {"prefill_ms": 100.0, "vision_ms": 45.0, "projector_ms": 5.0, "decode_ms": 45.0}
-            | {"language_prefill_ms": 40.0},
-            "the largest part of it is",
-        ),
-    ],
-)
-def test_most_is_said_of_more_than_half(timed: dict[str, float], amount: str) -> None:
-    runs = repeats(variant="a") + repeats(variant="b", timed=timed)
-    (sentence,) = comparison(tables(runs).data)
-    assert amount in sentence
 
 
 def test_ceiling_and_bandwidth_are_defined_before_their_table() -> None:

@@ -88,7 +88,7 @@ def types_of(part: Json) -> set[str]:
 
 
 def test_there_is_one_per_artefact() -> None:
-    tables = ["inputs", "metrics", "summary", "operators", "kernels", "flops"]
+    tables = ["inputs", "metrics", "summary", "comparison", "operators", "kernels", "flops"]
     names = [*RECORDS, *tables, "report", "common", "config"]
     assert set(schemas()) == {f"{name}.schema.yaml" for name in names}
 

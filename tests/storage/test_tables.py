@@ -17,6 +17,13 @@ def test_names_stay_names_and_empty_cells_are_absent(tmp_path: Path) -> None:
     assert table["mfu"].isna().all()
 
 
+def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "comparison.csv"
+    path.write_text("variant,ratio\n")
+    table = read_table(path, names=["variant"], numbers=["ratio"])
+    assert (list(table.columns), len(table)) == (["variant", "ratio"], 0)
+
+
 @pytest.mark.parametrize(
     ("text", "finding"),
     [

@@ -49,7 +49,11 @@
         : [];
     const elements = all("body *").filter((e) => e instanceof HTMLElement && shown(e));
     const reachable = (e) => ancestors(e).slice(1).some((a) => scrolls(a) && inPage(box(a)));
-    const outside = elements.filter((e) => !inPage(box(e)) && !reachable(e));
+    // The box of a text within a line includes the space at which the line breaks.
+    const hanging = (e) => getComputedStyle(e).display === "inline";
+    const space = (e) => parseFloat(getComputedStyle(e).fontSize) / 2;
+    const fits = (e) => inPage(box(e)) || (hanging(e) && box(e).right <= innerWidth + space(e));
+    const outside = elements.filter((e) => !fits(e) && !reachable(e));
     const outermost = outside.filter((e) => !outside.includes(e.parentElement));
     // What is 1 px wide is a text for screen readers.
     const cut = elements.filter(

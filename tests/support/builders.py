@@ -153,10 +153,15 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
             "load_format": "auto",
             "dtype": "auto",
             "attention": "sdpa",
+            "experts": "auto",
+            "compile": "none",
             "prompt": "Free OCR.",
             "resolution": "auto",
+            "cache": "dynamic",
             "max_new_tokens": new_tokens,
             "ignore_eos": True,
+            "no_repeat_ngram_size": 0,
+            "batch_size": 1,
             "warmup": 1,
             "profiler": {
                 "decode_steps": None,
@@ -169,6 +174,7 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
         versions=versions(),
         commit="0123456789ab",
         trace_bytes=9_000_000,
+        absent={"compilation": "nothing was to be compiled"},
     )
     return replace(made, **changes)
 

@@ -1,6 +1,7 @@
 """A model, a session and an NVML driver whose times and answers are known."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pynvml
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from mfuscope.config.settings import ModelSettings
 from mfuscope.core.records import Device
+from mfuscope.measure.session import Generation
 from mfuscope.models.inputs import PageInputs
 
 CPU = torch.device("cpu")
@@ -31,10 +33,11 @@ class Toy(nn.Module):
         out: torch.Tensor = self.language_model(x)
         return out
 
-    def generate(self, tokens: int) -> None:
+    def generate(self, tokens: int, on_logits: Callable[[], None]) -> None:
         x = self.vision_tower(torch.zeros(1))
         for _ in range(tokens):
             x = self(x)
+            on_logits()
 
 
 class FakeSession:
@@ -50,11 +53,12 @@ class FakeSession:
         self.facts = facts or cpu()
         self.versions = versions()
         self.commit, self.no_commit = "0123456789ab", ""
-        self.settings = ModelSettings("toy", "auto", "auto", "sdpa", "Free OCR.")
+        self.settings = ModelSettings("toy", "auto", "auto", "sdpa", "Free OCR.", "auto", "none")
         self.description = model()
         self.model = Toy()
         self.positions: int | None = None
-        self.warmed_up: set[object] = set()
+        self.warmed_up: dict[object, Any] = {}
+        self.compilation: Any = None
         self.runs = 0
         self._passes = iter(passes)
         self._during = during
@@ -62,11 +66,18 @@ class FakeSession:
     def inputs(self, page: object, mode: str) -> PageInputs:
         return PageInputs({}, prompt_tokens=7, image_tokens=5, resolution="512")
 
-    def generate(self, page: PageInputs, max_new_tokens: int, *, ignore_eos: bool) -> torch.Tensor:
+    def generate(
+        self,
+        page: PageInputs,
+        generation: Generation,
+        *,
+        most_tokens: int | None = None,
+        on_logits: Callable[[], None] = lambda: None,
+    ) -> torch.Tensor:
         tokens = next(self._passes)
-        self.model.generate(len(tokens))
+        self.model.generate(len(tokens), on_logits)
         self._during()
-        return torch.tensor(tokens)
+        return torch.tensor([tokens] * generation.batch_size)
 
 
 class FakeNvml:

@@ -18,6 +18,7 @@ from builders import (
     run,
 )
 
+from mfuscope.compare.variants import compare_variants
 from mfuscope.core import records
 from mfuscope.metrics.run_metrics import metrics_table
 from mfuscope.metrics.statistics import summarise
@@ -85,12 +86,14 @@ def tables(
         for r in runs
     }
     read = {"inputs": pd.DataFrame(list(pages.values())), "metrics": metrics, "summary": summary}
+    read["comparison"] = compare_variants(metrics)
     for name, damage in (damaged or {}).items():
         read[name] = damage(read[name])
     data = gather(
         inputs=read["inputs"],
         metrics=read["metrics"],
         summary=read["summary"],
+        comparison=read["comparison"],
         hardware=machine,
         ceiling=measured or ceiling(),
         calibrations=calibrations,

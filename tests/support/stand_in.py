@@ -45,6 +45,8 @@ class Workflow:
             "load_format": "auto",
             "dtype": "auto",
             "attention": "sdpa",
+            "experts": "auto",
+            "compile": "none",
             "prompt": "Free OCR.",
             "device": "cpu",
         }

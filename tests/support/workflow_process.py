@@ -24,8 +24,11 @@ from mfuscope.workflow.joblog import job_log
 
 MODELS = Path(__file__).parents[2] / "config" / "models"
 SETTINGS = {
+    "batch_size": 1,
+    "cache": "dynamic",
     "ignore_eos": True,
     "max_new_tokens": 3,
+    "no_repeat_ngram_size": 0,
     "resolution": "tiny",
     "warmup": 1,
     "profiler": {

@@ -230,6 +230,12 @@ def report() -> Json:
         **{"ci95_low": 0.4, "ci95_high": 0.6, "std_repeats": None},
     }
     names = ("prefill_ms", "decode_tokens_per_s", "mfu_model", "mfu_prefill", "mfu_decode")
+    changes = {"cache": "static", "batch_size": 8, "ignore_eos": False}
+    ratio = {"ratio": 0.25, "ci95_low": 0.2, "ci95_high": 0.3, "same_tokens": None}
+    gain = {
+        **{"variant": "quick", "changes": changes, "gain_ms": 80.0, "ci95_low": None},
+        **{"ci95_high": None, "of_bound": None, "verdict": None},
+    }
     return {
         "mfuscope": {"version": "0.1.0", "commit": None},
         "title": "deepseek-ocr on a GPU",
@@ -250,10 +256,16 @@ def report() -> Json:
                     {
                         **{"rule": "launch_bound", "title": "A graph", "text": "Capture it."},
                         **{"evidence": ["busy for 14 %"], "gain_ms": None},
+                        **{"cure": {"compile": "decode"}, "measured": gain},
                     }
                 ],
             }
         ],
+        "tried": {
+            "sentences": ["It is faster."],
+            "fastest": {"variant": "quick", "changes": changes, "metric": "page_ms"} | ratio,
+            "throughput": None,
+        },
         "warnings": [{"check": "repeats", "text": "They differ."}],
     }
 
@@ -278,6 +290,8 @@ def test_report_fits(operation_id: str) -> None:
         (("variants", 0, "limit", "kind"), "luck"),
         (("variants", 0, "cost_centres", 0, "share"), 1.5),
         (("variants", 0, "recommendations", 0, "evidence"), []),
+        (("variants", 0, "recommendations", 0, "measured", "gain_ms"), None),
+        (("tried", "fastest", "ratio"), 0),
         (("warnings", 0), "They differ."),
     ],
 )

@@ -100,6 +100,7 @@ def test_limits_are_shown(page: str) -> None:
         "string, not empty, at most 4096 characters",
         "map (at most 100 keys)",
         "one of `bf16`, `fp16`, `fp32`",
+        "one of `faster`, `slower`, `higher`, `lower`, `no difference shown` | ",
         r"like `^(auto\|cpu\|cuda(:[0-9]{1,3})?)$`",
         "map (always with `prefill`) from string",
         "(setting [`profiler.decode_steps`](#mfuscope-settings-profiler))",

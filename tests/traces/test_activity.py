@@ -8,6 +8,7 @@ import pytest
 from builders import operator_frame
 from trace_events import KEY, annotation, device_run, op, row, write
 
+from mfuscope.core.errors import TraceError
 from mfuscope.core.records import StageActivity
 from mfuscope.core.runs import RunKey
 from mfuscope.traces.activity import activity, launches
@@ -74,20 +75,32 @@ def test_kernels_belong_to_the_stage_that_launched_them(tmp_path: Path) -> None:
 
 
 def test_busy_times_are_the_union_of_streams(tmp_path: Path) -> None:
-    found = activity(read_trace(write(tmp_path / "t.json.gz", device_run())), KEY, "dummy")
+    found = activity(read_trace(write(tmp_path / "t.json.gz", device_run())), KEY, "dummy", 2)
     assert RunKey(found.variant, found.image, found.repeat) == KEY
-    assert found.absent == {}
+    assert set(found.absent) == {"graph_operators"}
     assert found.stages == {
         # 11.0-14.1 us without a gap, and 16.0-16.3; four kernels and a memset.
-        "prefill": StageActivity(wall_ms=0.01, steps=0, kernels=4, device_busy_ms=0.0034),
-        "decode": StageActivity(wall_ms=0.02, steps=2, kernels=0, device_busy_ms=0.0007),
+        "prefill": StageActivity(
+            wall_ms=0.01, steps=0, kernels=4, device_busy_ms=0.0034, graph_launches=1
+        ),
+        "decode": StageActivity(
+            wall_ms=0.02, steps=2, kernels=0, device_busy_ms=0.0007, graph_launches=0
+        ),
     }
 
 
 def test_run_of_one_token_has_no_decode(tmp_path: Path) -> None:
     trace = read_trace(write(tmp_path / "t.json", [annotation("prefill", 0, 9)]))
-    found = activity(trace, KEY, "dummy")
+    found = activity(trace, KEY, "dummy", 0)
     alone = StageActivity(wall_ms=0.000009, steps=0, kernels=None, device_busy_ms=None)
     assert found.stages == {"prefill": alone}
-    assert set(found.absent) == {"kernels", "device_busy_ms"}
+    assert set(found.absent) == {"kernels", "device_busy_ms", "graph_launches"}
     assert operator_frame(trace).empty
+
+
+def test_an_early_end_leaves_a_step_undone(tmp_path: Path) -> None:
+    trace = read_trace(write(tmp_path / "t.json", device_run()))
+    assert activity(trace, KEY, "dummy", 1).stages["decode"].steps == 1
+    for steps in (0, 3):
+        with pytest.raises(TraceError, match=f"holds 2 decode steps, and its run made {steps}"):
+            activity(trace, KEY, "dummy", steps)

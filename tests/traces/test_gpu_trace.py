@@ -7,9 +7,10 @@ import pytest
 from builders import operator_frame
 from trace_events import KEY
 
-from mfuscope.traces.activity import activity
-from mfuscope.traces.columns import read_trace
+from mfuscope.traces.activity import activity, launches
+from mfuscope.traces.columns import STAGES, read_trace
 from mfuscope.traces.kernels import kernel_table
+from mfuscope.traces.operators import UNATTRIBUTED
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -56,10 +57,33 @@ def test_kernels_are_those_of_key_averages() -> None:
 
 
 def test_the_device_is_busy_for_a_part_of_each_stage() -> None:
-    found = activity(read_trace(DATA / "h100-trace.json.gz"), KEY, "dummy").stages
+    found = activity(read_trace(DATA / "h100-trace.json.gz"), KEY, "dummy", 3).stages
     assert set(found) == {"prefill", "decode"}
     for times in found.values():
         assert times.kernels is not None
         assert times.kernels > 0
         assert times.device_busy_ms is not None
         assert times.device_busy_ms > 0
+
+
+def test_a_compiled_run_has_its_operators() -> None:
+    """Decode step and vision encoder replayed as CUDA graphs: eight steps, one view of a page."""
+    trace = read_trace(DATA / "h100-compiled.json.gz")
+    found = activity(trace, KEY, "dummy", 8)
+    assert found.absent == {}
+    prefill, decode = found.stages["prefill"], found.stages["decode"]
+    assert (prefill.graph_launches, decode.graph_launches) == (1, 8)
+    table = operator_frame(trace)
+    on_device = table.groupby(["stage", "operator"])["device_ms"].sum()
+    for stage in ("prefill", "decode"):
+        whole = on_device[stage].sum()
+        assert on_device[stage].get(UNATTRIBUTED, 0.0) <= 0.02 * whole
+    assert on_device["decode", "aten::mm"] > 0.4 * on_device["decode"].sum()
+    # The replays are nearly all that a decode step runs, and count as busy time in full.
+    replays = launches(trace).replays
+    ran = trace.device.end - trace.device.start
+    in_decode = trace.stage_at(trace.host.start[replays.call]) == STAGES.index("decode")
+    assert replays.events[in_decode].tolist() == [322] * 8
+    replayed = ran[replays.replayed].sum() / 1e6 - on_device["prefill"].sum()
+    assert decode.device_busy_ms is not None
+    assert replayed < decode.device_busy_ms <= on_device["decode"].sum() + 1e-6

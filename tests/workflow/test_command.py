@@ -51,3 +51,15 @@ def test_a_shell_reads_back_what_was_given(value: str) -> None:
     words = shlex.split(command_line({"images": value, "variants": {"a": {"prompt": value}}}))
     assert f"images={value}" in words
     assert json.loads(words[-1].removeprefix("variants=")) == {"a": {"prompt": value}}
+
+
+def test_variants_keep_their_order_and_the_empty_reference() -> None:
+    """The first one is the reference; a name that is a setting's elsewhere is a name here."""
+    given_ = {"variants": {"z": None, "a": {"cache": "static"}, "worker": {"dtype": "fp16"}}}
+    words = shlex.split(command_line(overrides(given_, {}, {})))
+    found = json.loads(words[-1].removeprefix("variants="))
+    assert list(found.items()) == [
+        ("z", {}),
+        ("a", {"cache": "static"}),
+        ("worker", {"dtype": "fp16"}),
+    ]

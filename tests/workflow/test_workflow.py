@@ -52,6 +52,7 @@ class TestIncremental:
     def test_first_call(self, checkout: Checkout) -> None:
         assert checkout.planned() == {
             "calibrate": 1,
+            "compare_variants": 1,
             "inspect_images": 1,
             "probe_device": 1,
             "profile": 6,
@@ -66,9 +67,9 @@ class TestIncremental:
         assert "[6/6]" in said
         assert said.rstrip().splitlines()[-1].startswith("mfuscope: report: results/report.html")
         assert "\x1b" not in said
-        # 6 runs, activities, operator and kernel tables, 1 calibration, 2 of the device, 3 tables,
+        # 6 runs, activities, operator and kernel tables, 1 calibration, 2 of the device, 4 tables,
         # and the report's head
-        assert validate_results(checkout.results) == 4 * 6 + 1 + 2 + 3 + 1
+        assert validate_results(checkout.results) == 4 * 6 + 1 + 2 + 4 + 1
         head = json.loads((checkout.results / "report.json").read_bytes())
         validate_response("getReport", 200, head)
         assert head["measured"]["runs"] == 6
@@ -275,15 +276,20 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
 
 def test_two_variants_are_measured_side_by_side(measured: Measured) -> None:
     checkout = measured.checkout
-    # 2 runs, activities, operator and kernel tables and calibrations, 2 of the device, 3 tables,
+    # 2 runs, activities, operator and kernel tables and calibrations, 2 of the device, 4 tables,
     # and the report's head
-    assert validate_results(checkout.results) == 5 * 2 + 2 + 3 + 1
+    assert validate_results(checkout.results) == 5 * 2 + 2 + 4 + 1
     rows = checkout.table("metrics.csv")
     assert [(row["variant"], row["attention"]) for row in rows] == [
         ("sdpa", "sdpa"),
         ("eager", "eager"),
     ]
     assert {row["variant"] for row in checkout.table("summary.csv")} == {"sdpa", "eager"}
+    compared = {row["metric"]: row for row in checkout.table("comparison.csv")}
+    assert {row["variant"] for row in compared.values()} == {"eager"}
+    page = compared["page_ms"]
+    assert float(page["ratio"]) > 0
+    assert (page["n"], page["same_tokens"], page["verdict"]) == ("1", "True", "")
     for name in ("report.md", "report.html", "operators.md"):
         text = (checkout.results / name).read_text()
         assert "sdpa" in text

@@ -33,6 +33,9 @@ UNITS = {
 _UNITS = [(re.compile(f"(?:^|_)(?:{name})(?:_|$)"), unit) for name, unit in UNITS.items()]
 
 _KINDS = {"array": "list"}
+# Keywords that say something of a list, or of a text, where a part may be either.
+_OF_LISTS = {"items", "minItems", "maxItems", "uniqueItems"}
+_OF_TEXTS = {"pattern", "minLength", "maxLength"}
 # Keywords that `_limits` puts into words, and keywords that other functions use.
 _SHOWN = {
     *("enum", "pattern", "minLength", "maxLength", "minimum", "exclusiveMinimum", "maximum"),
@@ -133,6 +136,10 @@ def _kind(part: Part) -> str:
 
 
 def _own_words(part: Part) -> str:
+    if {"string", "array"} <= set(part.types):
+        text = {k: v for k, v in part.content.items() if k not in _OF_LISTS} | {"type": "string"}
+        several = {k: v for k, v in part.content.items() if k not in _OF_TEXTS} | {"type": "array"}
+        return ", or ".join(_own_words(replace(part, content=one)) for one in (text, several))
     element = part.element
     if part.is_record:
         return link(_kind(part), heading(part))
@@ -157,7 +164,7 @@ def _limits(part: Part) -> list[str]:
 
 def _limit_words(own: Json) -> Iterator[str]:
     if "enum" in own:
-        yield "one of " + _codes(own["enum"])
+        yield "one of " + _codes(value for value in own["enum"] if value is not None)
     if "pattern" in own:
         yield f"like {code(own['pattern'])}"
     if "minLength" in own:

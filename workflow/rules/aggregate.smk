@@ -47,3 +47,24 @@ rule summarise:
         code=code("summarise.py"),
     script:
         "../scripts/summarise.py"
+
+
+rule compare_variants:
+    input:
+        metrics="results/metrics.csv",
+    output:
+        comparison=report(
+            "results/comparison.csv",
+            caption="../report/comparison.rst",
+            category="Tables",
+            labels={"table": "comparison, variants against the first"},
+        ),
+    log:
+        "logs/compare_variants.log",
+    localrule: True
+    conda:
+        "../envs/mfuscope.yaml"
+    params:
+        code=code("compare_variants.py"),
+    script:
+        "../scripts/compare_variants.py"

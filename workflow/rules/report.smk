@@ -5,6 +5,7 @@ rule render_report:
         ceiling="results/ceiling.json",
         metrics="results/metrics.csv",
         summary="results/summary.csv",
+        comparison="results/comparison.csv",
         calibrations=all_calibrations,
         runs=per_run("results/{variant}/runs/{image}/{repeat}.json"),
         operators=per_run("results/{variant}/operators/{image}/{repeat}.csv"),

@@ -30,6 +30,7 @@ with job_log(snakemake.log[0]):
     ):
         weights = [run.model.weights] * len(table["stage"])
         table_bytes[kind] = write_columns(Path(path), table | {"weights": weights})
-    found = activity(trace, RunKey(run.variant, run.image, run.repeat), run.model.weights)
+    key, steps = RunKey(run.variant, run.image, run.repeat), run.traced.new_tokens - 1
+    found = activity(trace, key, run.model.weights, steps)
     # Last: it records how long the tables are.
     write_json(Path(snakemake.output.activity), replace(found, table_bytes=table_bytes))

@@ -5,6 +5,7 @@ from mfuscope.workflow.joblog import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
+    from mfuscope.compare import variants
     from mfuscope.core.records import Calibration, Ceiling, Hardware, MissingRun, Run, SkippedPage
     from mfuscope.core.versions import commit
     from mfuscope.metrics.statistics import NAMES, SUMMARISED
@@ -31,6 +32,9 @@ with job_log(snakemake.log[0]):
         ceiling=read_record(Path(paths.ceiling), Ceiling),
         metrics=read_table(Path(paths.metrics), names=NAMES, numbers=SUMMARISED),
         summary=read_table(Path(paths.summary), names=(*NAMES, "metric"), numbers=("n", "mean")),
+        comparison=read_table(
+            Path(paths.comparison), names=variants.COLUMNS, numbers=variants.NUMBERS
+        ),
         calibrations=(read_record(Path(path), Calibration) for path in paths.calibrations),
         survey=survey_runs(read_record(Path(path), Run) for path in paths.runs),
         operators=aggregate_operators(per_variant(paths.operators)),

@@ -124,10 +124,12 @@ def _explain(error: jsonschema.ValidationError, layer: str) -> Iterator[UserErro
 
 
 def _wanted(part: Mapping[str, Any]) -> str:
+    if "x-wanted" in part:
+        return str(part["x-wanted"])
     if "enum" in part:
         return "one of " + ", ".join(str(choice) for choice in part["enum"])
     if "pattern" in part:
-        return str(part.get("x-wanted", f"a string like {part['pattern']}"))
+        return f"a string like {part['pattern']}"
     names = {
         "integer": "a whole number",
         "number": "a number",

@@ -44,6 +44,8 @@ class ModelSettings:
     dtype: str
     attention: str
     prompt: str
+    experts: str
+    compile: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class InferenceSettings(ModelSettings):
     resolution: str
     max_new_tokens: int
     ignore_eos: bool
+    cache: str
+    batch_size: int
+    no_repeat_ngram_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +73,16 @@ class Settings:
     """All settings of one call of the workflow.
 
     Attributes:
+        images: files and folders.
         runtime_dir: the folder in which the workers keep their sockets and locks.
         variants: name -> the settings of that variant; never empty.
+        only_on: name of a variant -> the only kind of device that it is for, ``cuda`` or ``cpu``.
         overrides: the given settings that differ from the defaults, as a configuration file would
             hold them; `resolve_settings` makes the same record of them.
     """
 
     inference: InferenceSettings
-    images: Path
+    images: tuple[Path, ...]
     on_bad_image: str
     max_image_megapixels: float
     device: str
@@ -90,6 +97,7 @@ class Settings:
     runtime_dir: Path
     flops: FlopsSettings
     variants: Mapping[str, InferenceSettings] = field(default_factory=dict)
+    only_on: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -125,19 +133,22 @@ def resolve_settings(
         merged = _merge(merged, whole(_checked(values, layer, schema, found), schema, schema))
     base = InferenceSettings(**_only(merged, InferenceSettings))
     base = replace(base, dtype=SHORT_NAMES.get(base.dtype, base.dtype))
-    images, runtime_dir = Path(usual["images"]), Path(usual["worker"]["runtime_dir"])
-    with found.collect():
-        images = _expanded(merged["images"], "images", "DSOCR_IMAGE")
+    images, runtime_dir = [], Path(usual["worker"]["runtime_dir"])
+    named = merged["images"]
+    for path in named if isinstance(named, list) else [named]:
+        with found.collect():
+            images.append(_expanded(path, "images", "DSOCR_IMAGE"))
     with found.collect():
         runtime_dir = _expanded(
             merged["worker"]["runtime_dir"], "worker.runtime_dir", "MFUSCOPE_RUNTIME_DIR"
         )
-    variants = _variants(base, merged["variants"], found)
+    overrides, only_on = _split_variants(merged["variants"])
+    variants = _variants(base, overrides, found)
     if findings is None:
         found.raise_any()
     return Settings(
         inference=base,
-        images=images,
+        images=tuple(images),
         on_bad_image=merged["on_bad_image"],
         max_image_megapixels=merged["max_image_megapixels"],
         device=merged["device"],
@@ -152,6 +163,7 @@ def resolve_settings(
         runtime_dir=runtime_dir,
         flops=FlopsSettings(**merged["flops"]),
         variants=variants,
+        only_on=only_on,
         overrides=_differing(merged | {"variants": _normalised(merged["variants"])}, usual),
     )
 
@@ -226,14 +238,21 @@ def load_schema(path: Path) -> dict[str, Any]:
     return schema
 
 
+def _split_variants(
+    variants: Mapping[str, Mapping[str, Any] | None] | None,
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The overrides of each variant, and the only kind of device of those that name one."""
+    overrides = {name: dict(values or {}) for name, values in (variants or {}).items()}
+    only_on = {name: one.pop("only_on") for name, one in overrides.items() if "only_on" in one}
+    return overrides, only_on
+
+
 def _variants(
-    base: InferenceSettings,
-    overrides: Mapping[str, Mapping[str, Any] | None],
-    findings: Findings,
+    base: InferenceSettings, overrides: Mapping[str, Mapping[str, Any]], findings: Findings
 ) -> dict[str, InferenceSettings]:
-    check_names(overrides or {}, findings)
+    check_names(overrides, findings)
     variants = {}
-    for name, changes in (overrides or {BASELINE: None}).items():
+    for name, changes in (overrides or {BASELINE: {}}).items():
         if name == BASELINE and changes:
             findings.add(
                 UserError(
@@ -241,7 +260,7 @@ def _variants(
                     "leave it empty, and give the overrides to a variant of another name",
                 )
             )
-        variant = replace(base, **(changes or {}))
+        variant = replace(base, **changes)
         variants[name] = replace(variant, dtype=SHORT_NAMES.get(variant.dtype, variant.dtype))
     return variants
 

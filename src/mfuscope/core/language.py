@@ -45,6 +45,20 @@ class Language:
         return self.layers - self.dense_layers
 
     @property
+    def parameters(self) -> int:
+        """Number of parameters without norms, the embedding counted once: at least so many."""
+        attention = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
+        dense = 3 * self.hidden * self.dense_mlp
+        sparse = self.hidden * (self.experts + 3 * self.experts * self.expert_mlp)
+        sparse += 3 * self.hidden * self.shared_mlp
+        return (
+            self.vocabulary * self.hidden
+            + self.layers * attention
+            + self.dense_layers * dense
+            + self.sparse_layers * sparse
+        )
+
+    @property
     def widths(self) -> TextWidths:
         """The widths that the directional formulas need."""
         return TextWidths(self.hidden, self.layers, self.kv_heads, self.head_dim, self.dense_mlp)

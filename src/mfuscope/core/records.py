@@ -11,7 +11,7 @@ from mfuscope.core.language import Language
 
 # Increase this number with every change to what is measured, or how: results of another protocol
 # are measured again. Other edits keep the results.
-PROTOCOL = 2
+PROTOCOL = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +103,24 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compilation:
+    """What torch.compile did in the warm-up of a run's resolution.
+
+    `recompilations` are the frames that passes after the first one compiled; `graph_breaks` has a
+    reason per break; `discarded_passes` are passes of this run that compiled something, and were
+    made again.
+    """
+
+    compile_s: float
+    passes: int
+    frames: int
+    recompilations: int
+    graphs: int
+    graph_breaks: list[str]
+    discarded_passes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One image x one repeat x one variant: results/VARIANT/runs/IMAGE/REPEAT.json."""
 
@@ -121,12 +139,18 @@ class Run:
     timed: Pass
     traced: Pass
     passes_agree: bool
+    compilation: Compilation | None = None
     settings: dict[str, Any]
     device: Device
     versions: Versions
     commit: str | None = None
     trace_bytes: int = 0  # known once the trace is packed
     absent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def batch_size(self) -> int:
+        """Copies of the page that were generated for together."""
+        return int(self.settings["batch_size"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +161,7 @@ class StageActivity:
     steps: int
     kernels: int | None
     device_busy_ms: float | None
+    graph_launches: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

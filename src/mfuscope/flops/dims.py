@@ -6,6 +6,7 @@ from typing import Any
 
 from mfuscope.core.language import Language, TextWidths
 from mfuscope.models.geometry import Geometry
+from mfuscope.models.language import read_language
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def read_dims(config: Any) -> Architecture | None:
     if model_type == "unlimited_ocr":
         second = Clip(encoder.hidden_size, encoder.num_hidden_layers, encoder.intermediate_size)
         projector_in = encoder.hidden_size + sam.downsample_channels[-1]
-        sliding = [kind != "full_attention" for kind in text.layer_types]
+        sliding = sum(kind != "full_attention" for kind in text.layer_types)
     else:
         second = QueryEncoder(
             width=encoder.hidden_size,
@@ -112,7 +113,7 @@ def read_dims(config: Any) -> Architecture | None:
             mlp=encoder.intermediate_size,
         )
         projector_in = encoder.hidden_size
-        sliding = [False] * text.num_hidden_layers
+        sliding = 0
     return Architecture(
         sam=Sam(
             patch=sam.patch_size,
@@ -128,23 +129,7 @@ def read_dims(config: Any) -> Architecture | None:
         ),
         encoder=second,
         projector_in=projector_in,
-        language=Language(
-            hidden=text.hidden_size,
-            layers=text.num_hidden_layers,
-            heads=text.num_attention_heads,
-            kv_heads=text.num_key_value_heads,
-            head_dim=getattr(text, "head_dim", None)
-            or text.hidden_size // text.num_attention_heads,
-            dense_layers=sum(kind == "dense" for kind in text.mlp_layer_types),
-            dense_mlp=text.intermediate_size,
-            experts=text.n_routed_experts,
-            active_experts=text.num_experts_per_tok,
-            expert_mlp=text.moe_intermediate_size,
-            shared_mlp=text.moe_intermediate_size * text.n_shared_experts,
-            vocabulary=text.vocab_size,
-            window=text.sliding_window if any(sliding) else None,
-            sliding_layers=sum(sliding),
-        ),
+        language=read_language(text, sliding),
     )
 
 

@@ -87,6 +87,15 @@ def _refuse_bf16_without(name: str, capability: tuple[int, ...]) -> None:
         )
 
 
+def planned_memory_bytes(device: str) -> int | None:
+    """Total memory of a planned device on this host, None if it cannot be known."""
+    if device == "cpu":
+        return _host_memory_bytes()
+    gpus, _ = nvml.visible_gpus()
+    index = int(device.partition(":")[2] or 0)
+    return nvml.memory_bytes(gpus[index].uuid) if index < len(gpus) else None
+
+
 def describe_planned_device(device: str) -> str:
     """A planned device in words, for the CPU with the reason why no GPU measures."""
     if device != "cpu":
@@ -119,7 +128,7 @@ def describe_device(device: str) -> Device:
             name=_cpu_name(),
             compute_capability=None,
             sm_count=None,
-            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            memory_bytes=_host_memory_bytes(),
             sm_clock_max_mhz=None,
             uuid=None,
             threads=torch.get_num_threads(),
@@ -169,6 +178,10 @@ def pick_precision(setting: str, device: Device) -> tuple[str, str]:
     if capability >= _BF16_TENSOR_CORES:
         return "bf16", "auto: the GPU has bf16 tensor cores"
     return "fp16", "auto: the GPU has no bf16 tensor cores"
+
+
+def _host_memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _cpu_name() -> str:

@@ -119,6 +119,16 @@ def _shown(visible: str, every: list[Gpu | None]) -> list[Gpu]:
     return shown
 
 
+def memory_bytes(uuid: str) -> int | None:
+    """A GPU's total memory in bytes, None where NVML does not report it."""
+    if _initialise():
+        return None
+    try:
+        return int(pynvml.nvmlDeviceGetMemoryInfo(_handle(uuid)).total)
+    except pynvml.NVMLError:
+        return None
+
+
 def driver_version() -> str | None:
     """The driver's version, None where NVML does not report it."""
     if _initialise():

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -15,7 +14,7 @@ from mfuscope.flops.attribution import label_methods, label_modules
 from mfuscope.flops.counting import FlopCounter
 from mfuscope.flops.dims import Architecture, read_dims, read_text_widths, read_vision_widths
 from mfuscope.flops.traffic import stage_weight_bytes
-from mfuscope.measure.session import Session
+from mfuscope.measure.session import Generation, Session
 from mfuscope.measure.stages import Ranges
 from mfuscope.models.geometry import parse_resolution
 from mfuscope.models.inputs import PageInputs
@@ -76,17 +75,13 @@ def _count(session: Session, page: PageInputs) -> tuple[list[dict[str, int]], li
     """Cumulative FLOPs by component after each forward, and the uncounted operators."""
     counter = FlopCounter()
     snapshots: list[dict[str, int]] = []
-
-    def after_forward(*_: Any) -> None:
-        snapshots.append(dict(counter.counts))
-
     model = session.model
-    handle = model.register_forward_hook(after_forward)
-    try:
-        with counter.attribute(label_modules(model), label_methods(model)), counter:
-            session.generate(page, 1 + _STEPS, ignore_eos=True)
-    finally:
-        handle.remove()
+    with counter.attribute(label_modules(model), label_methods(model)), counter:
+        session.generate(
+            page,
+            Generation(1 + _STEPS, ignore_eos=True),
+            on_logits=lambda: snapshots.append(dict(counter.counts)),
+        )
     return snapshots, sorted(counter.uncounted)
 
 
@@ -184,7 +179,7 @@ def _profiler_matmul_flops(session: Session, page: PageInputs) -> int:
         activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True, record_shapes=True
     ) as recording:
         ranges.push("prefill")
-        session.generate(page, 1, ignore_eos=True)
+        session.generate(page, Generation(1, ignore_eos=True))
         ranges.pop()
     events = recording.events() or []
     return int(sum(event.flops or 0 for event in events if event.name in _MATMUL_LIKE))

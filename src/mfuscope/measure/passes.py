@@ -7,7 +7,7 @@ records whether they generated the same tokens.
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,16 @@ from mfuscope.core.runs import RunKey
 from mfuscope.hardware import nvml
 from mfuscope.hardware.memory import PeakMemory
 from mfuscope.measure.profiler import WallClock, recording, trace_label
-from mfuscope.measure.session import Session
+from mfuscope.measure.session import Generation, Session
 from mfuscope.measure.stages import StageTimer
 from mfuscope.models.context import check_context_limit
 from mfuscope.models.inputs import PageInputs
 from mfuscope.pages.decoding import decode_page
 from mfuscope.traces.file import check_written, holds_kernels
+from mfuscope.traces.graphs import METADATA, to_metadata
 
+_MOST_WARMUP = 5  # passes beyond those asked for, until nothing is compiled any more
+_TIMED = 3  # attempts at a pass that compiles nothing
 _TRACES = 2  # CUPTI sometimes records nothing in the first trace of a process
 
 
@@ -37,6 +40,9 @@ class RunSettings:
     ignore_eos: bool
     warmup: int
     profiler: ProfilerSettings
+    cache: str = "dynamic"
+    batch_size: int = 1
+    no_repeat_ngram_size: int = 0
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> "RunSettings":
@@ -45,21 +51,52 @@ class RunSettings:
         return cls(**values | {"profiler": ProfilerSettings(**settings["profiler"])})
 
     @property
+    def generation(self) -> Generation:
+        """How every pass generates."""
+        return Generation(**{field.name: getattr(self, field.name) for field in fields(Generation)})
+
+    @property
     def traced_new_tokens(self) -> int:
         """Most tokens of the traced pass: one from prefill, and one per traced step."""
         steps = self.profiler.decode_steps
         return self.max_new_tokens if steps is None else min(self.max_new_tokens, 1 + steps)
 
 
-def warm_up(session: Session, page: PageInputs, settings: RunSettings) -> int:
-    """Run the warm-up passes, once per resolution and settings; returns how many ran."""
+def warm_up(
+    session: Session, page: PageInputs, settings: RunSettings
+) -> tuple[int, records.Compilation | None]:
+    """Run the warm-up passes, once per resolution and settings.
+
+    Where something is compiled, the passes go on until one compiles nothing.
+
+    Returns:
+        How many passes ran now, and what the warm-up compiled; None if nothing is to be compiled.
+
+    Raises:
+        UserError: passes go on compiling.
+    """
     key = (page.resolution, settings)
     if key in session.warmed_up:
-        return 0
-    for _ in range(settings.warmup):
-        session.generate(page, settings.max_new_tokens, ignore_eos=settings.ignore_eos)
-    session.warmed_up.add(key)
-    return settings.warmup
+        return 0, session.warmed_up[key]
+    monitor, passes, compiled = session.compilation, 0, None
+    if monitor is None:
+        while passes < settings.warmup:
+            session.generate(page, settings.generation)
+            passes += 1
+    else:
+        marks = [monitor.mark()]
+        while passes < settings.warmup or passes == 0 or marks[-1].count != marks[-2].count:
+            if passes >= settings.warmup + _MOST_WARMUP:
+                raise UserError(
+                    f"compile: after {passes} passes a page at {page.resolution} still compiles",
+                    "set `compile: none`; the log of the run has torch's messages",
+                )
+            session.generate(page, settings.generation)
+            passes += 1
+            marks.append(monitor.mark())
+        compiled = monitor.summary(marks)
+    session.warmed_up[key] = compiled
+    return passes, compiled
 
 
 def measure(
@@ -92,9 +129,11 @@ def measure(
         session.description.name,
         page.resolution,
     )
-    warmup_passes = warm_up(session, page, settings)
+    warmup_passes, compilation = warm_up(session, page, settings)
     measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    timed, tokens = _pass(session, page, settings, settings.max_new_tokens)
+    timed, tokens, discarded = _timed_pass(session, page, settings)
+    if compilation is not None:
+        compilation = replace(compilation, discarded_passes=discarded)
     # The label identifies the trace in any viewer.
     label = {"model": session.description.name, "weights": session.description.weights}
     label |= {"variant": key.variant, "image": key.image, "repeat": str(key.repeat)}
@@ -122,12 +161,47 @@ def measure(
         timed=timed,
         traced=traced,
         passes_agree=same == tokens[: settings.traced_new_tokens],
+        compilation=compilation,
         settings=asdict(session.settings) | asdict(settings),
         device=session.facts,
         versions=session.versions,
         commit=session.commit,
-        absent=page.absent | absent | ({} if session.commit else {"commit": session.no_commit}),
+        absent=page.absent | absent | _absent(session),
     )
+
+
+def _absent(session: Session) -> dict[str, str]:
+    absent = {} if session.commit else {"commit": session.no_commit}
+    if session.compilation is None:
+        absent["compilation"] = "nothing was to be compiled"
+    elif session.compilation.unknown_graphs:
+        absent["graph_operators"] = "; ".join(session.compilation.unknown_graphs)
+    return absent
+
+
+def _timed_pass(
+    session: Session, page: PageInputs, settings: RunSettings
+) -> tuple[records.Pass, list[int], int]:
+    """A timed pass that compiled nothing, its new token ids, and how many passes were discarded.
+
+    Raises:
+        UserError: every attempt compiled something.
+    """
+    for discarded in range(_TIMED):
+        before = _compiled(session)
+        timed, tokens = _pass(session, page, settings, settings.max_new_tokens)
+        if _compiled(session) == before:
+            return timed, tokens, discarded
+    raise UserError(
+        f"compile: each of {_TIMED} timed passes of a page at {page.resolution} compiled "
+        "something, although its warm-up had ended: no time of them counts",
+        "set `compile: none`; the log of the run has torch's messages",
+    )
+
+
+def _compiled(session: Session) -> int:
+    """How much the session compiled so far."""
+    return 0 if session.compilation is None else session.compilation.count
 
 
 def _traced_pass(
@@ -138,6 +212,8 @@ def _traced_pass(
         clock = WallClock()
         with recording(settings.profiler, session.device) as profile:
             profile.add_metadata_json("mfuscope", label)
+            if session.compilation is not None:
+                profile.add_metadata_json(METADATA, to_metadata(session.compilation.graphs))
             traced, tokens = _pass(session, page, settings, settings.traced_new_tokens)
         if set_meanwhile := clock.was_set():
             continue
@@ -157,14 +233,16 @@ def _traced_pass(
 def _pass(
     session: Session, page: PageInputs, settings: RunSettings, max_new_tokens: int
 ) -> tuple[records.Pass, list[int]]:
-    """A pass and its new token ids."""
+    """A pass and the new token ids of its page."""
     uuid = session.facts.uuid
-    timer = StageTimer(session.model, session.device)
+    timer = StageTimer(session.model, session.device, max_new_tokens)
     memory = PeakMemory(session.device)
     before = nvml.read_conditions(uuid)
     energy_before, reason = nvml.read_energy_mj(uuid)
     with timer.measure():
-        tokens = session.generate(page, max_new_tokens, ignore_eos=settings.ignore_eos)
+        tokens = session.generate(
+            page, settings.generation, most_tokens=max_new_tokens, on_logits=timer.on_logits
+        )
     energy_after, reason_after = nvml.read_energy_mj(uuid)
     after = nvml.read_conditions(uuid)
     peak, memory_reason = memory.read()
@@ -179,7 +257,7 @@ def _pass(
         energy = (energy_after - energy_before) / 1000
     if peak is None:
         absent["peak_memory_bytes"] = memory_reason
-    ids = tokens.tolist()
+    ids = tokens[0].tolist()  # the copies of a batch are equal
     times = timer.times(len(ids))
     for part in ("vision_ms", "projector_ms", "language_prefill_ms"):
         if getattr(times, part) is None:

@@ -1,12 +1,20 @@
 """A model on its device, which preprocesses pages and generates tokens."""
 
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
+from transformers import (
+    CompileConfig,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    StaticCache,
+)
 
 from mfuscope.config.settings import ModelSettings
 from mfuscope.core import records
@@ -19,9 +27,12 @@ from mfuscope.hardware.nvml import driver_version
 from mfuscope.hardware.threads import measuring_threads
 from mfuscope.measure.profiler import attach_once
 from mfuscope.models.inputs import PageInputs, input_maker
-from mfuscope.models.loader import load_model
+from mfuscope.models.loader import experts_unusable, load_model
 from mfuscope.models.parts import has_experts
 from mfuscope.models.spec import ModelSpec, resolve_model
+
+if TYPE_CHECKING:
+    from mfuscope.measure.compilation import CompilationMonitor
 
 
 def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session":
@@ -41,6 +52,17 @@ def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session"
     return Session(spec, model, settings["device"])
 
 
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """How a page's tokens are generated: greedily, and as the settings of these names say."""
+
+    max_new_tokens: int
+    ignore_eos: bool
+    cache: str = "dynamic"
+    batch_size: int = 1
+    no_repeat_ngram_size: int = 0
+
+
 class Session:
     """A model on its device, ready to measure pages.
 
@@ -58,7 +80,7 @@ class Session:
         self.commit, self.no_commit = commit()
         self.settings = settings
         # What was warmed up, and how many runs were measured; `measure.passes` updates both.
-        self.warmed_up: set[object] = set()
+        self.warmed_up: dict[object, records.Compilation | None] = {}
         self.runs = 0
         dtype, _ = pick_precision(settings.dtype, self.facts)
         self.dtype = torch_dtype(dtype)
@@ -66,8 +88,17 @@ class Session:
             # The fp32 peak is no TF32 peak: torch must not compute in TF32 instead.
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
-        loaded = load_model(spec, dtype, settings.attention, self.device)
+        loaded = load_model(spec, dtype, settings.attention, self.device, settings.experts)
         self.model = loaded.model
+        self._caches: dict[tuple[int, int], Any] = {}  # by copies and tokens
+        #: What torch.compile does; None if nothing is to be compiled.
+        self.compilation: CompilationMonitor | None = None
+        if settings.compile != "none":
+            from mfuscope.measure import compilation  # importing the compiler takes seconds
+
+            self.compilation = compilation.CompilationMonitor(self.device)
+            if settings.compile == "all":
+                compilation.compile_vision(self.model)
         self._inputs = input_maker(spec, loaded.folder, settings.prompt, loaded.model.config)
         self.description = records.Model(
             name=spec.name,
@@ -96,47 +127,108 @@ class Session:
         """Inputs for an empty page at a canonical resolution."""
         return self._inputs.blank(resolution, self.device, self.dtype)
 
-    def generate(self, page: PageInputs, max_new_tokens: int, *, ignore_eos: bool) -> torch.Tensor:
-        """Generate a page's new token ids: shape (new_tokens,), on the device."""
+    def generate(
+        self,
+        page: PageInputs,
+        generation: Generation,
+        *,
+        most_tokens: int | None = None,
+        on_logits: Callable[[], None] = lambda: None,
+    ) -> torch.Tensor:
+        """Generate a page's new token ids.
+
+        Args:
+            most_tokens: end after so many tokens, fewer than `generation` asks for, in a cache of
+                the same size.
+            on_logits: called after each forward, when its logits are computed.
+
+        Returns:
+            Shape (batch_size, new_tokens), on the device.
+        """
         # An argument would not do: generate() replaces its None values by the model's own config,
         # which would restore the end-of-sequence token.
         own = self.model.generation_config
-        self.model.generation_config = _generation_config(own, max_new_tokens, ignore_eos)
-        what = f"a page at {page.resolution} with {page.prompt_tokens} prompt tokens"
+        tokens = generation.max_new_tokens if most_tokens is None else most_tokens
+        self.model.generation_config = self._config(own, generation, tokens)
+        copies = f"{generation.batch_size} copies of " if generation.batch_size > 1 else ""
+        what = f"{copies}a page at {page.resolution} with {page.prompt_tokens} prompt tokens"
         try:
             with (
                 torch.inference_mode(),
                 report_out_of_memory(what, self.description.weight_bytes, self.device),
             ):
-                out = self.model.generate(**page.tensors)
+                out = self.model.generate(
+                    **page.batch(generation.batch_size),
+                    **self._cache(page.prompt_tokens, generation),
+                    logits_processor=_processors(generation, on_logits),
+                )
+        except ImportError as error:  # of a package that an implementation of experts needs
+            if self.settings.experts == "auto":
+                raise
+            raise experts_unusable(self.settings.experts, error) from error
         finally:
             self.model.generation_config = own
-        new_tokens: torch.Tensor = out[0, page.prompt_tokens :]
+        new_tokens: torch.Tensor = out[:, page.prompt_tokens :]
         return new_tokens
 
+    def _config(self, own: Any, generation: Generation, tokens: int) -> Any:
+        """A clean generation config: of the model's own only the special tokens are taken over."""
+        compiling = None
+        if self.settings.compile != "none":
+            # Shapes are fixed for a resolution: code for one shape is faster than code for all.
+            compiling = CompileConfig(dynamic=False)
+            compiling._compile_all_devices = True  # the CPU too
+        return GenerationConfig(
+            max_new_tokens=tokens,
+            do_sample=False,
+            num_beams=1,
+            use_cache=True,
+            bos_token_id=own.bos_token_id,
+            decoder_start_token_id=own.decoder_start_token_id,
+            eos_token_id=None if generation.ignore_eos else own.eos_token_id,
+            # generate() requires one, although batches of equal copies pad nothing.
+            pad_token_id=0 if own.pad_token_id is None else own.pad_token_id,
+            compile_config=compiling,
+            # A static cache would be compiled without being asked.
+            disable_compile=compiling is None,
+        )
 
-def _generation_config(own: Any, max_new_tokens: int, ignore_eos: bool) -> Any:
-    """A model's own generation config, changed to greedy decoding of a given length."""
-    from transformers import GenerationConfig
+    def _cache(self, prompt_tokens: int, generation: Generation) -> dict[str, Any]:
+        """The static KV cache as an argument of ``generate``; none for the dynamic one.
 
-    config = GenerationConfig.from_dict(own.to_dict())
-    config.update(
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=None,
-        max_length=None,
-        use_cache=True,
-        num_beams=1,
-        do_sample=False,
-        # A checkpoint may set sampling parameters, of which greedy decoding would warn.
-        temperature=None,
-        top_p=None,
-        top_k=None,
-    )
-    if ignore_eos:
-        config.update(eos_token_id=None, stop_strings=None)
-    if config.pad_token_id is None:
-        config.pad_token_id = 0  # generate() requires it, although batch size 1 pads nothing
-    return config
+        ``generate`` would make a static cache for each call, whose new addresses invalidate every
+        captured graph. So it is kept, for each number of copies and of tokens.
+        """
+        if generation.cache == "dynamic":
+            return {}
+        shape = generation.batch_size, prompt_tokens + generation.max_new_tokens
+        if shape not in self._caches:
+            if self.compilation is None:
+                self._caches.clear()  # no graph needs the others
+            self._caches[shape] = StaticCache(
+                config=self.model.config.get_text_config(decoder=True), max_cache_len=shape[1]
+            )
+        self._caches[shape].reset()
+        return {"past_key_values": self._caches[shape]}
+
+
+class _OnLogits(LogitsProcessor):  # type: ignore[misc]
+    """Calls a function whenever ``generate`` has new logits, and leaves them as they are."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self._call()
+        return scores
+
+
+def _processors(generation: Generation, on_logits: Callable[[], None]) -> LogitsProcessorList:
+    """Processors of logits: first the mark, so that what changes logits is part of a step."""
+    processors = LogitsProcessorList([_OnLogits(on_logits)])
+    if generation.no_repeat_ngram_size:
+        processors.append(NoRepeatNGramLogitsProcessor(generation.no_repeat_ngram_size))
+    return processors
 
 
 def _experts_implementation(model: Any) -> str | None:

@@ -1,15 +1,21 @@
-"""Times the stages of one ``generate`` call by module hooks: prefill, its parts, and decode.
+"""Times the stages of one ``generate`` call from outside of the model: prefill, its parts, decode.
 
-Boundaries (docs/measurement.md has the reasons):
+``generate`` calls a logits processor after every forward, with that forward's logits. `StageTimer`
+marks the time there, so that nothing has to be hooked to code that may be compiled, and eager and
+compiled calls are measured in the same way (docs/measurement.md):
 
 - *prefill* starts when ``generate`` is called with its inputs on the device, and ends with the
-  first logits, at the end of the model's first forward. The vision encoder runs inside
-  ``generate`` but before that forward, so that a hook on the model alone would miss it.
-- *decode* starts at the first logits and ends when ``generate`` has its last new token. If a device
-  runs one forward more than it returns tokens, decode ends before that forward.
-- ``decode_step[i]`` runs from the start of one forward to the start of the next (or to the end of
-  decode). It contains the forward, the choice of its token, and the bookkeeping. Choosing the first
-  token belongs to decode but to no step.
+  first logits. The vision encoder runs inside ``generate`` but before the first forward, so that a
+  hook on the model alone would miss it.
+- ``decode_step[i]`` runs from the logits of forward i to those of forward i + 1: it chooses token
+  i, keeps the books, and computes the next logits.
+- *decode* is all steps: from the first logits to those of the last new token. A run of n tokens has
+  n - 1 steps; their sum is decode. If a device runs more forwards than it returns tokens, the
+  surplus is left out.
+
+Vision encoder, projector and language model are timed in prefill by hooks around their modules,
+which prefill never compiles together. The hooks are gone before the first decode step, the only
+forward that is compiled whole.
 
 On a GPU every boundary is an event on the stream; the events are read after one synchronisation at
 the end. The same boundaries open and close NVTX and ``record_function`` ranges.
@@ -36,7 +42,7 @@ class StageTimes:
 
     Attributes:
         prefill_ms: from the call to the first logits.
-        decode_ms: from the first logits to the last new token.
+        decode_ms: from the first logits to those of the last new token: the sum of the steps.
         step_ms: times of the decode steps, one for each new token after the first.
         vision_ms: all calls of the vision encoder in prefill; None if no such part ran.
         projector_ms: the same for the projector.
@@ -89,40 +95,57 @@ class Ranges:
 
 
 class StageTimer:
-    """Hooks on a model that mark the boundaries of one ``generate`` call.
+    """Marks the boundaries of one ``generate`` call.
 
-    Use `measure` around exactly one call, then `times`.
+    Use `measure` around exactly one call that calls `on_logits` after each forward, then `times`.
     """
 
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self._model = model
+    def __init__(self, model: nn.Module, device: torch.device, most_tokens: int) -> None:
+        """Prepare for a call that returns `most_tokens` new tokens at most."""
         self._clock = device_clock(device)
         self._ranges = Ranges(device)
         self._parts = find_parts(model)
         self._spans: dict[str, list[list[Any]]] = {part: [] for part in self._parts}
-        self._forward_starts: list[Any] = []
-        self._first_logits: Any = None
+        self._hooks: list[RemovableHandle] = []
+        self._most_tokens = most_tokens
+        self._logits: list[Any] = []
         self._start: Any = None
-        self._end: Any = None
         self._host_ms = 0.0
 
     @contextmanager
     def measure(self) -> Iterator[None]:
         """Mark the boundaries in the body; the device is idle at the start and at the end."""
         self._clock.synchronise()
-        handles = self._install()
+        for part, module in self._parts.items():
+            before, after = self._part_hooks(part)
+            self._hooks.append(module.register_forward_pre_hook(before))
+            self._hooks.append(module.register_forward_hook(after))
         host_start = time.perf_counter_ns()
         self._start = self._clock.mark()
         self._ranges.push("prefill")
         try:
             yield
-            self._end = self._clock.mark()
         finally:
             self._ranges.close()
-            for handle in handles:
-                handle.remove()
+            self._remove_hooks()
         self._clock.synchronise()
         self._host_ms = (time.perf_counter_ns() - host_start) / 1e6
+
+    def on_logits(self) -> None:
+        """Mark that a forward has computed its logits; the model's next work is the next step."""
+        number = len(self._logits)
+        self._logits.append(self._clock.mark())
+        if number >= self._most_tokens:
+            return  # a surplus forward, after the last token: outside of all ranges
+        self._ranges.pop()  # prefill, or a step
+        if number == 0:
+            self._remove_hooks()
+            if self._most_tokens > 1:
+                self._ranges.push("decode")
+        if number + 1 < self._most_tokens:
+            self._ranges.push(f"decode_step[{number}]")
+        elif number:
+            self._ranges.pop()  # decode
 
     def times(self, new_tokens: int) -> StageTimes:
         """The call's times.
@@ -134,16 +157,15 @@ class StageTimer:
             RuntimeError: the model ran fewer forwards than it returned tokens (speculative decoding
                 and the like), so that its steps cannot be distinguished.
         """
-        forwards = len(self._forward_starts)
+        forwards = len(self._logits)
         if forwards < new_tokens:
             raise RuntimeError(f"{forwards} forwards made {new_tokens} tokens")
         elapsed = self._clock.elapsed_ms
-        end = self._forward_starts[new_tokens] if forwards > new_tokens else self._end
-        steps = [*self._forward_starts[1:new_tokens], end]
+        logits = self._logits[:new_tokens]
         return StageTimes(
-            prefill_ms=elapsed(self._start, self._first_logits),
-            decode_ms=elapsed(self._first_logits, end),
-            step_ms=[elapsed(a, b) for a, b in itertools.pairwise(steps)],
+            prefill_ms=elapsed(self._start, logits[0]),
+            decode_ms=elapsed(logits[0], logits[-1]),
+            step_ms=[elapsed(a, b) for a, b in itertools.pairwise(logits)],
             vision_ms=self._part_ms("vision"),
             projector_ms=self._part_ms("projector"),
             language_prefill_ms=self._part_ms("language_prefill"),
@@ -156,42 +178,19 @@ class StageTimer:
             return None
         return sum(self._clock.elapsed_ms(start, end) for start, end in self._spans[part])
 
-    def _install(self) -> list[RemovableHandle]:
-        handles = [
-            self._model.register_forward_pre_hook(self._before_forward),
-            self._model.register_forward_hook(self._after_forward),
-        ]
-        for part, module in self._parts.items():
-            before, after = self._part_hooks(part)
-            handles.append(module.register_forward_pre_hook(before))
-            handles.append(module.register_forward_hook(after))
-        return handles
-
-    def _before_forward(self, *_: object) -> None:
-        self._forward_starts.append(self._clock.mark())
-        step = len(self._forward_starts) - 2
-        if step > 0:
-            self._ranges.pop()
-        if step >= 0:
-            self._ranges.push(f"decode_step[{step}]")
-
-    def _after_forward(self, *_: object) -> None:
-        if self._first_logits is None:
-            self._first_logits = self._clock.mark()
-            self._ranges.pop()
-            self._ranges.push("decode")
+    def _remove_hooks(self) -> None:
+        while self._hooks:
+            self._hooks.pop().remove()
 
     def _part_hooks(self, part: str) -> tuple[Callable[..., None], Callable[..., None]]:
         spans = self._spans[part]
 
         def before(*_: object) -> None:
-            if self._first_logits is None:
-                self._ranges.push(part)
-                spans.append([self._clock.mark()])
+            self._ranges.push(part)
+            spans.append([self._clock.mark()])
 
         def after(*_: object) -> None:
-            if self._first_logits is None:
-                spans[-1].append(self._clock.mark())
-                self._ranges.pop()
+            spans[-1].append(self._clock.mark())
+            self._ranges.pop()
 
         return before, after

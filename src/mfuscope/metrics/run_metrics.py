@@ -3,8 +3,9 @@
 Formulas (docs/measurement.md): ``mfu_prefill = prefill FLOPs / (prefill s x peak)``;
 ``mfu_decode = decode tokens/s x FLOPs per token at the mean context / peak``;
 ``mfu_model = (prefill + decode FLOPs) / ((prefill + decode s) x peak)``;
-``mbu_decode = bytes per step x decode tokens/s / bandwidth``. The headline takes counted FLOPs for
-prefill, and for decode the closed form where the architecture is known.
+``mbu_decode = bytes per step x steps/s / bandwidth``. FLOPs, tokens and pages count every copy of a
+batch; times are the batch's. The headline takes counted FLOPs for prefill, and for decode the
+closed form where the architecture is known.
 """
 
 import shlex
@@ -93,7 +94,10 @@ def run_metrics(
     _check_same(run, calibration, hardware, name)
     dtype, timed = run.model.dtype, run.timed
     peak = hardware.peaks[dtype]
-    work, rough = headline_workload(calibration, run), directional_workload(calibration)
+    work, rough = (
+        headline_workload(calibration, run),
+        directional_workload(calibration, run.batch_size),
+    )
     steps = timed.new_tokens - 1
     at_work = device_activity(run, activity)
     wall = steps, timed.prefill_ms, timed.decode_ms
@@ -116,7 +120,9 @@ def run_metrics(
     measured = ceiling.gemm_tflops.get(dtype)
     of_ceiling = utilisation(work, *wall, measured * 1e12) if measured else dict.fromkeys(mfu)
     of_rough = utilisation(rough, *wall, peak.tflops * 1e12) if rough else dict.fromkeys(mfu)
-    step_bytes = work.step_bytes
+    step_bytes, copies = work.step_bytes, run.batch_size
+    page_ms = timed.prefill_ms + timed.decode_ms
+    stalls = step_stalls(timed.step_ms)
     percentile = {
         f"step_p{q}_ms": float(np.percentile(timed.step_ms, q)) if timed.step_ms else None
         for q in (50, 95, 99)
@@ -129,6 +135,7 @@ def run_metrics(
         "weights": run.model.weights,
         "prompt_tokens": run.prompt_tokens,
         "image_tokens": run.image_tokens,
+        "batch_size": copies,
         "new_tokens": timed.new_tokens,
         "context_tokens": run.context_tokens,
         "prefill_ms": timed.prefill_ms,
@@ -136,25 +143,28 @@ def run_metrics(
         "projector_ms": timed.projector_ms,
         "language_prefill_ms": timed.language_prefill_ms,
         "decode_ms": timed.decode_ms,
-        "page_ms": timed.prefill_ms + timed.decode_ms,
-        "decode_tokens_per_s": steps / (timed.decode_ms / 1e3) if steps else None,
+        "page_ms": page_ms,
+        "pages_per_s": copies / (page_ms / 1e3),
+        "decode_tokens_per_s": copies * steps / (timed.decode_ms / 1e3) if steps else None,
         "step_mean_ms": _mean(timed.step_ms),
         **percentile,
+        "stalls": len(stalls),
+        "stall_ms": sum(stalls),
         "prefill_gflops": work.prefill_flops / 1e9,
-        "decode_gflops_per_token": work.step_flops / 1e9,
+        "decode_gflops_per_token": work.step_flops / copies / 1e9,
         **{f"mfu_{stage}": value for stage, value in mfu.items()},
         "mbu_decode": _mbu(step_bytes, steps, timed.decode_ms, hardware),
         **{f"mfu_{stage}_of_ceiling": value for stage, value in of_ceiling.items()},
         **{f"mfu_{stage}_busy": value for stage, value in mfu_busy.items()},
         "mbu_decode_busy": _mbu(step_bytes, steps, busy[2], hardware),
-        "decode_weight_gb_per_token": _giga(work.step_weight_bytes),
-        "decode_kv_gb_per_token": _giga(work.step_kv_bytes),
+        "decode_weight_gb_per_token": _giga(work.step_weight_bytes, copies),
+        "decode_kv_gb_per_token": _giga(work.step_kv_bytes, copies),
         "prefill_flop_per_byte": work.prefill_flops / work.prefill_bytes
         if work.prefill_bytes
         else None,
         "decode_flop_per_byte": work.step_flops / step_bytes if step_bytes else None,
         "prefill_gflops_directional": rough.prefill_flops / 1e9 if rough else None,
-        "decode_gflops_per_token_directional": rough.step_flops / 1e9 if rough else None,
+        "decode_gflops_per_token_directional": rough.step_flops / copies / 1e9 if rough else None,
         **{f"mfu_{stage}_directional": value for stage, value in of_rough.items()},
         "prefill_directional_error": rough.prefill_flops / work.prefill_flops - 1
         if rough
@@ -166,8 +176,14 @@ def run_metrics(
         "bandwidth_gbs": hardware.bandwidth_gbs,
         "dtype": dtype,
         "attention": run.model.attention,
+        "experts": run.settings["experts"],
+        "cache": run.settings["cache"],
+        "compile": run.settings["compile"],
+        "compile_s": run.compilation.compile_s if run.compilation else None,
+        "no_repeat_ngram_size": run.settings["no_repeat_ngram_size"],
         "peak_memory_gb": _giga(timed.peak_memory_bytes),
         "energy_j": timed.energy_j,
+        "energy_per_page_j": None if timed.energy_j is None else timed.energy_j / copies,
         "traced_prefill_ms": run.traced.prefill_ms,
         "traced_decode_ms": run.traced.decode_ms,
         "traced_step_mean_ms": _mean(run.traced.step_ms),
@@ -176,6 +192,7 @@ def run_metrics(
         "throttle_reasons": _throttled(timed.conditions_before, timed.conditions_after),
         "runs_before": run.runs_before,
         "passes_agree": run.passes_agree,
+        "token_ids_sha256": timed.token_ids_sha256,
         "device": run.device.name,
         "measured_at": run.measured_at,
     }
@@ -211,8 +228,16 @@ def _mbu(
     return step_bytes * steps / (decode_ms / 1e3) / (hardware.bandwidth_gbs * 1e9)
 
 
-def _giga(value: float | None) -> float | None:
-    return None if value is None else value / 1e9
+def step_stalls(step_ms: Sequence[float]) -> list[float]:
+    """What each stalled decode step takes beyond twice the median step, in ms."""
+    if not step_ms:
+        return []
+    limit = 2 * float(np.median(step_ms))
+    return [ms - limit for ms in step_ms if ms > limit]
+
+
+def _giga(value: float | None, shared_by: int = 1) -> float | None:
+    return None if value is None else value / shared_by / 1e9
 
 
 def _clock(*conditions: Conditions) -> float | None:

@@ -12,14 +12,15 @@ from mfuscope.flops import architecture
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """FLOPs of a run, and the minimum of bytes that it moves.
+    """FLOPs of a run, and the minimum of bytes that it moves, for all copies of its batch.
 
     Attributes:
         prefill_flops: FLOPs of the prefill.
         step_flops: FLOPs of a decode step, mean over the run's steps.
         prefill_bytes: weights read and keys and values written; None where not known.
         step_weight_bytes, step_kv_bytes: active weights and KV cache that a decode step reads, mean
-            over the steps; None where not known.
+            over the steps; None where not known. The copies of a page need the same weights, as
+            they are routed to the same experts; each has a KV cache of its own.
     """
 
     prefill_flops: float
@@ -48,22 +49,27 @@ def headline_workload(calibration: Calibration, run: Run) -> Workload:
     else:
         flops = [decode_flops(calibration, "counted", at) for at in contexts]
     weights, kv = calibration.prefill_weight_bytes, calibration.prefill_kv_bytes
+    step_kv = _step_kv_bytes(calibration, run, contexts)
+    copies = run.batch_size
     return Workload(
-        prefill_flops=calibration.prefill_total["counted"],
-        step_flops=float(np.mean(flops)),
-        prefill_bytes=None if weights is None or kv is None else weights + kv,
+        prefill_flops=copies * calibration.prefill_total["counted"],
+        step_flops=copies * float(np.mean(flops)),
+        prefill_bytes=None if weights is None or kv is None else weights + copies * kv,
         step_weight_bytes=calibration.decode_steps[0].weight_bytes,
-        step_kv_bytes=_step_kv_bytes(calibration, run, contexts),
+        step_kv_bytes=None if step_kv is None else copies * step_kv,
     )
 
 
-def directional_workload(calibration: Calibration) -> Workload | None:
-    """The workload by the directional formulas; None if the model's widths are not known."""
+def directional_workload(calibration: Calibration, copies: int) -> Workload | None:
+    """The workload of copies of a page by the directional formulas.
+
+    None if the model's widths are not known.
+    """
     prefill = calibration.prefill_total.get("directional")
     step = calibration.decode_steps[0].total.get("directional")
     if prefill is None or step is None:
         return None
-    return Workload(prefill, step)
+    return Workload(copies * prefill, copies * step)
 
 
 def decode_flops(calibration: Calibration, flop_model: str, context: float) -> float:

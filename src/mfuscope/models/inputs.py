@@ -36,6 +36,19 @@ class PageInputs:
     resolution: str
     absent: dict[str, str] = field(default_factory=dict)
 
+    def batch(self, copies: int) -> dict[str, Any]:
+        """The keyword arguments of ``generate`` for so many copies of the page.
+
+        Every input of a page, also one that holds its tiles, is repeated along its first
+        dimension; lists have an entry per page or tile.
+        """
+        if copies == 1:
+            return self.tensors
+        return {
+            name: torch.cat([value] * copies) if isinstance(value, torch.Tensor) else value * copies
+            for name, value in self.tensors.items()
+        }
+
 
 class InputMaker(Protocol):
     """Makes model inputs of pages."""

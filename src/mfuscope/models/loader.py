@@ -19,6 +19,7 @@ from mfuscope.hardware.memory import check_fits, report_out_of_memory
 from mfuscope.models.families import Family
 from mfuscope.models.files import check_weights, read_json
 from mfuscope.models.hub import fetch_weights
+from mfuscope.models.parts import has_experts
 from mfuscope.models.published import map_published_config
 from mfuscope.models.spec import ModelSpec
 
@@ -59,12 +60,15 @@ class LoadedModel:
     weight_bytes: int
 
 
-def load_model(spec: ModelSpec, dtype: str, attention: str, device: torch.device) -> LoadedModel:
+def load_model(
+    spec: ModelSpec, dtype: str, attention: str, device: torch.device, experts: str = "auto"
+) -> LoadedModel:
     """Build or load a model.
 
     Args:
         dtype: ``bf16``, ``fp16`` or ``fp32``.
         attention: ``sdpa``, ``eager`` or ``flash``.
+        experts: how routed experts compute: a name of transformers', or ``auto`` for its choice.
 
     Raises:
         UserError: the checkpoint does not fit the architecture, its files cannot be read, or the
@@ -94,6 +98,8 @@ def load_model(spec: ModelSpec, dtype: str, attention: str, device: torch.device
                 model_class, config, folder, torch_dtype(dtype), implementation, device
             )
     model.eval().requires_grad_(False)
+    if experts != "auto":
+        _set_experts(model, spec, experts)
     return LoadedModel(
         model=model,
         folder=folder,
@@ -164,6 +170,24 @@ def _planned_bytes(model_class: Any, config: Any, dtype: torch.dtype) -> int:
 
 def _weight_bytes(model: nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in model.parameters())
+
+
+def _set_experts(model: Any, spec: ModelSpec, experts: str) -> None:
+    if not has_experts(model):
+        raise UserError(
+            f"experts: {spec.name!r} ({spec.architecture}) has no mixture-of-experts layers",
+            "leave `experts` at auto",
+        )
+    try:
+        model.set_experts_implementation(experts)
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise experts_unusable(experts, error) from error
+
+
+def experts_unusable(experts: str, error: Exception) -> UserError:
+    """What an implementation of experts lacks, which transformers says when it is first used."""
+    reason = " ".join(str(error).split())
+    return UserError(f"experts: {experts!r} cannot be used here ({reason})", "set `experts: auto`")
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mfuscope.core.errors import UserError
+from mfuscope.core.language import Language
 from mfuscope.models.families import TILINGS, Family, identify_family
 from mfuscope.models.files import (
     check_regular_files,
@@ -29,9 +30,10 @@ from mfuscope.models.geometry import (
     query_image_tokens,
 )
 from mfuscope.models.hub import find_on_hub
+from mfuscope.models.language import planned_language, planned_positions
 from mfuscope.models.preprocessor import read_tiling
 from mfuscope.models.published import map_published_config
-from mfuscope.models.sizes import check_sizes, is_whole
+from mfuscope.models.sizes import check_sizes
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # The files that, beside the weights, decide a model's outputs.
@@ -65,6 +67,7 @@ class ModelSpec:
         default_mode: the resolution mode that ``resolution: auto`` means.
         positions: the context limit of its language model in tokens, None if planning cannot know
             it.
+        language: its language decoder, None if planning cannot know it.
     """
 
     name: str
@@ -77,6 +80,7 @@ class ModelSpec:
     tiling: Tiling | None
     default_mode: str
     positions: int | None
+    language: Language | None
 
     def resolution(self, width: int, height: int, mode: str) -> str:
         """Canonical resolution of a page of `width` x `height` pixels in a mode or ``auto``."""
@@ -138,7 +142,8 @@ def _resolve(name: str, load_format: str, bundled: Path) -> ModelSpec:
         fingerprint=_fingerprint(folder, source, weights),
         tiling=tiling,
         default_mode=mode,
-        positions=_positions(config, family),
+        positions=planned_positions(config, family),
+        language=planned_language(config, family),
     )
 
 
@@ -210,15 +215,6 @@ def _check_config(config: dict[str, Any], family: Family, name: str, load_format
             f"model: the config of {name!r} names a file of weights (`transformers_weights`)",
             "remove that line, and name the files as the hub does",
         )
-
-
-def _positions(config: dict[str, Any], family: Family) -> int | None:
-    key = "language_config" if family is Family.DEEPSEEK_OCR else "text_config"
-    language = config.get(key)
-    if family is Family.GENERIC or not isinstance(language, dict):
-        return None
-    positions = language.get("max_position_embeddings")
-    return positions if is_whole(positions) else None
 
 
 def _weights(

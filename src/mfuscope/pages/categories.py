@@ -15,13 +15,12 @@ _TO_NEUTRALISE = re.compile(f"'*{_FORMULA}")
 _NEUTRALISED = re.compile(f"'+{_FORMULA}")
 
 
-def read_categories(images: Path) -> dict[str, str]:
-    """Categories by file name from a ``samples.csv`` (columns file, category) beside the pages.
+def read_categories(folder: Path) -> dict[str, str]:
+    """Categories by file name from a folder's ``samples.csv`` (columns file, category).
 
     A file of that name without those columns, or an unreadable one, is ignored: it may belong to
     something else.
     """
-    folder = images if images.is_dir() else images.parent
     manifest = folder / "samples.csv"
     if not manifest.is_file():
         return {}

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mfuscope.core.errors import UserError
+from mfuscope.core.errors import Findings, UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp")
 
@@ -31,6 +31,11 @@ class PageFile:
     path: Path
     relative: str
 
+    @property
+    def folder(self) -> Path:
+        """The folder that the setting `images` names, or that holds the file which it names."""
+        return self.path.parents[len(PurePosixPath(self.relative).parts) - 1]
+
 
 @dataclass(frozen=True, slots=True)
 class UnusablePage:
@@ -41,26 +46,46 @@ class UnusablePage:
     error: UserError
 
 
-def find_pages(images: Path) -> tuple[dict[str, PageFile], list[UnusablePage]]:
-    """Find all pages that the setting `images` names: a file, or a folder with its sub-folders.
+def find_pages(*images: Path) -> tuple[dict[str, PageFile], list[UnusablePage]]:
+    """Find all pages that the setting `images` names: files, and folders with their sub-folders.
 
     Paths are as seen from the working directory. Folders that cannot be read are unusable, as
-    they may hold pages, and so are paths that the workflow engine or UTF-8 cannot express.
+    they may hold pages, and so are paths that the workflow engine or UTF-8 cannot express. A page
+    that is named twice is found once.
 
     Returns:
-        Pages by id, sorted by path, and what is unusable.
+        Pages by id, in the order of `images` and sorted by path within a folder, and what is
+        unusable.
 
     Raises:
-        UserError: the path does not exist, cannot be accessed, or holds no image.
+        UserErrors: every path that does not exist, cannot be accessed, or holds no image, and pages
+            of two folders that would have the same id.
     """
-    found, unusable = _list(_from_here(images))
-    pages = {}
-    for page in found:
-        if error := _path_error(str(page.path)):
-            unusable.append(UnusablePage(page.id, page.path, error))
-        else:
-            pages[page.id] = page
-    return pages, unusable
+    findings = Findings()
+    pages: dict[Path, PageFile] = {}
+    unusable: dict[Path, UnusablePage] = {}
+    for named in images:
+        with findings.collect():
+            found, unreadable = _list(_from_here(named))
+            unusable |= {one.path: one for one in unreadable}
+            for page in found:
+                if error := _path_error(str(page.path)):
+                    unusable[page.path] = UnusablePage(page.id, page.path, error)
+                else:
+                    pages.setdefault(page.path, page)
+    by_id: dict[str, PageFile] = {}
+    twins = [page for page in pages.values() if by_id.setdefault(page.id, page) is not page]
+    if twins:
+        first, second = by_id[twins[0].id].path, twins[0].path
+        more = f", and so would {len(twins) - 1} more" if twins[1:] else ""
+        findings.add(
+            UserError(
+                f"images: {str(first)!r} and {str(second)!r} would have the same id{more}",
+                "name the folder above both, or rename one",
+            )
+        )
+    findings.raise_any()
+    return by_id, list(unusable.values())
 
 
 def page_id(relative: str) -> str:

@@ -1,14 +1,19 @@
 """Combinations of valid settings that do not work together, or not with a model or a device."""
 
+import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from mfuscope.config.settings import InferenceSettings
 from mfuscope.core.errors import Findings, UserError
 from mfuscope.models.families import Family
 from mfuscope.models.prompt import IMAGE_MARK
 from mfuscope.models.spec import ModelSpec, resolve_model
+
+# What every transformers that mfuscope works with offers. Asking it for others takes seconds.
+_USUAL_EXPERTS: Final = ("eager", "batched_mm", "grouped_mm")
 
 
 def check_flops(models: Sequence[str], bundled_models: Path) -> None:
@@ -37,6 +42,11 @@ def check_combination(inference: InferenceSettings, spec: ModelSpec, device: str
     if inference.attention == "flash":
         with findings.collect():
             _check_flash(inference.dtype, device)
+    for problem in _compile_problems(inference, device):
+        findings.add(problem)
+    if inference.experts != "auto":
+        with findings.collect():
+            _check_experts(inference.experts, spec)
     if IMAGE_MARK in inference.prompt:
         findings.add(
             UserError(
@@ -66,4 +76,55 @@ def _check_flash(dtype: str, device: str) -> None:
         raise UserError(
             "attention: 'flash' needs the package flash-attn, which is not installed",
             f"install flash-attn, or {remedy}",
+        )
+
+
+def _compile_problems(inference: InferenceSettings, device: str) -> Iterator[UserError]:
+    """Why the decode step cannot be compiled whole, as settings and installed packages tell."""
+    if inference.compile == "none":
+        return
+    asked, off = f"compile: {inference.compile!r}", "`compile: none`"
+    if inference.cache != "static":
+        yield UserError(
+            f"{asked} needs a KV cache of fixed size, and `cache` is {inference.cache!r}",
+            f"set `cache: static`, or {off}",
+        )
+    if inference.attention == "flash":
+        # transformers (`_valid_auto_compile_criteria`) compiles around it, layer by layer.
+        yield UserError(
+            f"{asked} makes one graph of a decode step, which attention 'flash' breaks in every "
+            "layer",
+            f"set `attention: sdpa`, or {off}",
+        )
+    if inference.experts == "eager":
+        yield UserError(
+            f"{asked} makes one graph of a decode step, which the loop over experts of 'eager' "
+            "breaks in every layer",
+            f"set `experts: auto`, or {off}",
+        )
+    if device != "cpu" and importlib.util.find_spec("triton") is None:
+        yield UserError(
+            f"{asked} needs the package triton on a GPU, which is not installed",
+            f"install triton, or set {off}",
+        )
+
+
+def _check_experts(experts: str, spec: ModelSpec) -> None:
+    """Check that a model has experts, as far as planning can know, and transformers the name."""
+    if spec.language is not None and not spec.language.sparse_layers:
+        raise UserError(
+            f"experts: {experts!r} is a way to compute mixture-of-experts layers, which "
+            f"{spec.name!r} does not have",
+            "set `experts: auto`",
+        )
+    if experts in _USUAL_EXPERTS:
+        return
+    from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+
+    offered = sorted({*_USUAL_EXPERTS, *ALL_EXPERTS_FUNCTIONS.keys()})
+    if experts not in offered:
+        version = importlib.metadata.version("transformers")
+        raise UserError(
+            f"experts: {experts!r} is nothing that transformers {version} offers",
+            f"use one of auto, {', '.join(offered)}",
         )

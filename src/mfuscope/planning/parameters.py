@@ -35,12 +35,13 @@ def calibration_parameters(plan: Plan, variant: str) -> dict[str, Any]:
 
 
 def countable(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Model parameters to count with: flash attention's own kernels may bypass the dispatcher.
+    """Model parameters to count with: those of a model whose every operator can be seen.
 
-    FLOPs follow from shapes, whatever the kernel: sdpa's are the same.
+    Kernels of flash attention and of experts may bypass the dispatcher, and compiled code does.
+    FLOPs follow from shapes, whatever computes: sdpa, and experts as by default, have the same.
     """
-    flash = parameters["attention"] == "flash"
-    return dict(parameters) | ({"attention": "sdpa"} if flash else {})
+    attention = "sdpa" if parameters["attention"] == "flash" else parameters["attention"]
+    return dict(parameters) | {"attention": attention, "experts": "auto", "compile": "none"}
 
 
 def run_parameters(plan: Plan, variant: str) -> dict[str, Any]:
@@ -48,9 +49,12 @@ def run_parameters(plan: Plan, variant: str) -> dict[str, Any]:
     inference = plan.variants[variant]
     return _sorted(
         {
+            "batch_size": inference.batch_size,
+            "cache": inference.cache,
             "ignore_eos": inference.ignore_eos,
             "max_new_tokens": inference.max_new_tokens,
             "model": model_parameters(plan, variant),
+            "no_repeat_ngram_size": inference.no_repeat_ngram_size,
             "profiler": asdict(plan.settings.profiler),
             "resolution": inference.resolution,
             "warmup": plan.settings.warmup,
@@ -80,7 +84,9 @@ def flops_parameters(plan: Plan) -> dict[str, Any]:
 
 def page_rows(plan: Plan) -> list[dict[str, Any]]:
     """The rows of inputs.csv."""
-    categories = read_categories(plan.settings.images)
+    categories = {
+        folder: read_categories(folder) for folder in {page.folder for page in plan.pages.values()}
+    }
     first = next(iter(plan.variants))
     return [
         {
@@ -90,7 +96,7 @@ def page_rows(plan: Plan) -> list[dict[str, Any]]:
             "width": plan.facts[image].width,
             "height": plan.facts[image].height,
             "frames": plan.facts[image].frames,
-            "category": neutralised(category_of(page, categories)),
+            "category": neutralised(category_of(page, categories[page.folder])),
             "resolution": plan.resolution(first, image),
         }
         for image, page in plan.pages.items()
@@ -103,7 +109,7 @@ def report_settings(plan: Plan) -> dict[str, Any]:
     return _sorted(
         {
             "device": plan.device,
-            "images": str(settings.images),
+            "images": ", ".join(map(str, settings.images)),
             "peak_tflops": settings.peak_tflops,
             "profiler": asdict(settings.profiler),
             "repeats": settings.repeats,

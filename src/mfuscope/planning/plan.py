@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from mfuscope.config.settings import InferenceSettings, Settings
-from mfuscope.core.errors import Findings, UserErrors
+from mfuscope.core.errors import Findings, UserError, UserErrors
 from mfuscope.core.records import SkippedPage
 from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.hardware.devices import check_bf16, check_device_visible, plan_device
@@ -19,6 +19,7 @@ from mfuscope.pages.checks import check_pages, skipped_page
 from mfuscope.pages.decoding import PageFacts, digest_page, page_size
 from mfuscope.pages.discovery import PageFile, UnusablePage, find_pages
 from mfuscope.planning.combinations import check_combination, check_flops
+from mfuscope.planning.host import check_batch, check_compiler
 
 _DEFAULT_MODEL = {"cuda": "deepseek-ocr", "cpu": "deepseek-ocr-nano"}
 
@@ -30,7 +31,8 @@ class Plan:
     Attributes:
         settings: as resolved.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        variants: name -> inference settings, model names resolved (no ``auto``).
+        variants: name -> inference settings, model names resolved (no ``auto``), of those variants
+            that are for the device. The first one is the reference.
         models: variant -> its model.
         pages: id -> page, in the order of discovery.
         bundled_models: the folder of the bundled model folders.
@@ -47,6 +49,11 @@ class Plan:
     facts: Mapping[str, PageFacts] = field(default_factory=dict)
     skipped: Sequence[SkippedPage] = ()
 
+    @property
+    def left_out(self) -> list[str]:
+        """Names of the variants that are for the other kind of device."""
+        return [name for name in self.settings.variants if name not in self.variants]
+
     def digest(self, image: str) -> str:
         """SHA-256 of a page.
 
@@ -61,6 +68,10 @@ class Plan:
         """Canonical resolution of a page in a variant."""
         size = self._size(image)
         return self.models[variant].resolution(*size, self.variants[variant].resolution)
+
+    def _resolutions(self, variant: str) -> list[str]:
+        """Canonical resolutions of the checked pages in a variant."""
+        return sorted({self.resolution(variant, image) for image in self.facts})
 
     def _size(self, image: str) -> tuple[int, int]:
         if image in self.facts:
@@ -84,11 +95,21 @@ class Plan:
         """Check that the planned device is visible to this host and has what the variants need.
 
         Raises:
-            UserError: it is not, or has not.
+            UserError: it is not.
+            UserErrors: everything that the device or this host has not.
         """
         check_device_visible(self.device)
-        if any(variant.dtype == "bf16" for variant in self.variants.values()):
-            check_bf16(self.device)
+        findings = Findings()
+        for name, inference in self.variants.items():
+            with findings.collect():
+                if inference.dtype == "bf16":
+                    check_bf16(self.device)
+            with findings.collect():
+                check_compiler(inference, self.device)
+            for resolution in self._resolutions(name):
+                with findings.collect():
+                    check_batch(inference, self.models[name], resolution, self.device)
+        findings.raise_any()
 
     def check_context_limits(self) -> None:
         """Check that every page's prompt and its new tokens fit into its model's context.
@@ -98,7 +119,7 @@ class Plan:
         """
         findings = Findings()
         for name, inference in self.variants.items():
-            for resolution in sorted({self.resolution(name, image) for image in self.facts}):
+            for resolution in self._resolutions(name):
                 with findings.collect():
                     check_planned_context_limit(
                         self.models[name], resolution, inference.prompt, inference.max_new_tokens
@@ -130,7 +151,10 @@ def make_plan(
         device = plan_device(settings.device)
     variants, models = {}, {}
     resolve = cache(resolve_model)  # variants mostly share one
-    for name, inference in settings.variants.items():
+    suitable = settings.variants
+    with findings.collect():
+        suitable = _suitable(settings, device)
+    for name, inference in suitable.items():
         model = inference.model
         if model == "auto":
             model = _DEFAULT_MODEL[(device or "cpu").partition(":")[0]]
@@ -145,7 +169,7 @@ def make_plan(
     pages: dict[str, PageFile] = {}
     unusable: list[UnusablePage] = []
     with findings.collect():
-        pages, unusable = find_pages(settings.images)
+        pages, unusable = find_pages(*settings.images)
     plan = Plan(settings, device or "", variants, models, pages, bundled_models)
     if known is not None:
         facts, failed = check_pages(pages, known, settings.max_image_megapixels)
@@ -156,6 +180,28 @@ def make_plan(
             plan = _with_usable_pages(plan, [*unusable, *failed])
     findings.raise_any()
     return plan
+
+
+def _suitable(settings: Settings, device: str | None) -> Mapping[str, InferenceSettings]:
+    """The variants that are for the planned device; all of them where there is none.
+
+    Raises:
+        UserError: none is for it.
+    """
+    if device is None:
+        return settings.variants
+    kind = device.partition(":")[0]
+    suitable = {
+        name: inference
+        for name, inference in settings.variants.items()
+        if settings.only_on.get(name, kind) == kind
+    }
+    if not suitable:
+        raise UserError(
+            f"variants: none is for the device that measures, {device}",
+            "add one without `only_on`, or set another `device`",
+        )
+    return suitable
 
 
 def _with_usable_pages(plan: Plan, unusable: Sequence[UnusablePage]) -> Plan:

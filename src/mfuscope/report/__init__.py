@@ -1,10 +1,11 @@
 """The report: one data object, and the texts and figures made of it.
 
 - `gather` fills `data` from the artefacts, with `survey` (facts of the runs), `operators` and
-  `merging` (operator and kernel tables) and `outliers`.
+  `merging` (operator and kernel tables), `tried` (variants beside the reference) and `outliers`.
 - `limits` decides what limits a stage, `recommendations` what to try next, `validity` what is
   suspicious.
-- `wording`, `definitions` and `stakeholder` hold sentences; `metric_tables`, `operator_tables`,
-  `flops` and `appendix` hold tables of `cells`; `figures` draws; `formats` formats numbers.
+- `wording`, `definitions` and `stakeholder` hold sentences; `side_by_side`, `metric_tables`,
+  `operator_tables`, `flops` and `appendix` hold tables of `cells`; `figures` draws; `formats`
+  formats numbers.
 - `render` fills the templates; `head` makes report.json; `budget` makes flops.md.
 """

@@ -9,6 +9,9 @@ from typing import Literal
 from mfuscope.report.data import Stat
 from mfuscope.report.formats import ABSENT, interval, number, percent, spread
 
+#: Whether a change is for the better.
+Tone = Literal["", "better", "worse"]
+
 _NO_SPREAD = "n = 1: a single value has no spread"
 
 
@@ -17,13 +20,15 @@ class Cell:
     """One cell.
 
     `kind`: a ``number`` is right-aligned, a ``name`` may hold any character. `note` gives the
-    reason of an absent value, or more about a present one. `sub` is a second line.
+    reason of an absent value, or more about a present one. `sub` has further lines. `tone`
+    colours a verdict.
     """
 
     text: str
     kind: Literal["text", "number", "name"] = "text"
     note: str = ""
     sub: str = ""
+    tone: Tone = ""
 
     @property
     def absent(self) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from mfuscope.compare.ratios import Compared
+from mfuscope.compare.variants import Samples
 from mfuscope.core.records import Ceiling, Hardware, MissingRun, Model, SkippedPage
 from mfuscope.core.runs import RunKey
 from mfuscope.report.operators import StageKernels, StageOperators
@@ -19,6 +21,8 @@ STAGES = ("prefill", "decode")
 CENTRES = ("vision", "projector", "language", "rest", "decode")
 #: The metrics of prefill's parts; the rest of prefill is the remainder.
 PARTS = {"vision": "vision_ms", "projector": "projector_ms", "language": "language_prefill_ms"}
+#: The times that a recommendation may shorten.
+TIMES = ("page_ms", "prefill_ms", "vision_ms", "decode_ms")
 #: MFU over both stages, of prefill and of decode.
 MFU_METRICS = ("mfu_model", "mfu_prefill", "mfu_decode")
 
@@ -96,6 +100,8 @@ class Variant:
 
     `stats` are the rows of the image ``all``, where n counts pages. `headline` equals `stats`, or
     with a single page the statistics of its repeats; `over` is ``page`` or ``repeat``.
+    `batch_size` copies of a page are decoded together, and times are of all of them. `compile_s` is
+    the longest compilation before its runs; None where nothing was compiled.
     """
 
     name: str
@@ -103,6 +109,8 @@ class Variant:
     stats: Mapping[str, Stat]
     headline: Mapping[str, Stat]
     over: str
+    batch_size: int = 1
+    compile_s: float | None = None
 
     @property
     def prefill_ms(self) -> float:
@@ -118,6 +126,11 @@ class Variant:
     def page_ms(self) -> float:
         """Mean time of a page on the device: prefill and decode."""
         return self.prefill_ms + self.decode_ms
+
+    @property
+    def ms_per_page(self) -> float:
+        """Mean time of one page: in a batch, its share of the batch's time."""
+        return self.page_ms / self.batch_size
 
     @property
     def parts_known(self) -> bool:
@@ -140,6 +153,23 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A variant after the first one, the reference, held against it over all pages.
+
+    Attributes:
+        variant: what was tried.
+        changes: the settings in which it differs, with its own values.
+        compared: by metric.
+        same_tokens: whether both made the same tokens of every page; None where not known.
+    """
+
+    variant: Variant
+    changes: Mapping[str, Any]
+    compared: Mapping[str, Compared]
+    same_tokens: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flops:
     """FLOPs of a variant's resolution under one FLOP model."""
 
@@ -156,10 +186,16 @@ class Flops:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
-    """Everything that the texts and figures are made of."""
+    """Everything that the texts and figures are made of.
+
+    `tried` has the variants after the first one. `samples` has the times of the runs that a
+    recommendation may shorten: what one of a variant proposes may have been tried in another one.
+    """
 
     pages: tuple[Page, ...]
     variants: tuple[Variant, ...]
+    tried: tuple[Tried, ...]
+    samples: Samples
     hardware: Hardware
     ceiling: Ceiling
     flops: tuple[Flops, ...]
@@ -175,6 +211,16 @@ class ReportData:
     commit: str | None
     skipped: tuple[SkippedPage, ...] = ()
     missing: tuple[MissingRun, ...] = ()
+
+    @property
+    def reference(self) -> Variant:
+        """The variant that the others are held against."""
+        return self.variants[0]
+
+    def settings_of(self, variant: str) -> Mapping[str, Any]:
+        """The settings of a variant, as they were resolved."""
+        found: Mapping[str, Any] = self.settings.get("variants", {}).get(variant) or {}
+        return found
 
     @property
     def repeats(self) -> int:

@@ -1,6 +1,7 @@
 """Definitions, assumptions and limits of the report's numbers."""
 
 from mfuscope.report.data import ReportData
+from mfuscope.report.formats import listing
 
 #: Definitions by section, the same in every format.
 DEFINITIONS = {
@@ -16,9 +17,16 @@ DEFINITIONS = {
         "that switches between two speeds."
     ),
     "next": (
-        "Rules turn measured facts into recommendations. Each names the numbers that triggered it "
-        "and the most that it could take off a page's time: a bound, not a promise. The gains do "
-        "not add up. The rules are in src/mfuscope/report/recommendations."
+        "Rules turn measured facts into recommendations. Each names the numbers that triggered "
+        "it. Where a variant followed it, its gain was measured; else it names the most that it "
+        "could take off a page's time (a bound, not a promise) and the variant that would measure "
+        "it. The gains do not add up. The rules are in src/mfuscope/report/recommendations."
+    ),
+    "tried": (
+        "The first row has the reference's own values. Every other number is a variant's value "
+        "divided by the reference's, with the 95 % interval below it: a time below ×1 is faster, a "
+        "speed above ×1 is faster. Where the interval holds 1, no difference was shown. Busy "
+        "shares and kernels are from the traced passes, everything else from the timed ones."
     ),
     "mfu": (
         "MFU is the FLOPs that the model's architecture requires, divided by the time they took "
@@ -72,8 +80,10 @@ def roofline(data: ReportData) -> str:
 def assumptions(data: ReportData) -> list[str]:
     """The assumptions behind the numbers."""
     dtypes = sorted({variant.model.dtype for variant in data.variants})
+    batches = sorted({variant.batch_size for variant in data.variants})
     found = [
-        "Batch size 1, greedy decoding, one page at a time.",
+        "Greedy decoding, one page at a time, batch size "
+        f"{listing([str(size) for size in batches])}.",
         "MFU uses dense peaks: no structured sparsity.",
         "Bytes for MBU and intensity are the minimum that must move: every active weight once, the "
         "KV cache once. Activations and re-reads are left out; in prefill they are large.",
@@ -96,7 +106,8 @@ def not_measured(data: ReportData) -> list[str]:
     found = [
         "HFU (FLOPs that the hardware executed, padding included): it needs hardware counters.",
         "Quality of the text: this report is about time.",
-        "Several pages at once: pages are measured one at a time.",
+        "Several different pages at once: pages are measured one at a time, and a batch holds "
+        "copies of one page.",
     ]
     if all(v.stats["decode_tokens_per_s"].mean is None for v in data.variants):
         found.append(

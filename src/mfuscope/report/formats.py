@@ -62,6 +62,19 @@ def interval(low: float, high: float, scale: float = 1.0) -> str:
     return f"{fixed(low, places)} to {fixed(high, places)}"
 
 
+def ratio_interval(ratio: float, low: float, high: float) -> str:
+    """``low to high`` with the decimal places of the ratio; with more where an end would look as 1.
+
+    Empty where there is no spread.
+    """
+    if high - low < 1e-9 * ratio:
+        return ""
+    places = decimals(ratio, 3)
+    while places < 6 and any(fixed(end, places) == fixed(1, places) for end in (low, high)):
+        places += 1
+    return f"{fixed(low, places)} to {fixed(high, places)}"
+
+
 def percent(share: float, significant: int = 2) -> str:
     """A share of 1, e.g. ``12 %``."""
     return f"{number(share * 100, significant)}{_SPACE}%"
@@ -104,6 +117,11 @@ def shortened(name: str, most: int = 90) -> str:
     if len(name) <= most:
         return name
     return f"{name[: most * 2 // 3]} … {name[-(most // 3) :]}"
+
+
+def unbroken(text: str) -> str:
+    """Text that stays on one line where it is shown."""
+    return text.replace(" ", _SPACE)
 
 
 def plain(text: str) -> str:

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mfuscope.compare.variants import COMPARED, images_of, samples
 from mfuscope.core.errors import InvalidFileError
 from mfuscope.core.records import Calibration, Ceiling, Hardware, MissingRun, SkippedPage
 from mfuscope.core.runs import RunKey
 from mfuscope.metrics.statistics import ALL, SUMMARISED, describe, describe_pages
 from mfuscope.metrics.workload import decode_flops
 from mfuscope.pages.categories import original
-from mfuscope.report.data import PARTS, Flops, Measured, Page, ReportData, Stat, Variant
+from mfuscope.report.data import PARTS, TIMES, Flops, Measured, Page, ReportData, Stat, Variant
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import outliers, slow_causes
 from mfuscope.report.survey import Survey
+from mfuscope.report.tried import what_was_tried
 
 _NO_STEPS = "one new token: no decode step"
 _NO_PARTS = "the model's parts are not known separately"
@@ -38,6 +40,7 @@ def gather(
     ceiling: Ceiling,
     metrics: pd.DataFrame,
     summary: pd.DataFrame,
+    comparison: pd.DataFrame,
     calibrations: Iterable[Calibration],
     survey: Survey,
     operators: Iterable[StageOperators],
@@ -62,6 +65,7 @@ def gather(
         InvalidFileError: a table does not hold the runs or pages of this report.
     """
     _check_tables(results, inputs, metrics, summary, survey.keys)
+    _check_comparison(results, metrics, comparison)
     stats = _statistics(summary, metrics, survey)
     calibrations = list(calibrations)
     absent_flops: dict[tuple[str, str], int] = {}
@@ -69,9 +73,12 @@ def gather(
         for key in calibration.absent.items():
             absent_flops[key] = absent_flops.get(key, 0) + 1
     pages = tuple(_pages(results, inputs, stats, survey, missing))
+    variants = tuple(_variants(stats, survey, pages, metrics))
     return ReportData(
         pages=pages,
-        variants=tuple(_variants(stats, survey, pages)),
+        variants=variants,
+        tried=what_was_tried(comparison, variants, settings.get("variants", {})),
+        samples=samples(metrics, TIMES),
         hardware=hardware,
         ceiling=ceiling,
         flops=tuple(row for calibration in calibrations for row in _flops(calibration, survey)),
@@ -107,6 +114,25 @@ def _check_tables(
         raise InvalidFileError(results / "summary.csv", "does not hold the pages of metrics.csv")
     if not {run.image for run in runs} <= set(inputs["image"]):
         raise InvalidFileError(results / "inputs.csv", "does not hold the pages of metrics.csv")
+
+
+def _check_comparison(results: Path, metrics: pd.DataFrame, comparison: pd.DataFrame) -> None:
+    """Check that each variant after the first one has a row for every page and metric."""
+    images: dict[str, dict[str, None]] = {}
+    for variant, image in zip(metrics["variant"], metrics["image"], strict=True):
+        images.setdefault(variant, {})[image] = None
+    reference, *others = images
+    wanted = Counter(
+        (variant, image, metric)
+        for variant in others
+        for image in images_of(images[reference], images[variant])
+        for metric in COMPARED
+    )
+    rows = zip(comparison["variant"], comparison["image"], comparison["metric"], strict=True)
+    if Counter(rows) != wanted:
+        raise InvalidFileError(
+            results / "comparison.csv", "does not hold the variants of metrics.csv"
+        )
 
 
 def _statistics(
@@ -183,8 +209,12 @@ def _pages(
 
 
 def _variants(
-    stats: Mapping[tuple[str, str], Mapping[str, Stat]], survey: Survey, pages: tuple[Page, ...]
+    stats: Mapping[tuple[str, str], Mapping[str, Stat]],
+    survey: Survey,
+    pages: tuple[Page, ...],
+    metrics: pd.DataFrame,
 ) -> Iterable[Variant]:
+    most = metrics.groupby("variant")[["batch_size", "compile_s"]].max().to_dict("index")
     for name, models in survey.models.items():
         overall = stats[name, ALL]
         single = len(pages) == 1
@@ -194,7 +224,14 @@ def _variants(
             stats=overall,
             headline=stats[name, pages[0].image] if single else overall,
             over="repeat" if single else "page",
+            batch_size=int(most[name]["batch_size"]),
+            compile_s=_known(most[name]["compile_s"]),
         )
+
+
+def _known(value: Any) -> float | None:
+    """A number of a table; None where the cell is empty."""
+    return None if pd.isna(value) else float(value)
 
 
 def _flops(calibration: Calibration, survey: Survey) -> Iterable[Flops]:

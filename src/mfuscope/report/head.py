@@ -5,10 +5,12 @@ from typing import Any
 
 from mfuscope import __version__
 from mfuscope.report import validity as checks
-from mfuscope.report.data import ReportData, Stat, Variant
+from mfuscope.report.data import ReportData, Stat, Tried, Variant
 from mfuscope.report.formats import plain
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
-from mfuscope.report.recommendations import recommend
+from mfuscope.report.recommendations import Proof, recommend
+from mfuscope.report.side_by_side import best_sentences
+from mfuscope.report.tried import fastest, highest_throughput
 from mfuscope.report.wording import (
     CENTRES,
     dummy_statement,
@@ -42,6 +44,11 @@ def head(data: ReportData) -> dict[str, Any]:
             if text
         ],
         "variants": [_variant(data, variant) for variant in data.variants],
+        "tried": {
+            "sentences": [plain(text) for text in best_sentences(data)],
+            "fastest": _best(fastest(data), "page_ms"),
+            "throughput": _best(highest_throughput(data), "pages_per_s"),
+        },
         "warnings": [
             {"check": plain(check.title), "text": plain(" ".join([check.text, *check.details]))}
             for check in checks.all_checks(data)
@@ -72,9 +79,31 @@ def _variant(data: ReportData, variant: Variant) -> dict[str, Any]:
                 "text": plain(one.text),
                 "evidence": [plain(line) for line in one.evidence],
                 "gain_ms": one.gain_ms,
+                "cure": None if one.cure is None else dict(one.cure),
+                "measured": None if one.proof is None else _proof(one.proof),
             }
             for one in recommend(data, variant)
         ],
+    }
+
+
+def _proof(proof: Proof) -> dict[str, Any]:
+    return asdict(proof) | {"changes": dict(proof.changes), "verdict": proof.verdict or None}
+
+
+def _best(one: Tried | None, metric: str) -> dict[str, Any] | None:
+    """The best variant with its ratio to the reference."""
+    if one is None:
+        return None
+    found = one.compared[metric]
+    return {
+        "variant": one.variant.name,
+        "changes": dict(one.changes),
+        "metric": metric,
+        "ratio": found.ratio,
+        "ci95_low": found.ci95_low,
+        "ci95_high": found.ci95_high,
+        "same_tokens": one.same_tokens,
     }
 
 

@@ -15,6 +15,7 @@ from mfuscope.report import (
     flops,
     formats,
     operator_tables,
+    side_by_side,
     stakeholder,
     wording,
 )
@@ -28,7 +29,7 @@ from mfuscope.report.cells import Cell, Table
 from mfuscope.report.data import STAGES, Measured, Page, ReportData, Variant
 from mfuscope.report.figures import Drawing, draw
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
-from mfuscope.report.recommendations import recommend
+from mfuscope.report.recommendations import advice, recommend
 
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Operators per stage in the report, and in operators.md.
@@ -128,7 +129,8 @@ def _row(cells: Iterable[str]) -> str:
 def _markdown_cell(cell: Cell) -> str:
     if cell.absent:
         return formats.ABSENT
-    return markdown(cell.text) + (f" ({markdown(cell.sub, strict=True)})" if cell.sub else "")
+    more = ", ".join(cell.sub.splitlines())
+    return markdown(cell.text) + (f" ({markdown(more, strict=True)})" if more else "")
 
 
 def bars(data: ReportData) -> list[tuple[str, list[Bar]]]:
@@ -248,8 +250,10 @@ def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any
         "dummies": wording.dummy_statement(data),
         "gaps": wording.gaps_statement(data),
         "stand_in": wording.stand_in_statement(data),
-        "limits": [(v.name, _limit(data, v)) for v in data.variants],
-        "sentences": [(v.name, wording.time_sentence(v)) for v in data.variants],
+        "limit": _limit(data, main),
+        "time_sentence": wording.time_sentence(main),
+        "best": side_by_side.best_sentences(data),
+        "batches": side_by_side.batch_statement(data),
         "peak_statement": wording.peak_statement(
             data.hardware, (v.model.dtype for v in data.variants)
         ),
@@ -258,6 +262,9 @@ def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any
         "activities": activities(data),
         "figures": drawings,
         "recommendations": recommendations,
+        "advice": advice,
+        "experiment": advice.Experiment(data.command),
+        "side_by_side": side_by_side,
         "definitions": definitions,
         "legend": _legend(drawn),
         "checks": checks.all_checks(data),

@@ -1,12 +1,15 @@
 """The sentences of the one-page summary, for readers without technical background."""
 
-import math
 from typing import Literal
 
-from mfuscope.report.data import CostCentre, ReportData, Variant
-from mfuscope.report.formats import milliseconds, number, percent, plural
+from mfuscope.compare.ratios import Compared
+from mfuscope.compare.verdicts import NO_DIFFERENCE
+from mfuscope.report.data import CostCentre, ReportData, Tried, Variant
+from mfuscope.report.formats import milliseconds, number, percent, plural, ratio_interval
 from mfuscope.report.limits import StageFacts, main_stage, stage_facts
-from mfuscope.report.recommendations import Recommendation
+from mfuscope.report.recommendations import Proof, Recommendation
+from mfuscope.report.side_by_side import IDENTICAL, changes_text
+from mfuscope.report.tried import fastest, is_batch, verdict_of
 from mfuscope.report.validity import CV_LIMIT
 from mfuscope.report.wording import CENTRES, stand_in_statement
 
@@ -131,30 +134,47 @@ def _worst_spread(data: ReportData) -> float | None:
 
 
 def comparison(data: ReportData) -> list[str]:
-    """A sentence per variant after the first: its time relative to the first's, and the spread."""
-    first, *others = data.variants
-    sentences = []
-    for other in others:
-        ratio = other.page_ms / first.page_ms if first.page_ms else 1.0
-        top = other.centres[0]
-        amount = "most" if top.share > 0.5 else "the largest part"
-        stds = [one.stats["page_ms"].std_repeats or 0.0 for one in (first, other)]
-        noise = math.hypot(*stds)
-        within = abs(other.page_ms - first.page_ms) <= noise
-        sentences.append(
-            f"{other.name}: {milliseconds(other.page_ms)} a page, {number(ratio)} times as long "
-            f"as {first.name}{_noise(noise, within)}; {amount} of it is {CENTRES[top.key].name} "
-            f"({percent(top.share)})."
-        )
-    return sentences
+    """A sentence per variant after the first: how it compares with the first, and how sure."""
+    return [_compared(data, one) for one in data.tried]
 
 
-def _noise(ms: float, within: bool) -> str:
-    if not ms:
-        return ""
-    if within:
-        return f" (no more than repeats of one page differ: {milliseconds(ms)})"
-    return f" (repeats of one page differ by {milliseconds(ms)})"
+def _compared(data: ReportData, one: Tried) -> str:
+    name = f"{one.variant.name} ({changes_text(one.changes)})"
+    batch = is_batch(data, one)
+    metric = "pages_per_s" if batch else "page_ms"
+    found = one.compared[metric]
+    if found.ratio is None:
+        return f"{name}: nothing to compare was measured."
+    sentence = (
+        f"{name}: {_values(found, batch)}, {_difference(found, verdict_of(one, metric), batch)}"
+    )
+    if batch:
+        copies = plural(one.variant.batch_size, "copy", "copies")
+        sentence += f". It works on {copies} of a page at once: {IDENTICAL}"
+    if one.same_tokens is False:
+        sentence += ". It writes another text"
+    return f"{sentence}."
+
+
+def _values(found: Compared, batch: bool) -> str:
+    new, old = found.variant_mean or 0.0, found.reference_mean or 0.0
+    if batch:
+        return f"{number(new)} pages a second instead of {number(old)}"
+    return f"{milliseconds(new)} a page instead of {milliseconds(old)}"
+
+
+def _difference(found: Compared, verdict: str, batch: bool) -> str:
+    """The ratio of a page's time, or of the pages per second, and how sure it is."""
+    if not verdict:
+        return "measured too seldom to tell a difference from chance"
+    if verdict == NO_DIFFERENCE:
+        return "a difference that chance explains as well"
+    ratio, low, high = found.ratio or 1.0, found.ci95_low or 1.0, found.ci95_high or 1.0
+    what = "as many" if batch else "as long"
+    if verdict == "faster" and not batch:
+        ratio, low, high, what = 1 / ratio, 1 / high, 1 / low, "as fast"
+    ends = ratio_interval(ratio, low, high)
+    return f"{number(ratio)} times {what}{f' (95 % sure: {ends})' if ends else ''}"
 
 
 def next_steps(
@@ -164,13 +184,29 @@ def next_steps(
     steps = []
     if stand_in_statement(data):
         steps.append("Measure the full model on the accelerator that it will run on.")
+    if best := fastest(data):
+        found = _values(best.compared["page_ms"], batch=False)
+        steps.append(f"Use {best.variant.name} ({changes_text(best.changes)}): {found}.")
     for one in recommendations[:MOST_STEPS]:
-        if one.gain_ms is None or not variant.page_ms:
+        if one.proof is not None and variant.page_ms:
+            steps.append(f"{one.plain} {_proven(variant, one.proof)}")
+        elif one.gain_ms is None or not variant.page_ms:
             steps.append(one.plain)
         else:
-            left = max(variant.page_ms - one.gain_ms, 0.0)
+            left = max(variant.ms_per_page - one.gain_ms, 0.0)
             steps.append(
                 f"{one.plain} At the very best a page would take {milliseconds(left)} instead of "
-                f"{milliseconds(variant.page_ms)}."
+                f"{milliseconds(variant.ms_per_page)}."
             )
     return steps or ["Nothing that was measured suggests an obvious next step."]
+
+
+def _proven(variant: Variant, proof: Proof) -> str:
+    """What a recommendation brought, in words without technical terms."""
+    if proof.verdict != "faster":
+        return f"It was tried ({proof.variant}), and was not shown to bring anything."
+    left = max(variant.ms_per_page - proof.gain_ms, 0.0)
+    return (
+        f"It was tried ({proof.variant}): what this part gained alone brings a page to "
+        f"{milliseconds(left)} instead of {milliseconds(variant.ms_per_page)}."
+    )

@@ -86,8 +86,10 @@ def time_sentence(variant: Variant) -> str:
         opening = "Prefill dominates"
         stages.reverse()
     parts = [c for c in variant.centres if CENTRES[c.key].stage == "prefill"]
+    copies = variant.batch_size
+    what = "a page" if copies == 1 else f"a batch of {copies} copies of a page"
     sentence = (
-        f"{opening}: of the {milliseconds(variant.page_ms)} that a page takes on average, "
+        f"{opening}: of the {milliseconds(variant.page_ms)} that {what} takes on average, "
         f"{stages[0]}, {stages[1]}"
     )
     if not variant.parts_known or not prefill:

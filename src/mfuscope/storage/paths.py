@@ -11,7 +11,7 @@ from mfuscope.core.runs import CalibrationKey, RunKey
 CEILING: Final = "ceiling.json"
 HARDWARE: Final = "hardware.json"
 TEXTS: Final = (
-    *("inputs.csv", "metrics.csv", "summary.csv", "flops.csv"),
+    *("inputs.csv", "metrics.csv", "summary.csv", "comparison.csv", "flops.csv"),
     *("report.html", "report.md", "report.json", "stakeholder.md", "operators.md", "flops.md"),
     *("figures/roofline.svg", "figures/decode_steps.svg", "figures/time.svg"),
 )

@@ -12,7 +12,11 @@ from mfuscope.storage.artefacts import TRUNCATED, check_regular, write_text
 
 # Columns of names: a variant called 01 must not come back as the number 1.
 _NAMES = dict.fromkeys(
-    ("variant", "image", "path", "sha256", "category", "resolution", "operator", "kernel"), str
+    (
+        *("variant", "image", "path", "sha256", "category", "resolution", "operator", "kernel"),
+        "token_ids_sha256",
+    ),
+    str,
 )
 
 
@@ -46,6 +50,6 @@ def read_table(
     if lacking := [column for column in (*names, *numbers) if column not in table]:
         raise InvalidFileError(path, f"lacks the column {lacking[0]!r}")
     for column in numbers:
-        if not pd.api.types.is_numeric_dtype(table[column]):
+        if len(table) and not pd.api.types.is_numeric_dtype(table[column]):
             raise InvalidFileError(path, f"holds what is no number in the column {column!r}")
     return table

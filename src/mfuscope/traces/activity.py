@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mfuscope.core.errors import TraceError
 from mfuscope.core.records import Activity, StageActivity
 from mfuscope.core.runs import RunKey
 from mfuscope.traces.columns import (
@@ -19,6 +20,7 @@ from mfuscope.traces.columns import (
     Ints,
     Trace,
 )
+from mfuscope.traces.replays import Replays, find_replays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,14 +29,16 @@ class Launches:
 
     ``call``: index into ``Trace.host`` of the launching call, by correlation number.
     ``operator``: index of the operator that the profiler names as running at the launch, as in
-    ``key_averages()``. Both are -1 where the trace does not say; a CUDA graph launch, for example,
-    has a call but no operator. ``stage``: code of the stage in which the call started, or without
-    a call the operator; the event itself may run in a later stage. ``outside`` if neither is known.
+    ``key_averages()``. Both are -1 where the trace does not say, and ``operator`` for all events of
+    ``replays``, whose operators were captured earlier. ``stage``: code of the stage in which the
+    call started, or without a call the operator; the event itself may run in a later stage.
+    ``outside`` if neither is known.
     """
 
     call: Ints
     operator: Ints
     stage: Ints
+    replays: Replays
 
 
 def launches(trace: Trace) -> Launches:
@@ -42,40 +46,69 @@ def launches(trace: Trace) -> Launches:
     host, device = trace.host, trace.device
     call = _find(device.correlation, host.correlation, host.kind == RUNTIME)
     operator = _find(device.external_id, host.external_id, host.kind == OPERATOR)
+    replays = find_replays(trace)
+    operator[replays.replayed] = -1  # what encloses the launch of a graph is none of its operators
     origin = np.where(call >= 0, call, operator)
     stage = np.full(len(device), OUTSIDE, dtype=np.int64)
     stage[origin >= 0] = trace.stage_at(host.start[origin[origin >= 0]])
-    return Launches(call, operator, stage)
+    return Launches(call, operator, stage, replays)
 
 
-def activity(trace: Trace, key: RunKey, weights: str) -> Activity:
+def activity(trace: Trace, key: RunKey, weights: str, steps: int) -> Activity:
     """Wall time, device time and kernels of ``prefill`` and, if the run had one, ``decode``.
 
     ``wall_ms``: length of the stage's annotation. ``steps``: decode steps in it. ``kernels``:
-    kernels launched in it, without copies and memsets. ``device_busy_ms``: time in which at least
-    one device event launched in it was running, on any stream, also after the stage's end. The last
-    two are None if the trace holds no device event.
+    kernels launched in it, those of replayed CUDA graphs included, without copies and memsets.
+    ``device_busy_ms``: time in which at least one device event launched in it was running, on any
+    stream, also after the stage's end. ``graph_launches``: replays of CUDA graphs. The last three
+    are None if the trace holds no device event; kernels and busy time are None too if a graph was
+    launched whose kernels the trace lacks.
 
     Args:
         key: the run that the trace is of.
         weights: kind of the model's weights, such as ``dummy``; every artefact records it.
+        steps: decode steps that the traced pass made.
+
+    Raises:
+        TraceError: the trace holds another number of decode steps.
     """
     annotations, device = trace.annotations, trace.device
     is_step = np.array([name.startswith(STEP_PREFIX) for name in trace.names], dtype=np.bool_)
-    step_stage = trace.stage_at(annotations.start[is_step[annotations.name]])
-    launched_in = launches(trace).stage
+    annotated = int(np.count_nonzero(is_step[annotations.name]))
+    # A pass that ends early, at an end-of-sequence token, has opened a step that it never makes.
+    if annotated not in (steps, steps + 1):
+        raise TraceError(
+            trace.path, f"holds {annotated} decode steps, and its run made {steps} of them"
+        )
+    found = launches(trace)
+    replays = found.replays
+    replayed_in = trace.stage_at(trace.host.start[replays.call])
+    absent = {}
+    if not len(device):
+        no_device = "the trace holds no device event"
+        absent = dict.fromkeys(("kernels", "device_busy_ms", "graph_launches"), no_device)
+    elif not replays.known.all():
+        absent["graph_operators"] = (
+            f"{np.count_nonzero(~replays.known)} of {len(replays.call)} launches of CUDA graphs "
+            "run other kernels than the graphs whose capture was traced"
+        )
     stages = {}
     for stage, (start, end) in trace.windows.items():
         code = STAGES.index(stage)
-        mine = launched_in == code
+        mine = found.stage == code
+        empty = np.count_nonzero((replayed_in == code) & (replays.events == 0))
+        whole = len(device) > 0 and not empty
+        if len(device) and empty:
+            lacking = f"{empty} launches of CUDA graphs in {stage} have no kernel in the trace"
+            absent |= dict.fromkeys(("kernels", "device_busy_ms"), lacking)
         busy_ns = _union(device.start[mine], device.end[mine])
         stages[stage] = StageActivity(
             wall_ms=(end - start) / 1e6,
-            steps=int(np.count_nonzero(step_stage == code)),
-            kernels=int(np.count_nonzero(device.kind[mine] == KERNEL)) if len(device) else None,
-            device_busy_ms=busy_ns / 1e6 if len(device) else None,
+            steps=steps if stage == "decode" else 0,
+            kernels=int(np.count_nonzero(device.kind[mine] == KERNEL)) if whole else None,
+            device_busy_ms=busy_ns / 1e6 if whole else None,
+            graph_launches=int(np.count_nonzero(replayed_in == code)) if len(device) else None,
         )
-    no_device = "the trace holds no device event"
     return Activity(
         variant=key.variant,
         image=key.image,
@@ -83,7 +116,7 @@ def activity(trace: Trace, key: RunKey, weights: str) -> Activity:
         weights=weights,
         trace_events=trace.events,
         stages=stages,
-        absent={} if len(device) else dict.fromkeys(("kernels", "device_busy_ms"), no_device),
+        absent=absent,
     )
 
 

@@ -12,8 +12,9 @@ three decimals, so the conversion is exact, and comparing integers decides nesti
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfuscope.core.errors import TraceError
-from mfuscope.traces.file import Event, read_events
+from mfuscope.traces.file import Event, read_document
+from mfuscope.traces.graphs import CapturedGraph, from_metadata
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -43,6 +45,8 @@ _HOST_KINDS: Final = {"cpu_op": OPERATOR, "cuda_runtime": RUNTIME, "cuda_driver"
 _OVERHEAD_KINDS: Final = {"overhead": OVERHEAD}
 # Without `gpu_user_annotation`, which spans kernels that are counted themselves.
 _DEVICE_KINDS: Final = {"kernel": KERNEL, "gpu_memcpy": COPY, "gpu_memset": COPY}
+#: Names of copies and memsets. In graphs the driver runs copies as kernels (``memcpy32_post``).
+COPY_NAME: Final = re.compile(r"(memcpy|memset)(?=[ (\d_])", re.IGNORECASE)
 _MEMORY_CATEGORY: Final = "cpu_instant_event"
 _MEMORY_NAME: Final = "[memory]"
 
@@ -114,7 +118,7 @@ class Trace:
     pauses) and ``device`` (kernels, copies, memsets) keep the file's order. ``memory`` is empty
     unless the profiler ran with ``profile_memory``. ``windows`` gives start and end (ns) of
     ``prefill`` and, if there was one, ``decode``. ``events`` is the number of all events in the
-    file.
+    file. ``graphs`` are the CUDA graphs captured before; their operators are in ``names`` too.
     """
 
     path: Path
@@ -126,6 +130,7 @@ class Trace:
     memory: MemoryRecords
     windows: dict[str, tuple[int, int]]
     events: int
+    graphs: tuple[CapturedGraph, ...] = ()
 
     def stage_at(self, time: Ints) -> Ints:
         """Stage codes (see ``STAGES``) of times in ns, on any thread."""
@@ -146,15 +151,29 @@ def read_trace(path: str | Path) -> Trace:
             annotation. The trace of a run of one token has neither steps nor ``decode``.
         OSError: the file cannot be opened.
     """
+    trace = read_window(path)
+    return replace(trace, windows=_windows(trace.path, trace.names, trace.annotations))
+
+
+def read_window(path: str | Path) -> Trace:
+    """Read a trace without stages: ``windows`` is empty.
+
+    Raises:
+        TraceError, OSError: see `read_trace`; annotations are not checked.
+    """
     path = Path(path)
-    events = read_events(path)
+    document = read_document(path)
     try:
-        return _columns(path, events)
+        graphs = from_metadata(document.graphs) if document.graphs else ()
+    except (LookupError, TypeError, ValueError) as error:
+        raise TraceError(path, f"has damaged metadata of CUDA graphs ({error})") from error
+    try:
+        return _columns(path, document.events, graphs)
     except OverflowError as error:
         raise TraceError(path, "holds a number that does not fit 64 bits") from error
 
 
-def _columns(path: Path, events: list[Event]) -> Trace:
+def _columns(path: Path, events: list[Event], graphs: tuple[CapturedGraph, ...]) -> Trace:
     kinds = _ANNOTATION_KINDS | _HOST_KINDS | _OVERHEAD_KINDS | _DEVICE_KINDS
     by_category: dict[str, list[Event]] = {c: [] for c in (*kinds, _MEMORY_CATEGORY)}
     for event in events:
@@ -172,9 +191,15 @@ def _columns(path: Path, events: list[Event]) -> Trace:
     annotations, host = spans(_ANNOTATION_KINDS), spans(_HOST_KINDS)
     # Parents before children: of equal starts the longer span, of equal spans the lower kind.
     host = host.take(np.lexsort((host.kind, -host.end, host.start, host.thread)))
+    copies = [e for e in by_category["kernel"] if COPY_NAME.match(e.name)]
+    by_category["kernel"] = [e for e in by_category["kernel"] if not COPY_NAME.match(e.name)]
+    by_category["gpu_memcpy"] += copies
     overhead, device = spans(_OVERHEAD_KINDS), spans(_DEVICE_KINDS)
     nbytes = _ints([e.args.nbytes for e in memory])
     device_type = _ints([e.args.device_type for e in memory])
+    for graph in graphs:
+        for operator in graph.operators:
+            names[operator]
     all_names = tuple(str(name) for name in names)
     return Trace(
         path=path,
@@ -189,8 +214,9 @@ def _columns(path: Path, events: list[Event]) -> Trace:
             cpu_bytes=np.where(np.isin(device_type, _CPU_DEVICE_TYPES), nbytes, 0),
             device_bytes=np.where(np.isin(device_type, _ACCELERATOR_DEVICE_TYPES), nbytes, 0),
         ),
-        windows=_windows(path, all_names, annotations),
+        windows={},
         events=len(events),
+        graphs=graphs,
     )
 
 

@@ -8,13 +8,14 @@ import re
 import shutil
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 from isal import igzip
 
 from mfuscope.core.errors import TraceError, UserError
 from mfuscope.storage.artefacts import whole_file
+from mfuscope.traces.graphs import METADATA
 
 #: Limit of a trace's uncompressed text: twenty times the longest run measured so far.
 MAX_TEXT_BYTES: Final = 4 << 30
@@ -31,7 +32,7 @@ _KERNEL: Final = b'"cat": "kernel"'
 # of a trace and the file's path at the end; the text between them is copied unchanged.
 _PRIVATE: Final = re.compile(rb'"(host_name|traceName)": ?"[^"]*"')
 _EMPTY: Final = rb'"\1": ""'
-_EDGE: Final = 1 << 16  # bytes
+_EDGE: Final = 1 << 22  # bytes: before the host's name may stand the graphs of `traces.graphs`
 _PART: Final = 1 << 20
 
 
@@ -58,8 +59,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     args: _Args = _NO_ARGS
 
 
-class _Document(msgspec.Struct, frozen=True, gc=False):
+class Document(msgspec.Struct, frozen=True, gc=False):
+    """A trace: its events, and the metadata of captured CUDA graphs (`traces.graphs`)."""
+
     events: list[Event] = msgspec.field(name="traceEvents")
+    graphs: dict[str, Any] | None = msgspec.field(default=None, name=METADATA)
 
 
 def check_written(plain: Path) -> None:
@@ -119,15 +123,15 @@ def holds_kernels(plain: Path) -> bool:
         return text.find(_KERNEL) >= 0
 
 
-def read_events(path: Path) -> list[Event]:
-    """All events of a trace file, gzipped or plain; its first bytes decide, not its name.
+def read_document(path: Path) -> Document:
+    """A trace file, gzipped or plain; its first bytes decide, not its name.
 
     Raises:
         TraceError: the file is empty, damaged, truncated or no Chrome trace.
         OSError: the file cannot be opened.
     """
     try:
-        return msgspec.json.decode(_text(path), type=_Document).events
+        return msgspec.json.decode(_text(path), type=Document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TraceError(path, f"is no Chrome trace in JSON ({error})") from error
 

@@ -32,6 +32,7 @@ from mfuscope.traces.columns import (
     Spans,
     Trace,
 )
+from mfuscope.traces.nesting import enclosing, nearest, parents
 
 #: Name of the row for device time and memory without an operator.
 UNATTRIBUTED: Final = "[unattributed]"
@@ -44,9 +45,6 @@ _KIND_NAMES: Final = {
     RUNTIME: "runtime",
     OVERHEAD: "overhead",
 }
-
-# Times are rounded to nanoseconds: a child may seem to end one after its parent.
-_TOLERANCE_NS: Final = 1
 
 
 def operator_table(trace: Trace) -> dict[str, list[Any]]:
@@ -64,8 +62,9 @@ def operator_table(trace: Trace) -> dict[str, list[Any]]:
       to the time of the outermost spans, plus overhead that no operator or call encloses.
     - ``total_cpu_ms``: host time with children, added up over calls; recursive calls count again.
     - ``device_ms``: summed duration of the kernels, copies and memsets that the operator itself
-      launched, also through its runtime calls. Adds up to the duration of all device events.
-      None in every row if the trace holds no device event.
+      launched, also through its runtime calls, or that were captured under it and replayed as part
+      of a CUDA graph (`traces.replays`); a replay calls no operator. Adds up to the duration of all
+      device events. None in every row if the trace holds no device event.
     - ``self_cpu_memory_bytes``, ``self_device_memory_bytes``: allocated minus freed by the
       operator itself. None in every row if the trace holds no memory record.
 
@@ -93,7 +92,7 @@ def operator_table(trace: Trace) -> dict[str, list[Any]]:
 
     # A repeat's time goes to the row of the call that it repeats, even in an earlier stage.
     counts = ~_repeats(host, parent)
-    counting = _nearest(parent, np.arange(len(host)), counts)
+    counting = nearest(parent, np.arange(len(host)), counts)
     pause = overhead.end - overhead.start
     cpu_rows = np.concatenate(
         [
@@ -106,11 +105,16 @@ def operator_table(trace: Trace) -> dict[str, list[Any]]:
     counted = np.concatenate([counts, np.ones(len(overhead), dtype=np.bool_)])
 
     launch, is_operator = launches(trace), host.kind == OPERATOR
-    caller = _nearest(parent, launch.call, is_operator)
+    caller = nearest(parent, launch.call, is_operator)
     device_rows = row_of(launch.stage, np.where(launch.operator >= 0, launch.operator, caller))
+    replays = launch.replays  # captured under operators that this trace need not hold
+    captured = np.where(replays.operator >= 0, replays.operator, len(trace.names))
+    captured_kind = np.where(replays.operator >= 0, OPERATOR, _NO_OPERATOR)
+    captured_rows = row(launch.stage, captured_kind, captured)
+    device_rows = np.where(replays.replayed, captured_rows, device_rows)
 
-    running = _enclosing(host, parent, memory.thread, memory.time, memory.time)
-    memory_rows = row_of(trace.stage_at(memory.time), _nearest(parent, running, is_operator))
+    running = enclosing(host, parent, memory.thread, memory.time, memory.time)
+    memory_rows = row_of(trace.stage_at(memory.time), nearest(parent, running, is_operator))
 
     used = np.unique(np.concatenate([cpu_rows, device_rows, memory_rows]))
     stage_and_kind, name = np.divmod(used, len(names))
@@ -138,38 +142,6 @@ def operator_table(trace: Trace) -> dict[str, list[Any]]:
     }
 
 
-def parents(host: Spans) -> Ints:
-    """Index of each span's innermost enclosing span on its thread, -1 for the outermost.
-
-    ``host`` must be sorted as in :class:`~mfuscope.traces.columns.Trace`. As in
-    ``key_averages()``, a span that ends later than another by more than the tolerance is not inside
-    it, but may be inside its parent.
-    """
-    start, end = _line(host, host.thread, host.start), _line(host, host.thread, host.end)
-    ends: list[int] = end.tolist()
-    parent: list[int] = []
-    stack: list[int] = []
-    for i, (begin, finish) in enumerate(zip(start.tolist(), ends, strict=True)):
-        while stack:
-            limit = ends[stack[-1]]
-            if begin < limit and finish <= limit + _TOLERANCE_NS:
-                break
-            stack.pop()
-        parent.append(stack[-1] if stack else -1)
-        stack.append(i)
-    return np.array(parent, dtype=np.int64)
-
-
-def _line(host: Spans, thread: Ints, time: Ints) -> Ints:
-    """Times of all threads on one axis, one thread after the other, for a single pass or search."""
-    if not len(host):
-        return np.zeros_like(time)
-    origin = int(host.start.min())
-    length = int(host.end.max()) - origin
-    # A gap of one length between threads leaves room for times just outside the spans.
-    return thread * 2 * (length + 1) + np.clip(time - origin, -1, length + 1)
-
-
 def _self_time(host: Spans, parent: Ints, overhead: Spans) -> Ints:
     """Nanoseconds of each span, without its children and overhead."""
     duration = host.end - host.start
@@ -186,7 +158,7 @@ def _interrupted(host: Spans, parent: Ints, overhead: Spans) -> Ints:
     threads = np.zeros(len(overhead), dtype=np.int64)
     for thread in np.unique(host.thread) if len(overhead) else ():
         here = np.full(len(overhead), thread)
-        span = _enclosing(host, parent, here, overhead.start, overhead.end)
+        span = enclosing(host, parent, here, overhead.start, overhead.end)
         found = np.where(span >= 0, span, found)
         threads += span >= 0
     return np.where(threads == 1, found, -1)
@@ -198,23 +170,3 @@ def _repeats(host: Spans, parent: Ints) -> Bools:
     only: Bools = np.bincount(parent[nested], minlength=len(host)) == 1
     same: Bools = host.name[parent] == host.name
     return nested & only[parent] & same
-
-
-def _nearest(parent: Ints, span: Ints, wanted: Bools) -> Ints:
-    """Each span if it is wanted, else its innermost wanted ancestor; -1 if there is none."""
-    span = span.copy()
-    wanted = np.append(wanted, True)  # where -1 leads: the search ends
-    while (wrong := ~wanted[span]).any():
-        span[wrong] = parent[span[wrong]]
-    return span
-
-
-def _enclosing(host: Spans, parent: Ints, thread: Ints, start: Ints, end: Ints) -> Ints:
-    """Innermost host span on ``thread`` that holds ``start`` to ``end``, both included; or -1."""
-    moments = _line(host, thread, start)
-    span = np.searchsorted(_line(host, host.thread, host.start), moments, side="right") - 1
-    span[np.append(host.thread, -1)[span] != thread] = -1
-    last = np.append(host.end, np.iinfo(np.int64).max)  # where -1 leads: the search ends
-    while (short := last[span] < end).any():
-        span[short] = parent[span[short]]
-    return span

@@ -26,9 +26,12 @@ def command_line(overrides: Mapping[str, Any]) -> str:
 
 def _matter(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Sorted, without what does not matter."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in sorted(settings.items()):
         if key in _NO_MATTER:
+            continue
+        if key == "variants":  # in their order, as the first is the reference, which may be empty
+            found[key] = {name: one or {} for name, one in value.items()}
             continue
         kept = _matter(value) if isinstance(value, Mapping) else value
         if kept != {}:

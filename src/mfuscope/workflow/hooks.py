@@ -27,7 +27,7 @@ PROFILING: Final = ("profile", "profile_again")
 _BATCHED: Final = (*PROFILING, "read_operators", "calibrate")
 # Nothing is measured for a report after failures, whatever has changed meanwhile.
 _DERIVING: Final = (
-    *("resolve_hardware", "inspect_images", "tabulate_metrics", "summarise"),
+    *("resolve_hardware", "inspect_images", "tabulate_metrics", "summarise", "compare_variants"),
     "render_report",
 )
 

@@ -57,6 +57,10 @@ def notes(plan: Plan, results: Path) -> Iterator[str]:
     """What a user should know of a plan, a line each."""
     for page in plan.skipped:
         yield f"left out: {page.reason.removeprefix('images: ')}"
+    if plan.left_out:
+        kind = plan.device.partition(":")[0]
+        other = "cuda" if kind == "cpu" else "cpu"
+        yield f"variants left out on {kind} (only_on: {other}): {', '.join(plan.left_out)}"
     if outdated := outdated_runs(plan, results):
         more = f" and {len(outdated) - _NAMED} more" if len(outdated) > _NAMED else ""
         yield (

@@ -1,16 +1,19 @@
 """What to try next: rules that turn measured facts into recommendations.
 
 A rule fires by its numbers alone, quotes them, and gives the most that following it could take off
-a page's time: an upper bound, not a promise. To add one, write a function in `speed` or
-`confidence` and list it in `RULES`.
+a page's time: an upper bound, not a promise. It names the settings that test it (`cures`); where a
+variant has them, its measurement takes the bound's place (`proof`). `advice` has the words of both.
+To add one, write a function in `speed` or `confidence` and list it in `RULES`.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from mfuscope.report.data import ReportData, Variant
 from mfuscope.report.limits import stage_facts
 from mfuscope.report.recommendations.confidence import more_repeats, steady_clocks
-from mfuscope.report.recommendations.rule import Facts, Recommendation
+from mfuscope.report.recommendations.proof import prove
+from mfuscope.report.recommendations.rule import Facts, Proof, Recommendation
 from mfuscope.report.recommendations.speed import (
     compute_bound,
     launches,
@@ -19,7 +22,7 @@ from mfuscope.report.recommendations.speed import (
     vision_dominates,
 )
 
-__all__ = ["RULES", "Recommendation", "recommend"]
+__all__ = ["RULES", "Proof", "Recommendation", "recommend"]
 
 
 #: Least gain of a recommendation, as a share of a page's time.
@@ -38,7 +41,7 @@ RULES: tuple[Callable[[Facts], Iterable[Recommendation]], ...] = (
 
 
 def recommend(data: ReportData, variant: Variant) -> list[Recommendation]:
-    """The recommendations for a variant: the largest gain first, those without a gain last."""
+    """The recommendations for a variant: the largest gain, measured or bounded, first."""
     facts = Facts(
         data=data,
         variant=variant,
@@ -49,4 +52,13 @@ def recommend(data: ReportData, variant: Variant) -> list[Recommendation]:
     worth = [
         one for one in found if one.gain_ms is None or one.gain_ms >= LEAST_GAIN * variant.page_ms
     ]
-    return sorted(worth, key=lambda one: -(one.gain_ms if one.gain_ms is not None else -1.0))
+    proven = [prove(data, variant, _of_a_page(one, variant)) for one in worth]
+    # Those without any gain in time last.
+    return sorted(proven, key=lambda one: (one.metric is None, -one.worth_ms))
+
+
+def _of_a_page(one: Recommendation, variant: Variant) -> Recommendation:
+    """With its gain in the time of one page, where times are of a whole batch."""
+    if one.gain_ms is None or variant.batch_size == 1:
+        return one
+    return replace(one, gain_ms=one.gain_ms / variant.batch_size)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from mfuscope.report.formats import milliseconds, number, percent
 from mfuscope.report.operators import OVERHEAD
+from mfuscope.report.recommendations import cures
 from mfuscope.report.recommendations.rule import Facts, Recommendation
 from mfuscope.report.wording import CENTRES, name_in_sentence
 
@@ -40,6 +41,8 @@ def launches(facts: Facts) -> Iterable[Recommendation]:
         idle, share = stage.idle_ms, stage.busy_share
         if idle is None or share is None or idle < IDLE_LIMIT * stage.ms:
             continue
+        if stage.stage == "decode" and cures.is_compiled(facts, "decode"):
+            continue
         evidence = [
             f"the device is at work for {percent(share)} of {stage.stage} "
             f"({milliseconds(stage.busy_ms or 0)} of {milliseconds(stage.ms)})"
@@ -72,6 +75,8 @@ def launches(facts: Facts) -> Iterable[Recommendation]:
             "this CUDA graphs or compilation).",
             evidence=tuple(evidence),
             gain_ms=idle,
+            metric=f"{stage.stage}_ms",
+            cure=cures.compiled(facts, stage.stage),
         )
 
 
@@ -83,8 +88,12 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
     if stage.kind != "memory" or weights is None or cache is None or stage.memory_share is None:
         return
     at_work = stage.at_work_ms
+    copies = facts.variant.batch_size  # the step of a batch makes a token of each
     bandwidth = f"decode moves data at {percent(stage.memory_share)} of the measured bandwidth"
-    reads = f"a step reads {number(weights)} GB of weights and {number(cache)} GB of KV cache"
+    reads = (
+        f"a step reads {number(copies * weights)} GB of weights and {number(copies * cache)} GB of "
+        "KV cache"
+    )
     if facts.variant.model.dtype in ("bf16", "fp16"):
         yield Recommendation(
             rule="quantise_weights",
@@ -95,6 +104,7 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
             "answer faster to produce; the quality of the text must be checked.",
             evidence=(bandwidth, reads),
             gain_ms=at_work * 0.5 * weights / (weights + cache),
+            metric="decode_ms",
         )
     yield Recommendation(
         rule="batch_pages",
@@ -105,6 +115,8 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
         "numbers is shared between them.",
         evidence=(bandwidth, reads),
         gain_ms=at_work * weights / (weights + cache),
+        metric="decode_ms",
+        cure=cures.batch(facts),
     )
     if cache > CACHE_LIMIT * (weights + cache):
         yield Recommendation(
@@ -115,6 +127,7 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
             plain="Keep the model's memory of the page in a more compact form.",
             evidence=(bandwidth, reads),
             gain_ms=at_work * 0.5 * cache / (weights + cache),
+            metric="decode_ms",
         )
 
 
@@ -140,8 +153,9 @@ def compute_bound(facts: Facts) -> Iterable[Recommendation]:
                 "twice as many; the quality of the text must be checked.",
                 evidence=evidence,
                 gain_ms=stage.at_work_ms / 2,
+                metric=f"{stage.stage}_ms",
             )
-        if stage.stage == "prefill":
+        if stage.stage == "prefill" and not cures.is_smallest(facts):
             gain, seen = _smallest(facts, "prefill_ms")
             yield Recommendation(
                 rule="fewer_tokens",
@@ -152,6 +166,8 @@ def compute_bound(facts: Facts) -> Iterable[Recommendation]:
                 "be checked.",
                 evidence=(*evidence, *seen),
                 gain_ms=gain,
+                metric="prefill_ms",
+                cure=cures.fewer_pixels(facts),
             )
 
 
@@ -160,7 +176,7 @@ def vision_dominates(facts: Facts) -> Iterable[Recommendation]:
     vision, prefill = facts.variant.stats["vision_ms"].mean, facts.prefill
     if not vision or not prefill.ms or vision < VISION_LIMIT * prefill.ms:
         return
-    if prefill.kind in ("launch", "compute"):
+    if prefill.kind in ("launch", "compute") or cures.is_smallest(facts):
         return  # fewer pixels need as many launches; compute_bound recommends it already
     gain, seen = _smallest(facts, "vision_ms")
     yield Recommendation(
@@ -176,6 +192,8 @@ def vision_dominates(facts: Facts) -> Iterable[Recommendation]:
             *seen,
         ),
         gain_ms=gain,
+        metric="vision_ms",
+        cure=cures.fewer_pixels(facts),
     )
 
 
@@ -227,7 +245,7 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
             if stage.kind == "launch"
             else ""
         )
-        if rest >= ELEMENTWISE_LIMIT * total:
+        if rest >= ELEMENTWISE_LIMIT * total and not cures.is_compiled(facts, stage.stage):
             yield Recommendation(
                 rule="fuse",
                 title=f"Fuse {stage.stage}'s small operators (torch.compile)",
@@ -243,8 +261,10 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
                     reached,
                 ),
                 gain_ms=stage.at_work_ms * rest / total,
+                metric=f"{stage.stage}_ms",
+                cure=cures.compiled(facts, stage.stage),
             )
-        elif stage.kind == "kernels":
+        elif rest < ELEMENTWISE_LIMIT * total and stage.kind == "kernels":
             nearest = max(stage.compute_share or 0.0, stage.memory_share or 0.0)
             yield Recommendation(
                 rule="larger_products",
@@ -259,6 +279,8 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
                     reached,
                 ),
                 gain_ms=stage.at_work_ms * (1 - nearest),
+                metric=f"{stage.stage}_ms",
+                cure=cures.batch(facts),
             )
 
 

@@ -1,0 +1,155 @@
+"""The variants of one call against the first one, the reference: results/comparison.csv."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from mfuscope.compare.ratios import Compared, Floats, compare_pages, compare_repeats
+from mfuscope.compare.verdicts import verdict
+from mfuscope.metrics.statistics import ALL
+
+#: Columns of names in metrics.csv that a comparison needs.
+NAMES: Final = ("variant", "image", "token_ids_sha256")
+#: The metrics that are compared.
+COMPARED: Final = (
+    "prefill_ms",
+    "vision_ms",
+    "language_prefill_ms",
+    "decode_ms",
+    "page_ms",
+    "decode_tokens_per_s",
+    "step_p50_ms",
+    "pages_per_s",
+    "mfu_prefill",
+    "mfu_decode",
+    "mfu_model",
+    "mbu_decode",
+    "prefill_busy_share",
+    "decode_busy_share",
+    "prefill_kernels",
+    "decode_kernels_per_step",
+    "peak_memory_gb",
+    "energy_per_page_j",
+)
+#: Columns of comparison.csv that hold numbers.
+NUMBERS: Final = ("reference_mean", "variant_mean", "ratio", "ci95_low", "ci95_high", "n")
+COLUMNS: Final = ("variant", "image", "metric", *NUMBERS, "same_tokens", "verdict")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The repeats of one page in one variant.
+
+    Attributes:
+        values: by metric; NaN where absent.
+        tokens: digests of the tokens that its runs made; None where one is not known.
+    """
+
+    values: Mapping[str, Floats]
+    tokens: frozenset[str] | None
+
+
+#: Samples by variant and image, both in the order of metrics.csv.
+Samples = Mapping[str, Mapping[str, Sample]]
+
+
+def samples(metrics: pd.DataFrame, names: Sequence[str] = COMPARED) -> Samples:
+    """The samples of metrics.csv.
+
+    Args:
+        names: the metrics to take; one without a column is absent throughout.
+    """
+    found: dict[str, dict[str, Sample]] = {}
+    numbers = metrics.reindex(columns=list(names)).to_numpy(dtype=np.float64, na_value=np.nan)
+    tokens = metrics.reindex(columns=["token_ids_sha256"]).iloc[:, 0].to_numpy(dtype=object)
+    places = metrics.groupby(["variant", "image"], sort=False).indices
+    for variant, image in dict.fromkeys(zip(metrics["variant"], metrics["image"], strict=True)):
+        rows = places[variant, image]
+        made = tokens[rows]
+        found.setdefault(str(variant), {})[str(image)] = Sample(
+            {name: numbers[rows, column] for column, name in enumerate(names)},
+            None if pd.isna(made).any() else frozenset(map(str, made)),
+        )
+    return found
+
+
+def compare_variants(metrics: pd.DataFrame) -> pd.DataFrame:
+    """comparison.csv: each variant after the first x page (and ``all``) x metric.
+
+    Args:
+        metrics: metrics.csv; its first variant is the reference.
+
+    Returns:
+        A page's rows compare its repeats, those of ``all`` the pages that both variants have. No
+        row for a single variant.
+    """
+    found = samples(metrics)
+    reference, *others = found
+    rows = [row for other in others for row in _rows(other, found[reference], found[other])]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def images_of(reference: Iterable[str], variant: Iterable[str]) -> list[str]:
+    """The images that a variant's rows are of: the pages of either variant, then ``all``."""
+    return [*dict.fromkeys([*reference, *variant]), ALL]
+
+
+def compare_all(
+    reference: Mapping[str, Sample], variant: Mapping[str, Sample], metric: str
+) -> Compared:
+    """A metric over all pages that both variants have."""
+    return compare_pages(
+        compare_repeats(sample.values[metric], variant[image].values[metric])
+        for image, sample in reference.items()
+        if image in variant
+    )
+
+
+def same_tokens(reference: Sample, variant: Sample) -> bool | None:
+    """Whether every run of both samples made the same tokens; None where that is not known."""
+    if reference.tokens is None or variant.tokens is None:
+        return None
+    return len(reference.tokens | variant.tokens) == 1
+
+
+def _rows(
+    name: str, reference: Mapping[str, Sample], variant: Mapping[str, Sample]
+) -> Iterable[dict[str, object]]:
+    same: dict[str, bool | None] = {
+        image: same_tokens(sample, variant[image])
+        for image, sample in reference.items()
+        if image in variant
+    }
+    same[ALL] = _all_of(list(same.values()))
+    pages: dict[str, list[Compared]] = {metric: [] for metric in COMPARED}
+    for image in images_of(reference, variant):
+        for metric, compared in pages.items():
+            if image == ALL:
+                found = compare_pages(compared)
+            else:
+                found = compare_repeats(
+                    _values(reference, image, metric), _values(variant, image, metric)
+                )
+                compared.append(found)
+            yield {
+                "variant": name,
+                "image": image,
+                "metric": metric,
+                **asdict(found),
+                "same_tokens": same.get(image),
+                "verdict": verdict(metric, found) or None,
+            }
+
+
+def _values(of: Mapping[str, Sample], image: str, metric: str) -> Floats:
+    return of[image].values[metric] if image in of else np.empty(0)
+
+
+def _all_of(found: Sequence[bool | None]) -> bool | None:
+    """False if one is; else None if one is not known, or there is none."""
+    if False in found:
+        return False
+    return None if not found or None in found else True

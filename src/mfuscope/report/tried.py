@@ -1,0 +1,92 @@
+"""What was tried: the variants held against the reference, and the best of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mfuscope.compare.ratios import Compared
+from mfuscope.compare.variants import COMPARED
+from mfuscope.compare.verdicts import Verdict, verdict
+from mfuscope.metrics.statistics import ALL
+from mfuscope.report.data import ReportData, Tried, Variant
+
+
+def changes(reference: Mapping[str, Any], variant: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in which a variant differs from the reference, with its own values."""
+    names = dict.fromkeys([*reference, *variant])
+    return {name: variant.get(name) for name in names if variant.get(name) != reference.get(name)}
+
+
+def what_was_tried(
+    comparison: pd.DataFrame, variants: Sequence[Variant], settings: Mapping[str, Any]
+) -> tuple[Tried, ...]:
+    """The variants after the first one, each with its rows of comparison.csv over all pages.
+
+    Args:
+        settings: those of each variant, by its name.
+    """
+    reference = settings.get(variants[0].name) or {}
+    return tuple(
+        Tried(
+            variant=variant,
+            changes=changes(reference, settings.get(variant.name) or {}),
+            compared={str(row["metric"]): _compared(row) for row in rows},
+            same_tokens=_same_tokens(rows),
+        )
+        for variant in variants[1:]
+        if (rows := _rows_of(comparison, variant.name))
+    )
+
+
+def verdict_of(one: Tried, metric: str) -> Verdict:
+    """The verdict on a metric of what was tried."""
+    return verdict(metric, one.compared[metric])
+
+
+def is_batch(data: ReportData, one: Tried) -> bool:
+    """Whether its times are of another number of pages than the reference's."""
+    return one.variant.batch_size != data.reference.batch_size
+
+
+def fastest(data: ReportData) -> Tried | None:
+    """The variant that takes the least time of a page, if it was shown to be faster."""
+    return _best(
+        (one for one in data.tried if not is_batch(data, one)), "page_ms", lower_is_better=True
+    )
+
+
+def highest_throughput(data: ReportData) -> Tried | None:
+    """The variant of another batch size that takes the most pages, if it was shown to be faster."""
+    return _best(
+        (one for one in data.tried if is_batch(data, one)), "pages_per_s", lower_is_better=False
+    )
+
+
+def _best(found: Iterable[Tried], metric: str, *, lower_is_better: bool) -> Tried | None:
+    faster = [one for one in found if verdict_of(one, metric) == "faster"]
+
+    def ratio(one: Tried) -> float:
+        value = one.compared[metric].ratio or 1.0
+        return value if lower_is_better else 1 / value
+
+    return min(faster, key=ratio, default=None)
+
+
+def _rows_of(comparison: pd.DataFrame, variant: str) -> list[dict[str, Any]]:
+    mine = comparison[(comparison["variant"] == variant) & (comparison["image"] == ALL)]
+    rows = [{str(key): value for key, value in row.items()} for row in mine.to_dict("records")]
+    return [row for row in rows if row["metric"] in COMPARED]
+
+
+def _compared(row: Mapping[str, Any]) -> Compared:
+    names = ("reference_mean", "variant_mean", "ratio", "ci95_low", "ci95_high")
+    return Compared(
+        n=int(row["n"]),
+        **{name: None if pd.isna(row[name]) else float(row[name]) for name in names},
+    )
+
+
+def _same_tokens(rows: Sequence[Mapping[str, Any]]) -> bool | None:
+    value = rows[0]["same_tokens"]
+    return None if pd.isna(value) else bool(value)

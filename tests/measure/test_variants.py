@@ -1,0 +1,195 @@
+"""What variants may choose, on a small checkpoint: caches, batches, experts, compilation."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoints import MODELS, ROOT
+from transformers import CompileConfig
+
+from mfuscope.config.settings import ModelSettings, ProfilerSettings
+from mfuscope.core.errors import UserError
+from mfuscope.core.records import Run
+from mfuscope.core.runs import RunKey
+from mfuscope.measure import session as sessions
+from mfuscope.measure.passes import RunSettings, measure
+from mfuscope.measure.session import Generation, Session
+from mfuscope.models.spec import resolve_model
+
+PAGE = ROOT / "data" / "samples" / "image_eu_map.png"
+PLAIN = ProfilerSettings(None, False, False, False)
+REFERENCE = Generation(6, ignore_eos=True)
+
+
+def session(folder: Path, *, experts: str = "auto", compiling: str = "none") -> Session:
+    model = ModelSettings(str(folder), "auto", "auto", "sdpa", "Free OCR.", experts, compiling)
+    return Session(resolve_model(str(folder), "auto", MODELS), model, "cpu")
+
+
+@pytest.fixture(scope="module")
+def plain(published: Path) -> Session:
+    return session(published)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        replace(REFERENCE, cache="static"),
+        replace(REFERENCE, batch_size=3),
+        replace(REFERENCE, batch_size=2, cache="static"),
+    ],
+)
+@pytest.mark.parametrize("resolution", ["512", "1024+640x1x2"])
+def test_every_way_makes_the_same_tokens(plain: Session, how: Generation, resolution: str) -> None:
+    page = plain.blank_inputs(resolution)
+    expected = plain.generate(page, REFERENCE)
+    for _ in range(2):  # the second time in the same cache
+        tokens = plain.generate(page, how)
+        assert tokens.shape == (how.batch_size, 6)
+        assert all(torch.equal(copy, expected[0]) for copy in tokens)
+
+
+def test_a_shorter_pass_uses_the_same_static_cache(plain: Session) -> None:
+    page, how = plain.blank_inputs("512"), replace(REFERENCE, cache="static")
+    whole = plain.generate(page, how)
+    caches = dict(plain._caches)
+    assert torch.equal(plain.generate(page, how, most_tokens=2), whole[:, :2])
+    assert plain._caches == caches
+    # Without graphs, a cache of another shape replaces it.
+    plain.generate(page, replace(how, max_new_tokens=3))
+    assert len(plain._caches) == 1
+
+
+def test_ngrams_are_not_repeated(plain: Session) -> None:
+    page = plain.blank_inputs("512")
+    free = plain.generate(page, Generation(24, ignore_eos=True))[0].tolist()
+    kept = plain.generate(page, Generation(24, ignore_eos=True, no_repeat_ngram_size=1))[0].tolist()
+    assert len(set(free)) < len(free), "the checkpoint repeats itself when it may"
+    assert len(set(kept)) == len(kept)
+
+
+def test_logits_are_reported_once_per_forward(plain: Session) -> None:
+    page = plain.blank_inputs("512")
+    calls: list[None] = []
+    plain.generate(page, REFERENCE, on_logits=lambda: calls.append(None))
+    assert len(calls) == 6
+
+
+def test_experts_compute_as_asked(published: Path) -> None:
+    made = session(published, experts="eager")
+    assert made.description.experts_implementation == "eager"
+    page = made.blank_inputs("512")
+    assert torch.equal(made.generate(page, REFERENCE), session(published).generate(page, REFERENCE))
+    made = session(published, experts="sonicmoe")
+    with pytest.raises(UserError, match=r"experts: 'sonicmoe' cannot be used here \(.*kernels"):
+        made.generate(page, REFERENCE)
+
+
+# ---------------------------------------------------------------- compilation
+
+
+@pytest.fixture
+def without_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dynamo compiles, and eager code runs: what is tested takes seconds and no C++ compiler."""
+    eager = partial(CompileConfig, backend="eager", mode=None)
+    monkeypatch.setattr(sessions, "CompileConfig", eager)
+    torch._dynamo.reset()
+
+
+def one_run(made: Session, folder: Path, *, tokens: int = 4, resolution: str = "tiny") -> Run:
+    how = RunSettings(resolution, tokens, ignore_eos=True, warmup=1, profiler=PLAIN, cache="static")
+    key = RunKey("compiled", "map.png", 0)
+    return measure(made, PAGE, folder / "trace.json", how, key=key, max_megapixels=150)
+
+
+@pytest.mark.usefixtures("without_inductor")
+def test_compilation_ends_in_warm_up(published: Path, tmp_path: Path) -> None:
+    made = session(published, compiling="decode")
+    first = one_run(made, tmp_path)
+    assert first.compilation is not None
+    assert first.compilation.frames == 1
+    assert first.compilation.recompilations == 0
+    assert first.compilation.graphs == 0
+    assert first.compilation.compile_s > 0
+    assert first.compilation.passes == first.warmup_passes == 2  # the second compiled nothing
+    assert first.compilation.discarded_passes == 0
+    assert first.passes_agree
+    again = one_run(made, tmp_path)
+    assert again.warmup_passes == 0
+    assert again.compilation == first.compilation, "of the warm-up that it relies on"
+    other = one_run(made, tmp_path, resolution="small")
+    assert other.compilation is not None
+    assert other.compilation.frames == 1
+    plain = measure(
+        session(published),
+        PAGE,
+        tmp_path / "trace.json",
+        RunSettings("tiny", 4, ignore_eos=True, warmup=0, profiler=PLAIN),
+        key=RunKey("baseline", "map.png", 0),
+        max_megapixels=150,
+    )
+    assert plain.compilation is None
+    assert plain.timed.token_ids_sha256 == first.timed.token_ids_sha256
+
+
+@pytest.mark.usefixtures("without_inductor")
+def test_a_pass_that_compiles_is_made_again(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = session(published, compiling="decode")
+    one_run(made, tmp_path)
+    passes = 0
+    generate = made.generate
+
+    def forget_once(*arguments: object, **named: object) -> torch.Tensor:
+        nonlocal passes
+        passes += 1
+        if passes == 1:
+            torch._dynamo.reset_code_caches()  # as if a guard had failed
+        return generate(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(made, "generate", forget_once)
+    run = one_run(made, tmp_path)
+    assert run.compilation is not None
+    assert run.compilation.discarded_passes == 1
+    assert passes == 3, "the pass that compiled, the timed one, the traced one"
+
+
+@pytest.mark.usefixtures("without_inductor")
+def test_passes_that_always_compile_have_no_time(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = session(published, compiling="decode")
+    one_run(made, tmp_path)
+    generate = made.generate
+
+    def forget(*arguments: object, **named: object) -> torch.Tensor:
+        torch._dynamo.reset_code_caches()
+        return generate(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(made, "generate", forget)
+    with pytest.raises(UserError, match=r"each of 3 timed passes .* compiled something"):
+        one_run(made, tmp_path)
+    with pytest.raises(UserError, match="after 6 passes a page at 640 still compiles"):
+        one_run(made, tmp_path, resolution="small")
+
+
+@pytest.mark.usefixtures("without_inductor")
+def test_breaks_of_the_graph_are_named(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = session(published, compiling="decode")
+    language = made.model.get_decoder()
+    forward = language.forward
+
+    def broken(*arguments: object, **named: object) -> object:
+        torch._dynamo.graph_break()
+        return forward(*arguments, **named)
+
+    monkeypatch.setattr(language, "forward", broken)
+    run = one_run(made, tmp_path)
+    assert run.compilation is not None
+    assert len(run.compilation.graph_breaks) >= 1
+    assert "graph_break" in run.compilation.graph_breaks[0]

@@ -1,0 +1,224 @@
+"""What was tried: the variants beside the reference, in tables and sentences."""
+
+from dataclasses import replace
+
+import pytest
+from report_data import repeats, texts
+from report_reader import Reader, section
+from tried_data import GRAPHS, Made, report_of
+
+from mfuscope.report.cells import Cell, Table
+from mfuscope.report.data import ReportData
+from mfuscope.report.definitions import assumptions
+from mfuscope.report.head import head
+from mfuscope.report.render import render
+from mfuscope.report.side_by_side import batch_statement, best_sentences, resources, speeds
+from mfuscope.report.stakeholder import comparison, next_steps
+from mfuscope.report.tried import fastest, highest_throughput
+
+pytestmark = pytest.mark.usefixtures("drawn_once")
+
+SLOW = Made()
+QUICK = Made(changes=GRAPHS, decode_ms=150.0, busy_ms=(95.0, 80.0), compile_s=27.0)
+EIGHT = Made(changes={**GRAPHS, "batch_size": 8}, prefill_ms=300.0, decode_ms=400.0)
+SAME = Made(changes={"cache": "static"}, spread=0.02, decode_ms=901.0)
+
+
+def cell(table: Table, row: str, column: str) -> Cell:
+    found = next(one for one in table.rows if one[0].text == row)
+    return found[table.columns.index(column)]
+
+
+def all_of_them() -> ReportData:
+    return report_of(baseline=SLOW, same=SAME, quick=QUICK, eight=EIGHT)
+
+
+def test_the_reference_has_its_own_values_and_variants_their_ratios() -> None:
+    table = speeds(all_of_them())
+    assert [row[0].text for row in table.rows] == ["baseline", "same", "quick", "eight"]
+    assert [row[0].sub for row in table.rows] == [
+        "the reference",
+        "cache: static",
+        "cache: static, compile: decode",
+        "cache: static, compile: decode, batch_size: 8",
+    ]
+    assert "(paired over 3 pages)" in table.caption
+    assert cell(table, "baseline", "Page").text == "1,100\N{NO-BREAK SPACE}ms"
+    assert cell(table, "baseline", "Pages/s").text == "0.914"
+    assert cell(table, "quick", "Page").text == "×0.250"
+    assert cell(table, "quick", "Tokens/s").text == "×6.00"
+    assert cell(table, "quick", "Compilation, s").text == "27.0"
+    assert cell(table, "quick", "Verdict") == Cell(
+        "faster", sub="4.00 times as fast", tone="better"
+    )
+
+
+def test_no_difference_is_said_where_the_interval_holds_1() -> None:
+    table = speeds(report_of(baseline=SLOW, same=replace(SAME, decode_ms=900.0, spread=0.05)))
+    assert cell(table, "same", "Verdict").text == "no difference shown"
+    assert cell(table, "same", "Prefill").sub == "no difference shown"  # all pages the same
+    noisy = speeds(report_of(1, baseline=SLOW, same=SAME))
+    assert "(one page, 3 repeats)" in noisy.caption
+    ends, said = cell(noisy, "same", "Page").sub.splitlines()
+    assert ends.replace("\N{NO-BREAK SPACE}", " ").startswith("0.9")
+    assert said == "no difference shown"
+
+
+def test_slower_variants_are_called_so() -> None:
+    table = speeds(report_of(baseline=QUICK, eager=SLOW))
+    assert cell(table, "eager", "Verdict") == Cell("slower", sub="4.00 times as long", tone="worse")
+
+
+def test_one_page_measured_once_has_ratios_but_no_verdict() -> None:
+    data = report_of(1, 1, baseline=SLOW, quick=QUICK)
+    table = speeds(data)
+    assert cell(table, "quick", "Verdict").text == "not known"
+    assert cell(table, "quick", "Page") == Cell(
+        "×0.250", "number", "too few pages or repeats for an interval"
+    )
+    (sentence,) = best_sentences(data)
+    assert sentence == (
+        "Whether a variant is faster than baseline is not known: too few pages or repeats for an "
+        "interval."
+    )
+    (plain,) = comparison(data)
+    assert plain.endswith("measured too seldom to tell a difference from chance.")
+    assert fastest(data) is None
+
+
+def test_utilisation_and_resources_stand_beside_the_reference_s() -> None:
+    table = resources(all_of_them())
+    assert cell(table, "baseline", "Busy in decode").text == "9.1\N{NO-BREAK SPACE}%"
+    assert cell(table, "baseline", "Kernels a step").text == "700"
+    assert cell(table, "quick", "MFU").text == "×4.00"
+    assert cell(table, "eight", "MFU").text == "×11.4"
+    assert cell(table, "eight", "Energy a page").text == "×0.125"
+    kernels = cell(table, "quick", "Kernels a step")
+    assert (kernels.text, kernels.sub) == ("×1.00", "no difference shown")
+
+
+def test_the_pages_that_both_have_are_counted() -> None:
+    data = report_of(baseline=SLOW, same=SAME, quick=QUICK)
+    samples = {name: dict(found) for name, found in data.samples.items()}
+    del samples["quick"]["1.png"]
+    assert "(paired over 2 to 3 pages)" in speeds(replace(data, samples=samples)).caption
+    del samples["same"]["1.png"]
+    assert "(paired over 2 pages)" in resources(replace(data, samples=samples)).caption
+
+
+def test_columns_that_nothing_was_measured_for_are_left_out() -> None:
+    data = report_of(baseline=SLOW, same=SAME)
+    assert "Compilation, s" not in speeds(data).columns
+    assert "Energy a page" in resources(data).columns
+
+
+def test_the_best_variants_are_named_with_their_factor() -> None:
+    data = all_of_them()
+    quick, eight = best_sentences(data)
+    assert quick == (
+        "Fastest of what was tried: quick (cache: static, compile: decode) takes "
+        "275\N{NO-BREAK SPACE}ms for a page instead of 1,100\N{NO-BREAK SPACE}ms: 4.00 times as "
+        "fast, with the same tokens."
+    )
+    assert "completes 10.4 pages/s instead of 0.914: 11.4 times as many" in eight
+    assert eight.endswith("throughput of identical pages, no scheduler.")
+    made = render(data)
+    for sentence in (quick, eight):
+        assert sentence.replace("\N{NO-BREAK SPACE}", " ") in section(made.markdown, "Headline")
+    assert "baseline, the reference: Decode takes 90" in section(made.markdown, "Headline")
+    assert made.markdown.count("limits this model here") == 1
+
+
+def test_other_tokens_are_said() -> None:
+    data = report_of(baseline=SLOW, quick=replace(QUICK, tokens="b" * 64))
+    assert best_sentences(data)[0].endswith("4.00 times as fast, with other tokens.")
+    assert cell(speeds(data), "quick", "Same tokens").text == "no"
+    assert comparison(data)[0].endswith(". It writes another text.")
+
+
+def test_a_slower_variant_is_not_praised() -> None:
+    data = report_of(baseline=QUICK, eager=SLOW)
+    assert best_sentences(data) == ["No variant was shown to be faster than baseline."]
+    assert (fastest(data), highest_throughput(data)) == (None, None)
+
+
+def test_variants_of_one_batch_size_are_compared_by_their_time() -> None:
+    eight = {"batch_size": 8}
+    data = report_of(batch=Made(changes=eight), quick=Made(changes=eight | GRAPHS, decode_ms=200.0))
+    assert fastest(data) is data.tried[0]
+    assert highest_throughput(data) is None
+    assert cell(speeds(data), "quick", "Page").sub == ""
+    assert "a batch of 8 copies of a page takes" in render(data).markdown
+
+
+def test_a_batch_says_what_its_times_mean() -> None:
+    data = all_of_them()
+    statement = batch_statement(data)
+    assert "eight (8 copies of a page). Their times are of the whole batch" in statement
+    made = render(data)
+    for title in ("What was tried", "Where the time goes"):
+        assert statement in section(made.markdown, title)
+    assert made.html.count("Their times are of the whole batch") == 2
+    assert cell(speeds(data), "eight", "Page").sub == "for 8 copies"
+    assert cell(speeds(data), "eight", "Verdict").sub == "11.4 times the pages/s"
+    assert assumptions(data)[0].endswith("batch size 1 and 8.")
+    alone = report_of(baseline=SLOW)
+    assert batch_statement(alone) == ""
+    assert assumptions(alone)[0].endswith("batch size 1.")
+
+
+def test_one_variant_names_the_command_that_tries_more() -> None:
+    made = texts(repeats())
+    for text in (section(made.markdown, "What was tried"), made.html):
+        assert "Only the reference was measured." in text
+        assert "snakemake --configfile config/what-if.yaml" in text
+    assert "the reference:" not in made.markdown
+    assert "Times and speeds" not in made.html
+
+
+def test_both_formats_have_the_tables() -> None:
+    made = render(all_of_them())
+    reader = Reader(made.html)
+    for caption in ("Times and speeds", "Utilisation and resources"):
+        shown = reader.grid(caption)
+        assert [row[0].split("cache")[0] for row in shown.rows[2:]] == ["same", "quick", "eight"]
+        assert caption in section(made.markdown, "What was tried")
+    assert "| quick (cache: static, compile: decode) | faster (4.00 times as fast) |" in (
+        made.markdown
+    )
+    assert '<td class="better">faster<small>4.00 times as fast</small></td>' in made.html
+
+
+def test_settings_are_shown_as_they_are_written() -> None:
+    changes = {"prompt": "<b>x</b> " * 30, "ignore_eos": False, "compile": ""}
+    data = report_of(baseline=SLOW, other=replace(SAME, changes=changes))
+    sub = cell(speeds(data), "other", "Verdict"), speeds(data).rows[1][0].sub
+    assert "ignore_eos: false" in sub[1]
+    assert "compile: not set" in sub[1]
+    assert len(sub[1]) < 200
+    assert "<b>x" not in render(data).html
+
+
+def test_the_plain_page_says_it_without_jargon() -> None:
+    data = all_of_them()
+    same, quick, eight = comparison(data)
+    assert "901\N{NO-BREAK SPACE}" not in same
+    assert quick == (
+        "quick (cache: static, compile: decode): 275\N{NO-BREAK SPACE}ms a page instead of "
+        "1,100\N{NO-BREAK SPACE}ms, 4.00 times as fast."
+    )
+    assert "10.4 pages a second instead of 0.914, 11.4 times as many" in eight
+    assert "It works on 8 copies of a page at once" in eight
+    first = next_steps(data, data.reference, [])[0]
+    assert first.startswith("Use quick (cache: static, compile: decode): 275")
+
+
+def test_programs_get_the_best_variants() -> None:
+    found = head(all_of_them())["tried"]
+    assert found["fastest"]["variant"] == "quick"
+    assert found["fastest"]["changes"] == GRAPHS
+    assert found["fastest"]["ratio"] == pytest.approx(0.25)
+    assert found["throughput"]["variant"] == "eight"
+    assert len(found["sentences"]) == 2
+    alone = head(report_of(baseline=SLOW))["tried"]
+    assert alone == {"sentences": [], "fastest": None, "throughput": None}
