@@ -130,5 +130,5 @@ def default_session(compiling: str = "none") -> "Session":
 
     device = plan_device("auto")
     name = "deepseek-ocr-nano" if device == "cpu" else "deepseek-ocr"
-    settings = ModelSettings(name, "dummy", "auto", "sdpa", "Free OCR.", "auto", compiling)
+    settings = ModelSettings(name, "dummy", "auto", "sdpa", "Free OCR.", "auto", compiling, 0)
     return Session(resolve_model(name, "dummy", ROOT / "config" / "models"), settings, device)

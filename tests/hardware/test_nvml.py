@@ -161,7 +161,7 @@ def test_a_lost_gpu_is_left_out_and_reported(
 @pytest.fixture(scope="module")
 def session(published: Path) -> Session:
     """On the CPU, but with a GPU's number: what is asked of NVML is asked for it."""
-    settings = ModelSettings(str(published), "auto", "auto", "sdpa", "Free OCR.", "auto", "none")
+    settings = ModelSettings(str(published), "auto", "auto", "sdpa", "Free OCR.", "auto", "none", 0)
     made = Session(resolve_model(str(published), "auto", MODELS), settings, "cpu")
     made.facts = replace(
         made.facts, uuid="GPU-a", absent={k: v for k, v in made.facts.absent.items() if k != "uuid"}

@@ -37,7 +37,7 @@ def session(name: str, attention: str = "sdpa", compiling: str = "none") -> Sess
     # As the workflow calibrates: flash attention is counted as sdpa.
     asked = {"attention": attention, "experts": "auto", "compile": "none"}
     attention = countable(asked)["attention"]
-    settings = ModelSettings(name, "dummy", "bf16", attention, "Free OCR.", "auto", compiling)
+    settings = ModelSettings(name, "dummy", "bf16", attention, "Free OCR.", "auto", compiling, 0)
     return Session(resolve_model(name, "dummy", MODELS), settings, "cuda")
 
 

@@ -33,7 +33,7 @@ def settings(resolution: str = "tiny", tokens: int = 5, warmup: int = 0) -> RunS
 
 
 def session(folder: Path, attention: str = "sdpa") -> Session:
-    model = ModelSettings(str(folder), "auto", "auto", attention, "Free OCR.", "auto", "none")
+    model = ModelSettings(str(folder), "auto", "auto", attention, "Free OCR.", "auto", "none", 0)
     return Session(resolve_model(str(folder), "auto", MODELS), model, "cpu")
 
 
@@ -208,6 +208,7 @@ def test_a_model_that_changed_under_way_is_refused(published: Path) -> None:
         "attention": "sdpa",
         "experts": "auto",
         "compile": "none",
+        "threads": 0,
         "prompt": "Free OCR.",
         "device": "cpu",
         "fingerprint": "another",

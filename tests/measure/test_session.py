@@ -36,7 +36,7 @@ def with_tf32() -> Iterator[None]:
 def test_fp32_is_not_tf32(published: str, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[torch.device] = []
     monkeypatch.setattr(sessions, "use_device", used.append)
-    settings = ModelSettings(published, "auto", "fp32", "sdpa", "Free OCR.", "auto", "none")
+    settings = ModelSettings(published, "auto", "fp32", "sdpa", "Free OCR.", "auto", "none", 0)
     made = Session(resolve_model(published, "auto", MODELS), settings, "cpu")
     assert made.dtype is torch.float32
     assert torch.backends.cudnn.allow_tf32 is False

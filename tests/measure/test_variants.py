@@ -13,6 +13,7 @@ from mfuscope.config.settings import ModelSettings, ProfilerSettings
 from mfuscope.core.errors import UserError
 from mfuscope.core.records import Run
 from mfuscope.core.runs import RunKey
+from mfuscope.hardware.threads import measuring_threads
 from mfuscope.measure import passes
 from mfuscope.measure import session as sessions
 from mfuscope.measure.passes import RunSettings, measure
@@ -25,7 +26,7 @@ REFERENCE = Generation(6, ignore_eos=True)
 
 
 def session(folder: Path, *, experts: str = "auto", compiling: str = "none") -> Session:
-    model = ModelSettings(str(folder), "auto", "auto", "sdpa", "Free OCR.", experts, compiling)
+    model = ModelSettings(str(folder), "auto", "auto", "sdpa", "Free OCR.", experts, compiling, 0)
     return Session(resolve_model(str(folder), "auto", MODELS), model, "cpu")
 
 
@@ -86,6 +87,18 @@ def test_experts_compute_as_asked(published: Path) -> None:
     made = session(published, experts="sonicmoe")
     with pytest.raises(UserError, match=r"experts: 'sonicmoe' cannot be used here \(.*kernels"):
         made.generate(page, REFERENCE)
+
+
+def test_threads_are_those_asked_for(published: Path) -> None:
+    how = ModelSettings(str(published), "auto", "auto", "sdpa", "Free OCR.", "auto", "none", 1)
+    spec = resolve_model(str(published), "auto", MODELS)
+    made = Session(spec, how, "cpu")
+    assert torch.get_num_threads() == 1
+    assert made.facts.threads == measuring_threads(), "of the device, whatever a variant uses"
+    with pytest.raises(UserError, match=r"threads: 4096 are asked for, .* may use \d+"):
+        Session(spec, replace(how, threads=4096), "cpu")
+    session(published)
+    assert torch.get_num_threads() == measuring_threads()
 
 
 # ---------------------------------------------------------------- compilation

@@ -238,7 +238,7 @@ def test_other_architectures_are_checked_before_their_run(tmp_path: Path) -> Non
     write_llava(tmp_path / "llava")  # 512 positions
     spec = resolve_model(str(tmp_path / "llava"), "auto", MODELS)
     assert spec.positions is None
-    asked = ModelSettings(spec.name, "auto", "fp32", "sdpa", "Read.", "auto", "none")
+    asked = ModelSettings(spec.name, "auto", "fp32", "sdpa", "Read.", "auto", "none", 0)
     session = Session(spec, asked, "cpu")
     profiler = ProfilerSettings(None, False, False, False)
     with pytest.raises(UserError, match=r"are \d+ tokens, and '.*llava' has 512 positions"):

@@ -96,7 +96,7 @@ def test_what_if_has_what_suits_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not findings
     made = what_if(monkeypatch, device="cpu")
     assert list(made.variants) == [
-        *("baseline", "static-cache", "batch-4", "eager-attention", "eager-experts")
+        *("baseline", "static-cache", "batch-2", "eager-attention", "eager-experts", "one-thread")
     ]
     assert {made.resolution(run.variant, run.image) for run in made.runs()} == {"512"}
     made.check_device()

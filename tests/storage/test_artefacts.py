@@ -10,7 +10,7 @@ import builders
 import pytest
 
 from mfuscope.core.errors import InvalidFileError
-from mfuscope.core.records import Run
+from mfuscope.core.records import Conditions, Run
 from mfuscope.storage.artefacts import (
     read_json,
     whole_file,
@@ -167,3 +167,12 @@ def test_a_file_system_that_cannot_force_folders_will_do(
     monkeypatch.setattr(os, "fsync", refuse)
     write_json(tmp_path / "a.json", {"a": 1})
     assert (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize("end", range(1, len(b'{"a":null,"b":[1.5,"x"]}')))
+def test_a_record_is_truncated_wherever_it_is_cut(end: int, tmp_path: Path) -> None:
+    """Also within a literal, a number or a text."""
+    path = tmp_path / "record.json"
+    path.write_bytes(b'{"a":null,"b":[1.5,"x"]}'[:end])
+    with pytest.raises(InvalidFileError, match="is truncated"):
+        read_json(path, Conditions)

@@ -155,6 +155,7 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
             "attention": "sdpa",
             "experts": "auto",
             "compile": "none",
+            "threads": 0,
             "prompt": "Free OCR.",
             "resolution": "auto",
             "cache": "dynamic",

@@ -53,7 +53,7 @@ class FakeSession:
         self.facts = facts or cpu()
         self.versions = versions()
         self.commit, self.no_commit = "0123456789ab", ""
-        self.settings = ModelSettings("toy", "auto", "auto", "sdpa", "Free OCR.", "auto", "none")
+        self.settings = ModelSettings("toy", "auto", "auto", "sdpa", "Free OCR.", "auto", "none", 0)
         self.description = model()
         self.model = Toy()
         self.positions: int | None = None

@@ -47,6 +47,7 @@ class Workflow:
             "attention": "sdpa",
             "experts": "auto",
             "compile": "none",
+            "threads": 0,
             "prompt": "Free OCR.",
             "device": "cpu",
         }

@@ -46,6 +46,7 @@ class ModelSettings:
     prompt: str
     experts: str
     compile: str
+    threads: int
 
 
 @dataclass(frozen=True, slots=True)

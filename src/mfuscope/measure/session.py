@@ -52,6 +52,17 @@ def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session"
     return Session(spec, model, settings["device"])
 
 
+def _threads(asked: int) -> int:
+    """CPU threads for torch, as the setting `threads` has it."""
+    available = measuring_threads()
+    if asked > available:
+        raise UserError(
+            f"threads: {asked} are asked for, and the process that measures may use {available}",
+            f"set `threads` to {available} at most, or to 0 for all of them",
+        )
+    return asked or available
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """How a page's tokens are generated: greedily, and as the settings of these names say."""
@@ -70,7 +81,7 @@ class Session:
     """
 
     def __init__(self, spec: ModelSpec, settings: ModelSettings, device: str) -> None:
-        torch.set_num_threads(measuring_threads())
+        torch.set_num_threads(_threads(settings.threads))
         self.device = torch.device(device)
         self.facts = describe_device(device)  # raises a user error before torch fails below
         with report_out_of_memory("preparing the device", None, self.device):

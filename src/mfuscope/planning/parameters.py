@@ -41,7 +41,8 @@ def countable(parameters: Mapping[str, Any]) -> dict[str, Any]:
     FLOPs follow from shapes, whatever computes: sdpa, and experts as by default, have the same.
     """
     attention = "sdpa" if parameters["attention"] == "flash" else parameters["attention"]
-    return dict(parameters) | {"attention": attention, "experts": "auto", "compile": "none"}
+    eager = {"attention": attention, "experts": "auto", "compile": "none", "threads": 0}
+    return dict(parameters) | eager
 
 
 def run_parameters(plan: Plan, variant: str) -> dict[str, Any]:

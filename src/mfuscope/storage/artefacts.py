@@ -130,6 +130,9 @@ def read_json(path: Path, record: type[Record]) -> Record:
     try:
         return msgspec.json.decode(content, type=record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        truncated = "truncated" in str(error) or content.endswith(b"\0")
+        # Cut within a literal or a number, a record is malformed to the decoder. Ours end with a brace.
+        whole = content.rstrip().endswith(b"}")
+        malformed = not isinstance(error, msgspec.ValidationError)
+        truncated = malformed and ("truncated" in str(error) or not whole)
         what = f"is no {record.__name__.lower()} record ({str(error)[:_SHOWN]})"
         raise InvalidFileError(path, TRUNCATED if truncated else what) from error
