@@ -130,7 +130,7 @@ def read_json(path: Path, record: type[Record]) -> Record:
     try:
         return msgspec.json.decode(content, type=record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # Cut within a literal or a number, a record is malformed to the decoder. Ours end with a brace.
+        # Cut within a literal or a number, a record is malformed to the decoder. Ends are braces.
         whole = content.rstrip().endswith(b"}")
         malformed = not isinstance(error, msgspec.ValidationError)
         truncated = malformed and ("truncated" in str(error) or not whole)
