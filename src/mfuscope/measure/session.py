@@ -81,9 +81,12 @@ class Session:
     """
 
     def __init__(self, spec: ModelSpec, settings: ModelSettings, device: str) -> None:
-        torch.set_num_threads(_threads(settings.threads))
+        torch.set_num_threads(measuring_threads())
         self.device = torch.device(device)
-        self.facts = describe_device(device)  # raises a user error before torch fails below
+        # Of the device with all threads, whatever a variant uses; raises a user error before torch
+        # fails below.
+        self.facts = describe_device(device)
+        torch.set_num_threads(_threads(settings.threads))
         with report_out_of_memory("preparing the device", None, self.device):
             use_device(self.device)
             attach_once(self.device)
