@@ -6,19 +6,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import MODELS, ROOT
+from checkpoints import MODELS, ROOT, write_llava
 from transformers import CompileConfig
 
 from mfuscope.config.settings import ModelSettings, ProfilerSettings
 from mfuscope.core.errors import UserError
 from mfuscope.core.records import Run
-from mfuscope.core.runs import RunKey
+from mfuscope.core.runs import CalibrationKey, RunKey
+from mfuscope.flops.attribution import label_methods, label_modules
+from mfuscope.flops.counting import FlopCounter
 from mfuscope.hardware.threads import measuring_threads
 from mfuscope.measure import passes
 from mfuscope.measure import session as sessions
+from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.passes import RunSettings, measure
 from mfuscope.measure.session import Generation, Session
 from mfuscope.models.spec import resolve_model
+from mfuscope.pages.decoding import decode_page
 
 PAGE = ROOT / "data" / "samples" / "image_eu_map.png"
 PLAIN = ProfilerSettings(None, False, False, False)
@@ -99,6 +103,60 @@ def test_threads_are_those_asked_for(published: Path) -> None:
         Session(spec, replace(how, threads=4096), "cpu")
     session(published)
     assert torch.get_num_threads() == measuring_threads()
+
+
+def test_copies_that_differ_are_no_longer_the_page(published: Path, tmp_path: Path) -> None:
+    made, how = session(published), RunSettings("tiny", 3, True, 0, PLAIN, batch_size=2)
+    key = RunKey("b", "map.png", 0)
+    digests: list[str] = []
+    generate = made.generate
+
+    def changed(*arguments: object, **named: object) -> torch.Tensor:
+        tokens = generate(*arguments, **named).clone()  # type: ignore[arg-type]
+        tokens[1, -1] += len(digests)
+        return tokens
+
+    for _ in range(2):
+        made.generate = changed  # type: ignore[method-assign]
+        run = measure(made, PAGE, tmp_path / "t.json", how, key=key, max_megapixels=150)
+        digests.append(run.timed.token_ids_sha256)
+        assert run.timed.new_tokens == 3
+    alone = measure(
+        session(published),
+        PAGE,
+        tmp_path / "t.json",
+        replace(how, batch_size=1),
+        key=key,
+        max_megapixels=150,
+    )
+    assert digests[0] == alone.timed.token_ids_sha256 != digests[1]
+
+
+def test_another_architecture_takes_batches_and_a_static_cache(tmp_path: Path) -> None:
+    write_llava(tmp_path / "llava")
+    made = session(tmp_path / "llava")
+    page = made.inputs(decode_page(PAGE, 150).image, "auto")
+    expected = made.generate(page, REFERENCE)[0]
+    for cache, copies in (("static", 1), ("dynamic", 3), ("static", 3)):
+        how = replace(REFERENCE, cache=cache, batch_size=copies)
+        assert all(torch.equal(copy, expected) for copy in made.generate(page, how))
+
+
+def test_padding_and_copies_are_never_counted(plain: Session) -> None:
+    """Whatever ran before in the session, a calibration is of one page in a dynamic cache."""
+    key = CalibrationKey("v", "512")
+    before = calibrate(plain, key)
+    page = plain.blank_inputs("512")
+    plain.generate(page, Generation(64, ignore_eos=True, cache="static", batch_size=2))
+    assert calibrate(plain, key) == before
+    for table in (before.prefill_flops, *(step.flops for step in before.decode_steps)):
+        assert all(by["counted"] == by["architecture"] for by in table.values())
+    # Counted in a static cache, a step attends to all of it.
+    counter = FlopCounter()
+    with counter.attribute(label_modules(plain.model), label_methods(plain.model)), counter:
+        plain.generate(page, Generation(64, ignore_eos=True, cache="static"), most_tokens=2)
+    flops = (before.prefill_flops, before.decode_steps[0].flops)
+    assert counter.counts["attention"] > sum(table["attention"]["counted"] for table in flops)
 
 
 # ---------------------------------------------------------------- compilation
@@ -209,3 +267,29 @@ def test_breaks_of_the_graph_are_named(
     assert run.compilation is not None
     assert len(run.compilation.graph_breaks) >= 1
     assert "graph_break" in run.compilation.graph_breaks[0]
+
+
+@pytest.mark.usefixtures("without_inductor")
+def test_what_transformers_does_not_compile_is_refused(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = session(published, compiling="decode")
+    monkeypatch.setattr(made.model, "_valid_auto_compile_criteria", lambda *_: False)
+    with pytest.raises(UserError, match="compile: transformers compiled nothing of"):
+        one_run(made, tmp_path)
+
+
+@pytest.mark.usefixtures("without_inductor")
+def test_an_early_end_of_sequence_leaves_nothing_to_compile_later(
+    published: Path, tmp_path: Path
+) -> None:
+    made = session(published, compiling="decode")
+    page = made.inputs(decode_page(PAGE, 150).image, "tiny")
+    first = int(made.generate(page, replace(REFERENCE, cache="static"), most_tokens=1)[0, 0])
+    made.model.generation_config.eos_token_id = first
+    how = RunSettings("tiny", 4, ignore_eos=False, warmup=1, profiler=PLAIN, cache="static")
+    key = RunKey("compiled", "map.png", 0)
+    run = measure(made, PAGE, tmp_path / "t.json", how, key=key, max_megapixels=150)
+    assert run.timed.new_tokens == 1
+    assert run.compilation is not None
+    assert (run.compilation.frames, run.compilation.discarded_passes) == (1, 0)

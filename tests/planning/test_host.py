@@ -101,8 +101,8 @@ def test_a_batch_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -
     plan(batch_size=100).check_device()
     ((problem, remedy),) = refusals(plan(variants={"a": None, "b": {"batch_size": 1000}}))
     assert problem == (
-        "batch_size: 1000 copies of a page at 512 do not fit: their KV cache takes 1.13 GB and the "
-        "language model 0.0287 GB, and the host has 0.142 GB"
+        "variant b: batch_size: 1000 copies of a page at 512 do not fit: their KV cache takes "
+        "1.13 GB and the language model 0.0287 GB, and the host has 0.142 GB"
     )
     assert remedy.startswith("set `batch_size` to 100 at most, or a smaller `max_new_tokens`")
     plan(batch_size=200, dtype="bf16").check_device()
@@ -137,3 +137,35 @@ def test_other_architectures_are_left_to_their_run(
     write_llava(tmp_path / "llava")
     monkeypatch.setattr(host, "planned_memory_bytes", lambda device: 1)
     plan(model=str(tmp_path / "llava"), batch_size=100).check_device()
+
+
+# --- threads and packages ------------------------------------------------------------------------
+
+
+def test_more_threads_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "measuring_threads", lambda: 4)
+    plan(threads=4).check_device()
+    plan(threads=0).check_device()
+    ((problem, remedy),) = refusals(plan(threads=5))
+    assert problem == "threads: 5 are asked for, and 4 may be used here"
+    assert remedy == "set `threads` to 4 at most, or to 0 for all of them"
+
+
+def test_experts_of_another_package_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    plan(experts="batched_mm").check_device()
+    ((problem, _),) = refusals(plan(experts="sonicmoe"))
+    assert problem == "experts: 'sonicmoe' needs the package kernels, which is not installed"
+
+
+def test_a_finding_names_its_variants_unless_it_is_of_all() -> None:
+    wrong, fine = {"compile": "decode"}, None
+    for variants, beginning in (
+        ({"a": wrong, "b": wrong}, "compile: "),
+        ({"a": fine, "b": wrong, "c": wrong}, "variants b, c: compile: "),
+        ({"a": fine, "b": wrong}, "variant b: compile: "),
+    ):
+        with pytest.raises(UserErrors) as caught:
+            plan(variants=variants)
+        (error,) = caught.value.errors
+        assert error.problem.startswith(beginning)

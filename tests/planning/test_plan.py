@@ -106,7 +106,8 @@ def test_flash_attention_has_its_place(
 )
 def test_flops_are_counted_where_operators_can_be_seen(attention: str, counted: str) -> None:
     """Whatever computes in the runs: flash attention, compiled code, other experts."""
-    usual: dict[str, Any] = {"attention": counted, "experts": "auto", "compile": "none", "threads": 0}
+    usual: dict[str, Any] = {"attention": counted, "experts": "auto", "compile": "none"}
+    usual["threads"] = 0
     settings = {"dtype": "bf16", "model": "m", "fingerprint": "f"}
     given: dict[str, Any] = settings | {"attention": attention, "experts": "batched_mm"}
     given |= {"compile": "all", "threads": 1}

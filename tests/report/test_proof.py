@@ -6,9 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from checkpoints import MODELS, ROOT
 from tried_data import GRAPHS, Made, report_of
 from validate import validate
 
+from mfuscope.config.settings import load_schema, resolve_settings
+from mfuscope.models.spec import resolve_model
+from mfuscope.planning.combinations import check_combination
 from mfuscope.report.data import ReportData
 from mfuscope.report.formats import plain
 from mfuscope.report.head import head
@@ -20,7 +24,7 @@ from mfuscope.report.recommendations.advice import (
     proof_text,
     untested_text,
 )
-from mfuscope.report.recommendations.cures import fewer_pixels
+from mfuscope.report.recommendations.cures import compiled, fewer_pixels
 from mfuscope.report.recommendations.proof import followers, prove
 from mfuscope.report.recommendations.rule import Facts
 from mfuscope.report.render import render
@@ -223,7 +227,7 @@ def test_a_variant_s_own_overrides_stay_in_the_line() -> None:
 
 
 def test_what_no_setting_tests_is_said() -> None:
-    assert untested_text(advice(None, "decode_ms")) == "No setting of mfuscope tests it."
+    assert untested_text(advice(None, "decode_ms")) == "No setting of mfuscope tests it here."
     assert untested_text(advice(GRAPHS, "decode_ms")) == ""
     assert untested_text(advice(None, None)) == ""
     assert gain_text(advice(None, None, None), 100.0) == "more certain numbers"
@@ -251,6 +255,88 @@ def test_cures_of_fewer_pixels_go_one_mode_down() -> None:
     ]
 
 
+def facts_of(data: ReportData) -> Facts:
+    prefill, decode = (
+        stage_facts(data.reference, stage, data.hardware, data.ceiling)
+        for stage in ("prefill", "decode")
+    )
+    return Facts(data=data, variant=data.reference, prefill=prefill, decode=decode)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"experts": "eager"}, {"attention": "flash"}, {"cache": "static"}]
+)
+def test_planning_takes_what_is_to_be_compiled(changes: dict[str, Any]) -> None:
+    """Each cure over the variant's own settings passes planning's checks."""
+    schema = load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
+    for stage in ("decode", "prefill"):
+        cure = compiled(facts_of(report_of(1, 1, baseline=replace(SLOW, changes=changes))), stage)
+        assert cure is not None
+        assert list(cure)[-1] == "compile"  # which names the variant
+        given = {"model": "deepseek-ocr-nano", "images": "x", "device": "cpu", **changes, **cure}
+        settings = resolve_settings(given, {}, {}, schema)
+        (inference,) = settings.variants.values()
+        check_combination(inference, resolve_model(inference.model, "auto", MODELS), "cpu")
+
+
+def test_what_no_compiler_compiles_is_not_to_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_gpu = facts_of(report_of(1, 1, baseline=SLOW))
+    device = replace(on_gpu.data.hardware.device, kind="cpu")
+    hardware = replace(on_gpu.data.hardware, device=device)
+    on_cpu = replace(on_gpu, data=replace(on_gpu.data, hardware=hardware))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr("shutil.which", {"g++": "/bin/g++"}.get)
+    assert compiled(on_cpu, "decode") == GRAPHS
+    monkeypatch.setattr("shutil.which", {}.get)
+    assert compiled(on_cpu, "decode") is None
+    assert compiled(on_gpu, "decode") == GRAPHS
+
+
+def test_a_variant_of_equal_settings_is_not_suggested_again() -> None:
+    data = report_of(baseline=SLOW, static=replace(SLOW, changes={"cache": "static"}), quick=QUICK)
+    experiment = Experiment(data.command)
+    reference, static, _ = data.variants
+    decode, prefill = advice(GRAPHS, "decode_ms"), advice({**GRAPHS, "compile": "all"}, "vision_ms")
+    assert experiment.snippet(reference, decode) == ""  # quick has them
+    assert experiment.command(static, [decode]) == ""
+    expected = "compile-all: {cache: static, compile: all}"
+    assert [experiment.snippet(v, prefill) for v in data.variants] == [expected] * 3
+
+
+def test_texts_have_the_recommendations_of_the_reference_and_the_best() -> None:
+    static = replace(SLOW, changes={"cache": "static"})
+    data = report_of(baseline=SLOW, static=static, quick=QUICK)
+    made = render(data)
+    said = (
+        "Those for static are in report.json alone: they do the same work as baseline, and were "
+        "not the fastest."
+    )
+    for text in (made.markdown, made.html):
+        assert said in text
+    titles = [line for line in made.markdown.splitlines() if line.startswith("### ")]
+    assert "### baseline" in titles
+    assert "### quick" in titles
+    assert "### static" not in titles
+
+
+def test_a_batch_is_judged_by_the_time_of_a_whole_page() -> None:
+    """Its decode alone may take longer while more pages are completed."""
+    two = Made(changes={"batch_size": 2}, prefill_ms=110.0, decode_ms=1830.0)
+    data = report_of(baseline=replace(SLOW, prefill_ms=300.0), two=two)
+    decode = prove(data, data.reference, advice({"batch_size": 8}, "decode_ms"))
+    assert decode.proof is not None
+    assert decode.proof.verdict == "slower"
+    page = prove(data, data.reference, advice({"batch_size": 8}, "page_ms"))
+    assert page.proof is not None
+    assert page.proof.verdict == "faster"
+    assert page.proof.gain_ms == pytest.approx(1.1 * (1200 - 970))
+    step = plain(next_steps(data, data.reference, [page])[-1])
+    assert step == (
+        "Do it. It was tried (two): a page takes 1,067 ms instead of 1,320 ms, its share of the "
+        "time of a batch."
+    )
+
+
 def test_nothing_is_smaller_than_the_smallest_mode() -> None:
     for mode, expected in (("base", True), ("tiny", False)):
         seeing = Made(changes={"resolution": mode}, busy_ms=(95.0, 850.0))
@@ -265,7 +351,7 @@ def test_the_plain_page_quotes_the_measurement() -> None:
     assert "It was tried (quick): what this part gained alone brings a page to 275" in steps[-1]
     data = report_of(baseline=SLOW, quick=replace(QUICK, decode_ms=990.0))
     steps = next_steps(data, data.reference, [one(data)])
-    assert "It was tried (quick), and was not shown to bring anything." in steps[-1]
+    assert "It was tried (quick), and was not shown to make writing the answer faster." in steps[-1]
 
 
 def test_programs_get_cure_and_measurement() -> None:

@@ -7,6 +7,7 @@ from report_data import repeats, texts
 from report_reader import Reader, section
 from tried_data import GRAPHS, Made, report_of
 
+from mfuscope.compare.ratios import Compared
 from mfuscope.report.cells import Cell, Table
 from mfuscope.report.data import ReportData
 from mfuscope.report.definitions import assumptions
@@ -14,7 +15,7 @@ from mfuscope.report.head import head
 from mfuscope.report.render import render
 from mfuscope.report.side_by_side import batch_statement, best_sentences, resources, speeds
 from mfuscope.report.stakeholder import comparison, next_steps
-from mfuscope.report.tried import fastest, highest_throughput
+from mfuscope.report.tried import WORK, among, fastest, highest_throughput, same_work
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
 
@@ -131,7 +132,9 @@ def test_the_best_variants_are_named_with_their_factor() -> None:
 
 def test_other_tokens_are_said() -> None:
     data = report_of(baseline=SLOW, quick=replace(QUICK, tokens="b" * 64))
-    assert best_sentences(data)[0].endswith("4.00 times as fast, with other tokens.")
+    assert best_sentences(data)[0].endswith(
+        "4.00 times as fast, with other tokens: check the text."
+    )
     assert cell(speeds(data), "quick", "Same tokens").text == "no"
     assert comparison(data)[0].endswith(". It writes another text.")
 
@@ -211,6 +214,93 @@ def test_the_plain_page_says_it_without_jargon() -> None:
     assert "It works on 8 copies of a page at once" in eight
     first = next_steps(data, data.reference, [])[0]
     assert first.startswith("Use quick (cache: static, compile: decode): 275")
+
+
+SHORT = Made(changes={"max_new_tokens": 2}, decode_ms=100.0)
+
+
+def test_other_work_is_never_the_best() -> None:
+    for name in WORK:
+        data = report_of(baseline=SLOW, short=replace(SHORT, changes={name: "another"}))
+        assert not same_work(data, data.tried[0])
+        assert fastest(data) is None
+    data = report_of(baseline=SLOW, short=SHORT, quick=QUICK)
+    assert (best := fastest(data)) is not None
+    assert best.variant.name == "quick"
+    assert best_sentences(data)[1] == (
+        "Other work than that of baseline, so not compared: short (max_new_tokens: 2)."
+    )
+    assert cell(speeds(data), "short", "Verdict") == Cell(
+        "faster", sub="5.00 times as fast\nother work"
+    )
+    assert (
+        "It does other work, so that this is no faster way to do the same." in comparison(data)[0]
+    )
+    alone = report_of(baseline=SLOW, short=SHORT)
+    assert best_sentences(alone)[0] == "No variant was tried that does the same work as baseline."
+    assert not [step for step in next_steps(alone, alone.reference, []) if "short" in step]
+    many = report_of(baseline=SLOW, many=Made(changes={**SHORT.changes, "batch_size": 8}))
+    assert highest_throughput(many) is None
+
+
+def test_other_numbers_of_tokens_are_other_work() -> None:
+    data = report_of(baseline=SLOW, quick=QUICK)
+    tokens = data.survey.tokens
+    tokens["quick", "0.png"] = tokens["quick", "0.png"]._replace(new_least=2)
+    assert fastest(data) is None
+
+
+@pytest.mark.parametrize(
+    ("same", "said"),
+    [(False, "with other tokens: check the text."), (None, "to be the same: check the text.")],
+)
+def test_another_text_is_to_be_checked_first(same: bool | None, said: str) -> None:
+    data = report_of(baseline=SLOW, quick=QUICK)
+    data = replace(data, tried=(replace(data.tried[0], same_tokens=same),))
+    assert best_sentences(data)[0].endswith(said)
+    (step, *_) = next_steps(data, data.reference, [])
+    assert step.startswith(
+        "Check the text, which may be another one, and use this if it is right: quick (cache: "
+    )
+
+
+def test_the_fastest_with_the_same_tokens_is_named_beside_one_with_others() -> None:
+    other = Made(changes={"dtype": "fp16"}, decode_ms=100.0, tokens="b" * 64)
+    data = report_of(baseline=SLOW, quick=QUICK, other=other)
+    first, second = best_sentences(data)
+    assert first.startswith("Fastest of what was tried: other (dtype: fp16) takes 220")
+    assert second.startswith("Fastest with the same tokens: quick (cache: static, compile: decode)")
+    use, check = next_steps(data, data.reference, [])
+    assert use.startswith("Use quick (cache: static, compile: decode): 275")
+    assert check.endswith(
+        "other (dtype: fp16): 220\N{NO-BREAK SPACE}ms a page instead of 1,100\N{NO-BREAK SPACE}ms."
+    )
+
+
+def test_the_best_of_several_needs_a_wider_interval() -> None:
+    found = Compared(ratio=0.9, ci95_low=0.9 / 1.1, ci95_high=0.9 * 1.1, n=3)
+    assert among(found, 1) == found
+    wider = among(found, 3)  # Student's t at 2 degrees of freedom: 7.649 instead of 4.303
+    assert wider.ci95_high == pytest.approx(0.9 * 1.1 ** (7.6488 / 4.3027), rel=1e-4)
+    assert wider.ci95_low == pytest.approx(0.9 / 1.1 ** (7.6488 / 4.3027), rel=1e-4)
+    assert among(replace(found, ci95_low=1e-200, ci95_high=1e200), 3).ci95_low is None
+
+
+def test_a_best_that_chance_may_bring_is_not_named() -> None:
+    close = Made(changes={"cache": "static"}, decode_ms=870.0)
+
+    assert fastest(report_of(1, baseline=SLOW, close=close)) is not None
+    others = {f"v{i}": replace(SLOW, changes={"threads": i}) for i in range(1, 6)}
+    data = report_of(1, 3, **{"baseline": SLOW, "close": close, **others})
+    assert fastest(data) is None
+    assert best_sentences(data) == [
+        "No variant was shown to be faster than baseline: the best of 6 may look so by chance."
+    ]
+
+
+def test_the_plain_page_names_batches() -> None:
+    plain = render(all_of_them()).stakeholder
+    assert "one at a time (eight: 8 copies of one page together), 3 times each" in plain
 
 
 def test_programs_get_the_best_variants() -> None:

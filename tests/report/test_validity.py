@@ -1,5 +1,7 @@
 """The checks of validity, in the report."""
 
+from typing import Any
+
 import pytest
 from builders import (
     a_pass,
@@ -10,12 +12,16 @@ from builders import (
     run,
 )
 from report_data import (
+    cpu_tables,
+    on_cpu,
     repeats,
     tables,
     texts,
 )
 from report_reader import section
 
+from mfuscope.core import records
+from mfuscope.report.check import Check
 from mfuscope.report.render import render
 from mfuscope.report.validity import all_checks
 
@@ -96,3 +102,70 @@ def test_one_frame_is_nothing_to_list(frames: dict[str, int | None] | None) -> N
     made = tables(repeats(), frames=frames)
     assert [page.frames for page in made.data.pages] == [1]
     assert "No file has more than one frame." in render(made.data).markdown
+
+
+def checks_of(runs: list[records.Run], title: str) -> list[Check]:
+    return [one for one in all_checks(tables(runs).data) if one.title == title]
+
+
+def compiled(**changes: Any) -> records.Compilation:
+    made = {"compile_s": 9.0, "passes": 2, "frames": 1, "recompilations": 0, "graphs": 1}
+    return records.Compilation(**(made | {"graph_breaks": []} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"graph_breaks": ["a call", "a call"]}, "quick: 2 graph breaks (a call)"),
+        ({"recompilations": 1}, "quick: 1 recompilation"),
+        ({"discarded_passes": 2}, "quick: 2 passes discarded"),
+        ({"graphs": 0}, "quick: no CUDA graph was captured"),
+    ],
+)
+def test_compiled_code_that_is_not_whole_is_named(changes: dict[str, Any], text: str) -> None:
+    title = "Compiled code is whole"
+    runs = [*repeats(), run(variant="quick", compilation=compiled())]
+    assert checks_of(repeats(), title) == []
+    assert [one.verdict for one in checks_of(runs, title)] == ["ok"]
+    runs.append(run(variant="quick", repeat=1, compilation=compiled(**changes)))
+    (check,) = checks_of(runs, title)
+    assert check.verdict == "warning"
+    assert check.details[0].startswith(text)
+
+
+def test_a_cpu_has_no_graphs_to_capture() -> None:
+    runs = on_cpu(compilation=compiled(graphs=0))
+    check = next(
+        one
+        for one in all_checks(tables(runs, **cpu_tables()).data)
+        if one.title == "Compiled code is whole"
+    )
+    assert check.verdict == "ok"
+
+
+def test_replayed_kernels_without_operators_are_named() -> None:
+    title = "Replayed kernels have operators"
+    runs = [*repeats(), run(variant="quick", compilation=compiled())]
+    assert [one.verdict for one in checks_of(runs, title)] == ["ok"]
+    lost = run(
+        variant="quick", repeat=1, compilation=compiled(), absent={"graph_operators": "too many"}
+    )
+    (check,) = checks_of([*runs, lost], title)
+    assert (check.verdict, check.details) == ("warning", ("quick: too many (1 of 2 runs)",))
+
+
+def test_variants_that_were_measured_at_another_time_are_named() -> None:
+    def at(variant: str, *hours: int) -> list[records.Run]:
+        return [
+            run(variant=variant, repeat=i, measured_at=f"2026-01-02T{hour:02}:00:00Z")
+            for i, hour in enumerate(hours)
+        ]
+
+    title = "Variants were measured at the same time"
+    assert checks_of(at("baseline", 1, 3), title) == []
+    (check,) = checks_of(at("baseline", 1, 3) + at("quick", 2, 5), title)
+    assert check.verdict == "ok"
+    (check,) = checks_of(at("baseline", 1, 3) + at("quick", 2) + at("late", 4, 5), title)
+    assert check.verdict == "warning"
+    assert "baseline was measured 2026-01-02 01:00:00 to 2026-01-02 03:00:00 UTC" in check.text
+    assert check.details == ("late: 2026-01-02 04:00:00 to 2026-01-02 05:00:00 UTC",)

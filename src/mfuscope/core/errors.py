@@ -110,6 +110,11 @@ class Findings:
         """The collected errors, one line each."""
         return "\n".join(self._errors)
 
+    @property
+    def errors(self) -> tuple[UserError, ...]:
+        """The collected errors."""
+        return tuple(self._errors.values())
+
     def add(self, error: UserError) -> None:
         """Add one error."""
         self._errors.setdefault(str(error), error)

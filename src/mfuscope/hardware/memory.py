@@ -1,7 +1,7 @@
 """A device's memory: total, free and peak, and errors for models or pages that do not fit."""
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,13 +144,14 @@ def check_fits(name: str, weight_bytes: int, dtype: str, device: torch.device) -
 
 @contextmanager
 def report_out_of_memory(
-    what: str, weight_bytes: int | None, device: torch.device
+    what: str, weight_bytes: int | None, device: torch.device, settings: Sequence[str] = ()
 ) -> Iterator[None]:
     """Turn a failed allocation in the body into a user error.
 
     Args:
         what: the body's work and what decides its memory, e.g. ``a page at 1024``.
         weight_bytes: the model's size, None before there is a model.
+        settings: what would help first, beside the resolution and the length.
 
     Raises:
         OutOfMemoryError: with the figures.
@@ -162,10 +163,10 @@ def report_out_of_memory(
             raise
         if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
             device = torch.device("cpu")  # the host's memory, although a GPU measures
+        names = " or ".join(f"`{name}`" for name in (*settings, "resolution", "max_new_tokens"))
         raise OutOfMemoryError(
             f"the {_kind(device)}'s memory ran out in {what}: {_figures(weight_bytes, device)}",
-            "set a smaller `resolution` or `max_new_tokens` or a shorter `dtype`, or "
-            f"{_free_memory_remedy(device)}",
+            f"set a smaller {names} or a shorter `dtype`, or {_free_memory_remedy(device)}",
         ) from error
 
 

@@ -95,6 +95,11 @@ class CompilationMonitor:
         return len(self._works)
 
     @property
+    def frames(self) -> int:
+        """How many frames were compiled so far."""
+        return sum(work.trigger is CallbackTrigger.DYNAMO for work in self._works)
+
+    @property
     def graphs(self) -> list[CapturedGraph]:
         """The captured graphs whose operators are known."""
         return list(self._graphs)

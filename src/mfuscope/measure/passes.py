@@ -73,7 +73,7 @@ def warm_up(
         How many passes ran now, and what the warm-up compiled; None if nothing is to be compiled.
 
     Raises:
-        UserError: passes go on compiling.
+        UserError: nothing is compiled, or passes go on compiling.
     """
     key = (page.resolution, settings)
     if key in session.warmed_up:
@@ -91,9 +91,15 @@ def warm_up(
                     f"compile: after {passes} passes a page at {page.resolution} still compiles",
                     "set `compile: none`; the log of the run has torch's messages",
                 )
-            session.generate(page, settings.generation)
+            # An early end of sequence would leave the decode step uncompiled.
+            session.generate(page, replace(settings.generation, ignore_eos=True))
             passes += 1
             marks.append(monitor.mark())
+        if settings.max_new_tokens > 1 and not monitor.frames:
+            raise UserError(
+                f"compile: transformers compiled nothing of {session.description.name!r}",
+                "set `compile: none`; the log of the run may have transformers' reason",
+            )
         compiled = monitor.summary(marks)
     session.warmed_up[key] = compiled
     return passes, compiled
@@ -257,7 +263,8 @@ def _pass(
         energy = (energy_after - energy_before) / 1000
     if peak is None:
         absent["peak_memory_bytes"] = memory_reason
-    ids = tokens[0].tolist()  # the copies of a batch are equal
+    copies: list[list[int]] = tokens.tolist()
+    ids = copies[0]
     times = timer.times(len(ids))
     for part in ("vision_ms", "projector_ms", "language_prefill_ms"):
         if getattr(times, part) is None:
@@ -265,7 +272,7 @@ def _pass(
     one = records.Pass(
         **asdict(times),
         new_tokens=len(ids),
-        token_ids_sha256=hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest(),
+        token_ids_sha256=_digest(copies),
         peak_memory_bytes=peak,
         energy_j=energy,
         conditions_before=before,
@@ -273,3 +280,10 @@ def _pass(
         absent=absent,
     )
     return one, ids
+
+
+def _digest(copies: list[list[int]]) -> str:
+    """SHA-256 of the new token ids of a page, or of all copies of a batch where they differ."""
+    texts = [",".join(map(str, ids)) for ids in copies]
+    text = texts[0] if len(set(texts)) == 1 else ";".join(texts)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -169,7 +169,12 @@ class Session:
         try:
             with (
                 torch.inference_mode(),
-                report_out_of_memory(what, self.description.weight_bytes, self.device),
+                report_out_of_memory(
+                    what,
+                    self.description.weight_bytes,
+                    self.device,
+                    settings=("batch_size",) if copies else (),
+                ),
             ):
                 out = self.model.generate(
                     **page.batch(generation.batch_size),
@@ -214,6 +219,8 @@ class Session:
         captured graph. So it is kept, for each number of copies and of tokens.
         """
         if generation.cache == "dynamic":
+            if self.compilation is None:
+                self._caches.clear()  # the memory of another variant
             return {}
         shape = generation.batch_size, prompt_tokens + generation.max_new_tokens
         if shape not in self._caches:

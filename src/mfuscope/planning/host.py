@@ -1,5 +1,6 @@
 """What the settings need of the host that measures: a compiler, and memory for a batch."""
 
+import importlib.util
 import os
 import shutil
 from typing import Final
@@ -9,12 +10,16 @@ from mfuscope.core.dtypes import BYTES_PER_VALUE
 from mfuscope.core.errors import UserError
 from mfuscope.flops.architecture import kv_bytes
 from mfuscope.hardware.devices import planned_memory_bytes
+from mfuscope.hardware.threads import measuring_threads
 from mfuscope.models.geometry import parse_resolution
 from mfuscope.models.spec import ModelSpec
 
 # Where torch.compile looks for the compiler that it calls: a variable of the environment, then
 # names. Inductor compiles C++ for the CPU, and Triton compiles the launchers of its kernels as C.
 _COMPILERS: Final = {"cpu": ("C++", "CXX", ("g++",)), "cuda": ("C", "CC", ("gcc", "clang"))}
+
+# Implementations that are part of transformers; it loads the others from a hub of kernels.
+_OWN_EXPERTS: Final = ("auto", "eager", "batched_mm", "grouped_mm")
 
 
 def check_compiler(inference: InferenceSettings, device: str) -> None:
@@ -34,6 +39,34 @@ def check_compiler(inference: InferenceSettings, device: str) -> None:
             f"install {names[0]}, name another one in the variable {variable}, or set "
             "`compile: none`",
         )
+
+
+def check_threads(inference: InferenceSettings) -> None:
+    """Check that this process may use the threads that a variant asks for.
+
+    Raises:
+        UserError: it may use fewer.
+    """
+    available = measuring_threads()
+    if inference.threads > available:
+        raise UserError(
+            f"threads: {inference.threads} are asked for, and {available} may be used here",
+            f"set `threads` to {available} at most, or to 0 for all of them",
+        )
+
+
+def check_experts_package(inference: InferenceSettings) -> None:
+    """Check that the package is there from which transformers takes kernels for experts.
+
+    Raises:
+        UserError: it is not.
+    """
+    if inference.experts in _OWN_EXPERTS or importlib.util.find_spec("kernels") is not None:
+        return
+    raise UserError(
+        f"experts: {inference.experts!r} needs the package kernels, which is not installed",
+        "install it, or set `experts: auto`",
+    )
 
 
 def check_batch(

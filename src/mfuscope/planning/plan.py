@@ -19,7 +19,12 @@ from mfuscope.pages.checks import check_pages, skipped_page
 from mfuscope.pages.decoding import PageFacts, digest_page, page_size
 from mfuscope.pages.discovery import PageFile, UnusablePage, find_pages
 from mfuscope.planning.combinations import check_combination, check_flops
-from mfuscope.planning.host import check_batch, check_compiler
+from mfuscope.planning.host import (
+    check_batch,
+    check_compiler,
+    check_experts_package,
+    check_threads,
+)
 
 _DEFAULT_MODEL = {"cuda": "deepseek-ocr", "cpu": "deepseek-ocr-nano"}
 
@@ -99,16 +104,23 @@ class Plan:
             UserErrors: everything that the device or this host has not.
         """
         check_device_visible(self.device)
-        findings = Findings()
+        by_variant = {name: Findings() for name in self.variants}
         for name, inference in self.variants.items():
-            with findings.collect():
+            found = by_variant[name]
+            with found.collect():
                 if inference.dtype == "bf16":
                     check_bf16(self.device)
-            with findings.collect():
+            with found.collect():
                 check_compiler(inference, self.device)
+            with found.collect():
+                check_threads(inference)
+            with found.collect():
+                check_experts_package(inference)
             for resolution in self._resolutions(name):
-                with findings.collect():
+                with found.collect():
                     check_batch(inference, self.models[name], resolution, self.device)
+        findings = Findings()
+        _add_named(findings, by_variant)
         findings.raise_any()
 
     def check_context_limits(self) -> None:
@@ -154,16 +166,18 @@ def make_plan(
     suitable = settings.variants
     with findings.collect():
         suitable = _suitable(settings, device)
+    by_variant = {name: Findings() for name in suitable}
     for name, inference in suitable.items():
         model = inference.model
         if model == "auto":
             model = _DEFAULT_MODEL[(device or "cpu").partition(":")[0]]
-        with findings.collect():
+        with by_variant[name].collect():
             spec = resolve(model, inference.load_format, bundled_models)
             # Resolved once here: `auto` in a recorded parameter would hide a change of its meaning.
             variants[name], models[name] = replace(inference, model=model), spec
             if device is not None:
                 check_combination(inference, spec, device)
+    _add_named(findings, by_variant)
     with findings.collect():
         check_flops(settings.flops.models, bundled_models)
     pages: dict[str, PageFile] = {}
@@ -180,6 +194,23 @@ def make_plan(
             plan = _with_usable_pages(plan, [*unusable, *failed])
     findings.raise_any()
     return plan
+
+
+def _add_named(findings: Findings, by_variant: Mapping[str, Findings]) -> None:
+    """Add the findings of the variants, with the variants' names unless all of them share one."""
+    names: dict[str, list[str]] = {}
+    errors: dict[str, UserError] = {}
+    for name, found in by_variant.items():
+        for error in found.errors:
+            names.setdefault(str(error), []).append(name)
+            errors[str(error)] = error
+    for message, concerned in names.items():
+        error = errors[message]
+        if len(concerned) < len(by_variant):
+            several = "variants" if len(concerned) > 1 else "variant"
+            problem = f"{several} {', '.join(concerned)}: {error.problem}"
+            error = UserError(problem, error.remedy)
+        findings.add(error)
 
 
 def _suitable(settings: Settings, device: str | None) -> Mapping[str, InferenceSettings]:

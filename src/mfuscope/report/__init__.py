@@ -2,8 +2,8 @@
 
 - `gather` fills `data` from the artefacts, with `survey` (facts of the runs), `operators` and
   `merging` (operator and kernel tables), `tried` (variants beside the reference) and `outliers`.
-- `limits` decides what limits a stage, `recommendations` what to try next, `validity` what is
-  suspicious.
+- `limits` decides what limits a stage, `recommendations` what to try next, `validity` and
+  `validity_of_variants` what is suspicious (each a `check`).
 - `wording`, `definitions` and `stakeholder` hold sentences; `side_by_side`, `metric_tables`,
   `operator_tables`, `flops` and `appendix` hold tables of `cells`; `figures` draws; `formats`
   formats numbers.

@@ -5,6 +5,7 @@ from typing import Any
 
 from mfuscope.report import validity as checks
 from mfuscope.report.cells import Cell, Table, absent, amount, build, figure, label, mean
+from mfuscope.report.check import MOST
 from mfuscope.report.data import ReportData
 from mfuscope.report.formats import interval, number, percent
 from mfuscope.report.outliers import NO_CAUSE
@@ -32,8 +33,8 @@ def slowdown(data: ReportData) -> Table:
 def unsteady(data: ReportData) -> Table:
     """Pages whose repeats differ much, the worst first."""
     found = checks.unsteady(data)
-    more = len(found) - checks.MOST
-    rest = f", the {checks.MOST} worst ({more} more in summary.csv)" if more > 0 else ""
+    more = len(found) - MOST
+    rest = f", the {MOST} worst ({more} more in summary.csv)" if more > 0 else ""
     return build(
         f"Times that vary by more than {percent(checks.CV_LIMIT)} between repeats{rest}",
         (
@@ -55,15 +56,15 @@ def unsteady(data: ReportData) -> Table:
                 amount(interval(one.stat.min or 0, one.stat.max or 0)),
                 Cell("; ".join(one.causes) or NO_CAUSE),
             )
-            for one in found[: checks.MOST]
+            for one in found[:MOST]
         ),
     )
 
 
 def outliers(data: ReportData) -> Table:
     """Outliers, the farthest first."""
-    more = len(data.outliers) - checks.MOST
-    rest = f", the {checks.MOST} farthest of {len(data.outliers)}" if more > 0 else ""
+    more = len(data.outliers) - MOST
+    rest = f", the {MOST} farthest of {len(data.outliers)}" if more > 0 else ""
     return build(
         "Runs outside of the quartile fences (each divided by its page's median; 1.5 quartile "
         f"ranges beyond the quartiles of all runs){rest}",
@@ -78,7 +79,7 @@ def outliers(data: ReportData) -> Table:
                 amount(f"×{number(one.ratio)}"),
                 Cell(one.cause),
             )
-            for one in data.outliers[: checks.MOST]
+            for one in data.outliers[:MOST]
         ),
     )
 

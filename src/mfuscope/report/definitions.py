@@ -25,7 +25,9 @@ DEFINITIONS = {
     "tried": (
         "The first row has the reference's own values. Every other number is a variant's value "
         "divided by the reference's, with the 95 % interval below it: a time below ×1 is faster, a "
-        "speed above ×1 is faster. Where the interval holds 1, no difference was shown. Busy "
+        "speed above ×1 is faster. Where the interval holds 1, no difference was shown. Variants "
+        "of other work (another model, prompt, resolution, or length of the answer) are not "
+        "compared for the best, and the best of k needs an interval of 1 - 0.05 / k. Busy "
         "shares and kernels are from the traced passes, everything else from the timed ones."
     ),
     "mfu": (

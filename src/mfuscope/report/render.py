@@ -30,6 +30,7 @@ from mfuscope.report.data import STAGES, Measured, Page, ReportData, Variant
 from mfuscope.report.figures import Drawing, draw
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
 from mfuscope.report.recommendations import advice, recommend
+from mfuscope.report.tried import candidates, fastest, fastest_with_same_tokens
 
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Operators per stage in the report, and in operators.md.
@@ -262,6 +263,7 @@ def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any
         "activities": activities(data),
         "figures": drawings,
         "recommendations": recommendations,
+        "advised": _advised(data),
         "advice": advice,
         "experiment": advice.Experiment(data.command),
         "side_by_side": side_by_side,
@@ -278,6 +280,13 @@ def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any
         "top": TOP,
         "long": LONG,
     }
+
+
+def _advised(data: ReportData) -> list[str]:
+    """The variants whose recommendations the texts have: not of those that are not the best."""
+    best = [one for one in (fastest(data), fastest_with_same_tokens(data)) if one is not None]
+    lesser = {one.variant.name for one in candidates(data)} - {one.variant.name for one in best}
+    return [variant.name for variant in data.variants if variant.name not in lesser]
 
 
 def _limit(data: ReportData, variant: Variant) -> str:

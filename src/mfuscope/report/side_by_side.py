@@ -17,7 +17,16 @@ from mfuscope.report.formats import (
     shortened,
     unbroken,
 )
-from mfuscope.report.tried import fastest, highest_throughput, is_batch, verdict_of
+from mfuscope.report.tried import (
+    candidates,
+    fastest,
+    fastest_with_same_tokens,
+    highest_throughput,
+    is_batch,
+    same_work,
+    speed_metric,
+    verdict_of,
+)
 
 #: Measures the usual cures beside the reference.
 WHAT_IF = "snakemake --configfile config/what-if.yaml"
@@ -25,6 +34,7 @@ IDENTICAL = "throughput of identical pages, no scheduler"
 
 _NOT_MEASURED = "not measured"
 _TOO_FEW = "too few pages or repeats for an interval"
+_OTHER_WORK = "other work"
 _LONGEST = 60  # characters of a setting's value: a prompt may have thousands
 
 Column = tuple[str, str, Callable[[float], str]]
@@ -159,18 +169,22 @@ def _ratio(one: Tried, metric: str, about: str = "") -> Cell:
 
 def _verdict(data: ReportData, one: Tried) -> Cell:
     """The verdict on a page's time; of a batch on the pages per second."""
-    metric = "pages_per_s" if is_batch(data, one) else "page_ms"
+    metric = speed_metric(data, one)
     found, ratio = verdict_of(one, metric), one.compared[metric].ratio
+    same = same_work(data, one)
+    other = "" if same else _OTHER_WORK
     if not found or ratio is None:
-        return Cell("not known", note=_TOO_FEW)
+        return Cell("not known", note=_TOO_FEW, sub=other)
     if found == NO_DIFFERENCE:
-        return Cell(found)
-    tone: Tone = "better" if found == "faster" else "worse"
+        return Cell(found, sub=other)
     if metric == "pages_per_s":
-        return Cell(found, sub=f"{number(ratio)} times the pages/s", tone=tone)
-    if found == "faster":
-        return Cell(found, sub=f"{number(1 / ratio)} times as fast", tone=tone)
-    return Cell(found, sub=f"{number(ratio)} times as long", tone=tone)
+        text = f"{number(ratio)} times the pages/s"
+    elif found == "faster":
+        text = f"{number(1 / ratio)} times as fast"
+    else:
+        text = f"{number(ratio)} times as long"
+    tone: Tone = ("better" if found == "faster" else "worse") if same else ""
+    return Cell(found, sub="\n".join(filter(None, (text, other))), tone=tone)
 
 
 def batch_statement(data: ReportData) -> str:
@@ -192,13 +206,10 @@ def best_sentences(data: ReportData) -> list[str]:
     found = []
     best, batch = fastest(data), highest_throughput(data)
     if best is not None:
-        one = best.compared["page_ms"]
-        found.append(
-            f"Fastest of what was tried: {best.variant.name} ({changes_text(best.changes)}) takes "
-            f"{milliseconds(one.variant_mean or 0)} for a page instead of "
-            f"{milliseconds(one.reference_mean or 0)}: {times(one, 'as fast', inverse=True)}"
-            f"{_tokens(best)}."
-        )
+        found.append(f"Fastest of what was tried: {_fast(best)}{_tokens(best)}.")
+    sure = fastest_with_same_tokens(data)
+    if sure is not None and sure is not best:
+        found.append(f"Fastest with the same tokens: {_fast(sure)}.")
     if batch is not None:
         one = batch.compared["pages_per_s"]
         found.append(
@@ -207,12 +218,55 @@ def best_sentences(data: ReportData) -> list[str]:
             f"{number(one.reference_mean or 0)}: {times(one, 'as many')}{_tokens(batch)}; "
             f"{IDENTICAL}."
         )
-    if found:
-        return found
-    unknown = sum(not verdict_of(one, "page_ms") for one in data.tried)
-    if unknown == len(data.tried):
-        return [f"Whether a variant is faster than {data.reference.name} is not known: {_TOO_FEW}."]
-    return [f"No variant was shown to be faster than {data.reference.name}."]
+    return [*(found or [_none_best(data)]), *_other_work(data)]
+
+
+def _fast(best: Tried) -> str:
+    one = best.compared["page_ms"]
+    return (
+        f"{best.variant.name} ({changes_text(best.changes)}) takes "
+        f"{milliseconds(one.variant_mean or 0)} for a page instead of "
+        f"{milliseconds(one.reference_mean or 0)}: {times(one, 'as fast', inverse=True)}"
+    )
+
+
+def _none_best(data: ReportData) -> str:
+    """Why no variant is named the best."""
+    reference, same = data.reference.name, candidates(data)
+    if not same:
+        return f"No variant was tried that does the same work as {reference}."
+    verdicts = [verdict_of(one, speed_metric(data, one)) for one in same]
+    if not any(verdicts):
+        return f"Whether a variant is faster than {reference} is not known: {_TOO_FEW}."
+    if "faster" in verdicts:
+        return (
+            f"No variant was shown to be faster than {reference}: the best of "
+            f"{len(same)} may look so by chance."
+        )
+    return f"No variant was shown to be faster than {reference}."
+
+
+def _other_work(data: ReportData) -> list[str]:
+    """Which variants are faster by doing other work."""
+    names = [
+        f"{one.variant.name} ({changes_text(one.changes)})"
+        for one in data.tried
+        if not same_work(data, one) and verdict_of(one, speed_metric(data, one)) == "faster"
+    ]
+    if not names:
+        return []
+    return [f"Other work than that of {data.reference.name}, so not compared: {listing(names)}."]
+
+
+def unadvised(data: ReportData, advised: list[str]) -> str:
+    """Which variants have no list of recommendations; empty where all have one."""
+    names = [variant.name for variant in data.variants if variant.name not in advised]
+    if not names:
+        return ""
+    return (
+        f"Those for {listing(names)} are in report.json alone: they do the same work as "
+        f"{data.reference.name}, and were not the fastest."
+    )
 
 
 def times(found: Compared, what: str, *, inverse: bool = False) -> str:
@@ -228,4 +282,8 @@ def times(found: Compared, what: str, *, inverse: bool = False) -> str:
 
 
 def _tokens(one: Tried) -> str:
-    return {True: ", with the same tokens", False: ", with other tokens", None: ""}[one.same_tokens]
+    return {
+        True: ", with the same tokens",
+        False: ", with other tokens: check the text",
+        None: ", with tokens that are not known to be the same: check the text",
+    }[one.same_tokens]

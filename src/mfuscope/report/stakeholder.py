@@ -9,12 +9,34 @@ from mfuscope.report.formats import milliseconds, number, percent, plural, ratio
 from mfuscope.report.limits import StageFacts, main_stage, stage_facts
 from mfuscope.report.recommendations import Proof, Recommendation
 from mfuscope.report.side_by_side import IDENTICAL, changes_text
-from mfuscope.report.tried import fastest, is_batch, verdict_of
+from mfuscope.report.tried import (
+    fastest,
+    fastest_with_same_tokens,
+    is_batch,
+    same_work,
+    speed_metric,
+    verdict_of,
+)
 from mfuscope.report.validity import CV_LIMIT
 from mfuscope.report.wording import CENTRES, stand_in_statement
 
 #: Recommendations that fit on one page.
 MOST_STEPS = 3
+# What recommendations shorten, by their metric.
+_PARTS = {
+    "prefill_ms": "taking in the page",
+    "vision_ms": "looking at the page",
+    "decode_ms": "writing the answer",
+}
+
+
+def batches(data: ReportData) -> str:
+    """Which variants work on copies of a page together, in brackets; empty without one."""
+    found = [v for v in data.variants if v.batch_size > 1]
+    if not found:
+        return ""
+    each = [f"{v.name}: {v.batch_size} copies of one page together" for v in found]
+    return f" ({', '.join(each)})"
 
 
 def top_centres(variant: Variant, most: int = 3) -> list[CostCentre]:
@@ -141,7 +163,7 @@ def comparison(data: ReportData) -> list[str]:
 def _compared(data: ReportData, one: Tried) -> str:
     name = f"{one.variant.name} ({changes_text(one.changes)})"
     batch = is_batch(data, one)
-    metric = "pages_per_s" if batch else "page_ms"
+    metric = speed_metric(data, one)
     found = one.compared[metric]
     if found.ratio is None:
         return f"{name}: nothing to compare was measured."
@@ -151,7 +173,9 @@ def _compared(data: ReportData, one: Tried) -> str:
     if batch:
         copies = plural(one.variant.batch_size, "copy", "copies")
         sentence += f". It works on {copies} of a page at once: {IDENTICAL}"
-    if one.same_tokens is False:
+    if not same_work(data, one):
+        sentence += ". It does other work, so that this is no faster way to do the same"
+    elif one.same_tokens is False:
         sentence += ". It writes another text"
     return f"{sentence}."
 
@@ -184,12 +208,16 @@ def next_steps(
     steps = []
     if stand_in_statement(data):
         steps.append("Measure the full model on the accelerator that it will run on.")
-    if best := fastest(data):
-        found = _values(best.compared["page_ms"], batch=False)
-        steps.append(f"Use {best.variant.name} ({changes_text(best.changes)}): {found}.")
+    best, sure = fastest(data), fastest_with_same_tokens(data)
+    if sure is not None:
+        steps.append(f"Use {_fast(sure)}.")
+    if best is not None and not best.same_tokens:
+        steps.append(
+            f"Check the text, which may be another one, and use this if it is right: {_fast(best)}."
+        )
     for one in recommendations[:MOST_STEPS]:
         if one.proof is not None and variant.page_ms:
-            steps.append(f"{one.plain} {_proven(variant, one.proof)}")
+            steps.append(f"{one.plain} {_proven(variant, one.proof, one.metric)}")
         elif one.gain_ms is None or not variant.page_ms:
             steps.append(one.plain)
         else:
@@ -201,11 +229,24 @@ def next_steps(
     return steps or ["Nothing that was measured suggests an obvious next step."]
 
 
-def _proven(variant: Variant, proof: Proof) -> str:
+def _fast(one: Tried) -> str:
+    found = _values(one.compared["page_ms"], batch=False)
+    return f"{one.variant.name} ({changes_text(one.changes)}): {found}"
+
+
+def _proven(variant: Variant, proof: Proof, metric: str | None) -> str:
     """What a recommendation brought, in words without technical terms."""
+    what = _PARTS.get(metric or "", "a page")
+    if not proof.verdict:
+        return f"It was tried ({proof.variant}), too seldom to tell whether it helps."
     if proof.verdict != "faster":
-        return f"It was tried ({proof.variant}), and was not shown to bring anything."
+        return f"It was tried ({proof.variant}), and was not shown to make {what} faster."
     left = max(variant.ms_per_page - proof.gain_ms, 0.0)
+    if metric == "page_ms":
+        return (
+            f"It was tried ({proof.variant}): a page takes {milliseconds(left)} instead of "
+            f"{milliseconds(variant.ms_per_page)}, its share of the time of a batch."
+        )
     return (
         f"It was tried ({proof.variant}): what this part gained alone brings a page to "
         f"{milliseconds(left)} instead of {milliseconds(variant.ms_per_page)}."

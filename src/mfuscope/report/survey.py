@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mfuscope.core.records import Conditions, Device, Model, Pass, Run, Versions
+from mfuscope.core.records import Compilation, Conditions, Device, Model, Pass, Run, Versions
 from mfuscope.core.runs import RunKey
 from mfuscope.metrics.run_metrics import key_of
 from mfuscope.metrics.workload import mean_context
@@ -33,6 +33,33 @@ class Tokens(NamedTuple):
 
 
 @dataclass(slots=True)
+class Compiled:
+    """What torch.compile did in a variant.
+
+    Attributes:
+        breaks: most graph breaks of a run; `reasons` has each reason once.
+        recompilations: most of a run.
+        least_graphs: fewest captured graphs of a run.
+        discarded_passes: of all runs together.
+    """
+
+    breaks: int = 0
+    reasons: dict[str, None] = field(default_factory=dict)
+    recompilations: int = 0
+    least_graphs: int | None = None
+    discarded_passes: int = 0
+
+    def add(self, one: Compilation) -> None:
+        """Add that of a run."""
+        self.breaks = max(self.breaks, len(one.graph_breaks))
+        self.reasons |= dict.fromkeys(one.graph_breaks)
+        self.recompilations = max(self.recompilations, one.recompilations)
+        known = one.graphs if self.least_graphs is None else self.least_graphs
+        self.least_graphs = min(known, one.graphs)
+        self.discarded_passes += one.discarded_passes
+
+
+@dataclass(slots=True)
 class Survey:
     """Facts of all runs.
 
@@ -54,6 +81,10 @@ class Survey:
         commits: number of runs by commit of mfuscope; None where not known.
         traced_steps: decode steps of the traced and of the timed pass, each pair once.
         steps: decode step times of the timed passes in ms, one array a run, by variant.
+        compiled: what was compiled, by variant.
+        unattributed: number of runs with replayed kernels of unknown operators, by variant and
+            reason.
+        spans: when the first and the last run was measured, by variant.
     """
 
     keys: set[RunKey] = field(default_factory=set)
@@ -76,6 +107,9 @@ class Survey:
     traced_steps: set[tuple[int, int]] = field(default_factory=set)
     commits: Counter[str | None] = field(default_factory=Counter)
     steps: dict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))
+    compiled: dict[str, Compiled] = field(default_factory=dict)
+    unattributed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    spans: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -101,6 +135,12 @@ class Survey:
         self.steps[run.variant].append(np.array(run.timed.step_ms, dtype=np.float32))
         self.first = min(self.first or run.measured_at, run.measured_at)
         self.last = max(self.last, run.measured_at)
+        first, last = self.spans.get(run.variant, (run.measured_at, run.measured_at))
+        self.spans[run.variant] = (min(first, run.measured_at), max(last, run.measured_at))
+        if run.compilation is not None:
+            self.compiled.setdefault(run.variant, Compiled()).add(run.compilation)
+        if reason := run.absent.get("graph_operators"):
+            self.unattributed[run.variant, reason] += 1
         self.resolution[page] = run.page.resolution
         self.contents[page].add(run.page.sha256)
         self._add_tokens(page, run)

@@ -1,15 +1,33 @@
 """What was tried: the variants held against the reference, and the best of them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import pandas as pd
+from scipy import special
 
 from mfuscope.compare.ratios import Compared
 from mfuscope.compare.variants import COMPARED
 from mfuscope.compare.verdicts import Verdict, verdict
 from mfuscope.metrics.statistics import ALL
 from mfuscope.report.data import ReportData, Tried, Variant
+
+#: Settings that change what is to be done, and not only how.
+WORK: Final = frozenset(
+    {
+        "model",
+        "load_format",
+        "prompt",
+        "resolution",
+        "max_new_tokens",
+        "ignore_eos",
+        "no_repeat_ngram_size",
+    }
+)
+# Half width of a logarithm from which an interval says nothing, and no double holds its ends.
+_WIDEST: Final = 600.0
 
 
 def changes(reference: Mapping[str, Any], variant: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,22 +67,70 @@ def is_batch(data: ReportData, one: Tried) -> bool:
     return one.variant.batch_size != data.reference.batch_size
 
 
-def fastest(data: ReportData) -> Tried | None:
-    """The variant that takes the least time of a page, if it was shown to be faster."""
-    return _best(
-        (one for one in data.tried if not is_batch(data, one)), "page_ms", lower_is_better=True
+def speed_metric(data: ReportData, one: Tried) -> str:
+    """The metric that tells whether a variant is faster: of a batch, the pages per second."""
+    return "pages_per_s" if is_batch(data, one) else "page_ms"
+
+
+def same_work(data: ReportData, one: Tried) -> bool:
+    """Whether a variant does the reference's work: by its settings and numbers of tokens."""
+    if not WORK.isdisjoint(one.changes):
+        return False
+    tokens, reference, name = data.survey.tokens, data.reference.name, one.variant.name
+    return all(
+        tokens[name, page.image] == tokens[reference, page.image]
+        for page in data.pages
+        if (name, page.image) in tokens and (reference, page.image) in tokens
     )
+
+
+def candidates(data: ReportData) -> list[Tried]:
+    """The variants that may be named the best: those that do the reference's work."""
+    return [one for one in data.tried if same_work(data, one)]
+
+
+def fastest(data: ReportData) -> Tried | None:
+    """The variant that takes the least time of a page, if it was shown to be faster.
+
+    Only variants that do the same work count, and the best of several needs a wider interval.
+    """
+    found = [one for one in candidates(data) if not is_batch(data, one)]
+    return _best(data, found, "page_ms", lower_is_better=True)
+
+
+def fastest_with_same_tokens(data: ReportData) -> Tried | None:
+    """The fastest variant of those that also write the reference's text."""
+    found = [one for one in candidates(data) if one.same_tokens and not is_batch(data, one)]
+    return _best(data, found, "page_ms", lower_is_better=True)
 
 
 def highest_throughput(data: ReportData) -> Tried | None:
     """The variant of another batch size that takes the most pages, if it was shown to be faster."""
-    return _best(
-        (one for one in data.tried if is_batch(data, one)), "pages_per_s", lower_is_better=False
-    )
+    found = [one for one in candidates(data) if is_batch(data, one)]
+    return _best(data, found, "pages_per_s", lower_is_better=False)
 
 
-def _best(found: Iterable[Tried], metric: str, *, lower_is_better: bool) -> Tried | None:
-    faster = [one for one in found if verdict_of(one, metric) == "faster"]
+def among(found: Compared, k: int) -> Compared:
+    """With the interval for a verdict that is the best of `k` (Bonferroni: at 1 - 0.05 / k).
+
+    Degrees of freedom of Welch's interval are at least those taken here, so that its is too wide.
+    """
+    ratio, low, high = found.ratio, found.ci95_low, found.ci95_high
+    if k < 2 or found.n < 2 or not ratio or not low or not high:
+        return found
+    freedom = found.n - 1
+    wider = special.stdtrit(freedom, 1 - 0.025 / k) / special.stdtrit(freedom, 0.975)
+    half = float(wider) * math.log(high / ratio)
+    if half > _WIDEST:
+        return replace(found, ci95_low=None, ci95_high=None)
+    return replace(found, ci95_low=ratio * math.exp(-half), ci95_high=ratio * math.exp(half))
+
+
+def _best(
+    data: ReportData, found: Iterable[Tried], metric: str, *, lower_is_better: bool
+) -> Tried | None:
+    k = len(candidates(data))
+    faster = [one for one in found if verdict(metric, among(one.compared[metric], k)) == "faster"]
 
     def ratio(one: Tried) -> float:
         value = one.compared[metric].ratio or 1.0

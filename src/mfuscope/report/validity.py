@@ -3,31 +3,19 @@
 ``unknown`` means that the check could not be made.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from mfuscope.core.runs import RunKey
+from mfuscope.report.check import Check, capped
 from mfuscope.report.data import ReportData, Stat
 from mfuscope.report.formats import listing, number, percent, plural
 from mfuscope.report.outliers import NO_CAUSE
+from mfuscope.report.validity_of_variants import compilations, replays, simultaneity
 
 #: Coefficient of variation (std / mean) from which repeats are called unsteady.
 CV_LIMIT = 0.1
-#: At most this many findings are listed; metrics.csv and summary.csv have all.
-MOST = 50
 
 _STEADY = {"prefill_ms": "prefill", "decode_ms": "decode"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """A check and its verdict; `details` list the findings, one per line."""
-
-    title: str
-    verdict: Literal["ok", "warning", "unknown"]
-    text: str
-    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +67,9 @@ def all_checks(data: ReportData) -> list[Check]:
         _contents(data),
         _frames(data),
         _uniformity(data),
+        *compilations(data),
+        *replays(data),
+        *simultaneity(data),
     ]
 
 
@@ -155,7 +146,7 @@ def _passes(data: ReportData) -> Check:
         f"In {len(wrong)} of {plural(runs, 'run')} the two passes made different tokens, so the "
         "traced operators may differ from the timed ones."
     )
-    return Check(title=title, verdict="warning", text=text, details=_capped(map(_run_name, wrong)))
+    return Check(title=title, verdict="warning", text=text, details=capped(map(_run_name, wrong)))
 
 
 def _run_name(run: RunKey) -> str:
@@ -176,7 +167,7 @@ def _throttling(data: ReportData) -> Check:
                 f"({listing(names + more)})"
             )
         text = "The device was throttled before or after these timed passes:"
-        return Check(title=title, verdict="warning", text=text, details=_capped(details))
+        return Check(title=title, verdict="warning", text=text, details=capped(details))
     if unknown:
         text = f"Not known for some or all runs ({'; '.join(unknown)})."
         return Check(title=title, verdict="unknown", text=text)
@@ -245,7 +236,7 @@ def _uncounted(data: ReportData) -> Check:
         for operators, places in data.uncounted.items()
     ]
     text = "These operators have no FLOP formula, so FLOPs and MFU are too low:"
-    return Check(title=title, verdict="warning", text=text, details=_capped(details))
+    return Check(title=title, verdict="warning", text=text, details=capped(details))
 
 
 def _contents(data: ReportData) -> Check:
@@ -260,7 +251,7 @@ def _contents(data: ReportData) -> Check:
         text = "The SHA-256 of every measured page equals that in the image list."
         return Check(title=title, verdict="ok", text=text)
     text = "These pages changed since they were measured:"
-    return Check(title=title, verdict="warning", text=text, details=_capped(wrong))
+    return Check(title=title, verdict="warning", text=text, details=capped(wrong))
 
 
 def _frames(data: ReportData) -> Check:
@@ -274,7 +265,7 @@ def _frames(data: ReportData) -> Check:
         text = "No file has more than one frame."
         return Check(title=title, verdict="ok", text=text)
     text = "These files have more than one frame:"
-    return Check(title=title, verdict="warning", text=text, details=_capped(several))
+    return Check(title=title, verdict="warning", text=text, details=capped(several))
 
 
 def _uniformity(data: ReportData) -> Check:
@@ -295,11 +286,4 @@ def _uniformity(data: ReportData) -> Check:
         text = "All runs were made on the same device, with the same software and model."
         return Check(title=title, verdict="ok", text=text)
     text = "The runs differ in more than page, repeat and variant:"
-    return Check(title=title, verdict="warning", text=text, details=_capped(details))
-
-
-def _capped(lines: Iterable[str]) -> tuple[str, ...]:
-    lines = tuple(lines)
-    if len(lines) <= MOST:
-        return lines
-    return (*lines[:MOST], f"and {len(lines) - MOST} more; metrics.csv has them all")
+    return Check(title=title, verdict="warning", text=text, details=capped(details))

@@ -62,7 +62,7 @@ def activity(trace: Trace, key: RunKey, weights: str, steps: int) -> Activity:
     ``device_busy_ms``: time in which at least one device event launched in it was running, on any
     stream, also after the stage's end. ``graph_launches``: replays of CUDA graphs. The last three
     are None if the trace holds no device event; kernels and busy time are None too if a graph was
-    launched whose kernels the trace lacks.
+    launched of whose kernels the trace lacks some.
 
     Args:
         key: the run that the trace is of.
@@ -96,10 +96,10 @@ def activity(trace: Trace, key: RunKey, weights: str, steps: int) -> Activity:
     for stage, (start, end) in trace.windows.items():
         code = STAGES.index(stage)
         mine = found.stage == code
-        empty = np.count_nonzero((replayed_in == code) & (replays.events == 0))
-        whole = len(device) > 0 and not empty
-        if len(device) and empty:
-            lacking = f"{empty} launches of CUDA graphs in {stage} have no kernel in the trace"
+        lost = np.count_nonzero((replayed_in == code) & replays.partial)
+        whole = len(device) > 0 and not lost
+        if len(device) and lost:
+            lacking = f"the trace lost kernels of {lost} launches of CUDA graphs in {stage}"
             absent |= dict.fromkeys(("kernels", "device_busy_ms"), lacking)
         busy_ns = _union(device.start[mine], device.end[mine])
         stages[stage] = StageActivity(

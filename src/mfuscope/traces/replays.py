@@ -10,6 +10,7 @@ operators are unknown: nothing is guessed.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,7 @@ class Replays:
 
     ``call``: index into ``Trace.host`` of each launch of a graph. ``events``: how many kernels,
     copies and memsets each one ran. ``known``: whether it runs what a captured graph holds.
+    ``partial``: whether the trace lost events of it: it runs nothing, or a part of a known graph.
     ``operator``: for each device event the name (index into ``Trace.names``) of the operator that
     was captured; -1 outside of replays and where the operator is not known. ``replayed``: whether
     the event belongs to a replay.
@@ -85,6 +87,7 @@ class Replays:
     call: Ints
     events: Ints
     known: Bools
+    partial: Bools
     operator: Ints
     replayed: Bools
 
@@ -92,23 +95,29 @@ class Replays:
 def find_replays(trace: Trace) -> Replays:
     """Find the replays of a trace and recognise the graphs by the names of their kernels."""
     number = {name: i for i, name in enumerate(trace.names)}
-    graphs = {
-        _canonical(graph.kernels): np.array(
-            [number[operator] if operator else -1 for operator in graph.operators], dtype=np.int64
-        )
-        for graph in trace.graphs
-    }
+    graphs: dict[tuple[str, ...], Ints] = {}
+    for graph in trace.graphs:
+        own = np.array([number[name] if name else -1 for name in graph.operators], dtype=np.int64)
+        # Of graphs with the same kernels, operators are known where they agree.
+        other = graphs.setdefault(_canonical(graph.kernels), own)
+        graphs[_canonical(graph.kernels)] = np.where(own == other, own, -1)
+    sizes = [Counter(kernels) for kernels in graphs]
     calls = _calls(trace, _REPLAY)
     operator = np.full(len(trace.device), -1, dtype=np.int64)
     belongs = np.zeros(len(trace.device), dtype=np.bool_)
-    events, known = np.zeros(len(calls), dtype=np.int64), np.zeros(len(calls), dtype=np.bool_)
+    events = np.zeros(len(calls), dtype=np.int64)
+    known, partial = (np.zeros(len(calls), dtype=np.bool_) for _ in range(2))
     for place, call in enumerate(calls.tolist()):
         nodes = _nodes(trace, call)
         events[place], belongs[nodes] = len(nodes), True
-        found = graphs.get(_canonical([trace.names[i] for i in trace.device.name[nodes]]))
+        kernels = _canonical([trace.names[i] for i in trace.device.name[nodes]])
+        found = graphs.get(kernels)
         if len(nodes) and found is not None:
             known[place], operator[nodes] = True, found
-    return Replays(calls, events, known, operator, belongs)
+        else:
+            ran = Counter(kernels)
+            partial[place] = not ran or any(ran < whole for whole in sizes)
+    return Replays(calls, events, known, partial, operator, belongs)
 
 
 def _canonical(kernels: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from mfuscope.report.recommendations.rule import Recommendation
 
 Overrides = dict[str, Any]
 _TIMES = {
-    "page_ms": "it",
+    "page_ms": "prefill with decode",
     "prefill_ms": "prefill",
     "vision_ms": "the vision encoder",
     "decode_ms": "decode",
@@ -76,7 +76,7 @@ def untested_text(one: Recommendation) -> str:
     """Why it was not measured, where no setting would; else empty."""
     if one.metric is None or one.proof is not None or one.cure is not None:
         return ""
-    return "No setting of mfuscope tests it."
+    return "No setting of mfuscope tests it here."
 
 
 class Experiment:
@@ -90,13 +90,14 @@ class Experiment:
         """From the command that measures the same again (`workflow.command`)."""
         self._command = command
         self.variants = _variants_of(command)
+        self._suggested: dict[str, str] = {}
 
     def snippet(self, variant: Variant, one: Recommendation) -> str:
         """A line for `variants` in the settings; empty where it was measured or cannot be."""
         if one.cure is None or one.proof is not None:
             return ""
         name, overrides = self._added(variant, one.cure)
-        return f"{name}: {_flow(overrides)}"
+        return "" if name in self.variants else f"{name}: {_flow(overrides)}"
 
     def command(self, variant: Variant, found: Iterable[Recommendation]) -> str:
         """The call that measures all recommendations of a variant that were not measured yet.
@@ -107,6 +108,8 @@ class Experiment:
         if not cures:
             return ""
         added = dict(self._added(variant, cure) for cure in cures)
+        if added.keys() <= self.variants.keys():
+            return ""
         words = [word for word in shlex.split(self._command) if not word.startswith(_OPTION)]
         if "--config" not in words:
             words.append("--config")
@@ -114,15 +117,27 @@ class Experiment:
         return shlex.join([*words, f"{_OPTION}{value}"])
 
     def _added(self, variant: Variant, cure: Mapping[str, Any]) -> tuple[str, Overrides]:
+        """The name and overrides of a variant with a cure; those of equal settings have one name.
+
+        The name is one of `variants` where such a variant is there already.
+        """
         own = self.variants.get(variant.name) or {}
+        overrides = {**own, **cure}
+        for known, settings in self.variants.items():
+            if settings == overrides:
+                return known, overrides
+        same = json.dumps(overrides, sort_keys=True)
+        if same in self._suggested:
+            return self._suggested[same], overrides
         # The last setting of a cure is what it is about; the others are what that one needs.
         key, value = list(cure.items())[-1]
         name = f"{key}-{value}".replace("_", "-")
         if own and len(variant.name) + len(name) < _LONGEST_NAME:
             name = f"{variant.name}-{name}"
-        while name in self.variants:
+        while name in self.variants or name in self._suggested.values():
             name += "-2"
-        return name, {**own, **cure}
+        self._suggested[same] = name
+        return name, overrides
 
 
 def _variants_of(command: str) -> dict[str, Overrides]:

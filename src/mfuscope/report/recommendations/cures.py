@@ -1,8 +1,11 @@
 """Settings that test what the rules recommend; None where no setting does."""
 
+import os
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from mfuscope.models.families import Family
 from mfuscope.report.limits import StageName
 from mfuscope.report.recommendations.rule import Facts
 
@@ -16,6 +19,8 @@ _STAGES_OF: Mapping[str, tuple[StageName, ...]] = {
     "decode": ("decode",),
     "all": ("decode", "prefill"),
 }
+# Settings that break the graph of a step (planning refuses them), and what to set instead.
+_NOT_COMPILED = {"experts": ("eager", "auto"), "attention": ("flash", "sdpa")}
 _COPIES = 8
 _SMALLEST = "tiny"
 # The next smaller mode of each, and the modes by their canonical resolution.
@@ -29,8 +34,25 @@ def is_compiled(facts: Facts, stage: StageName) -> bool:
 
 
 def compiled(facts: Facts, stage: StageName) -> Cure:
-    """Compile a stage: the decode step as CUDA graphs, of prefill the vision encoder."""
-    return None if is_compiled(facts, stage) else _COMPILED[stage]
+    """Compile a stage: the decode step as CUDA graphs, of prefill the vision encoder.
+
+    With what planning asks for beside it; None on a host without a compiler.
+    """
+    if is_compiled(facts, stage) or not _can_compile(facts):
+        return None
+    needed = {
+        name: instead
+        for name, (refused, instead) in _NOT_COMPILED.items()
+        if facts.settings.get(name) == refused
+    }
+    return {**needed, **_COMPILED[stage]}
+
+
+def _can_compile(facts: Facts) -> bool:
+    """Whether code for the device can be compiled: for a CPU it takes a C++ compiler."""
+    if facts.data.hardware.device.kind == "cuda":
+        return True
+    return shutil.which(os.environ.get("CXX") or "g++") is not None
 
 
 def batch(facts: Facts) -> Cure:
@@ -40,6 +62,8 @@ def batch(facts: Facts) -> Cure:
 
 def fewer_pixels(facts: Facts) -> Cure:
     """The next smaller resolution mode."""
+    if facts.variant.model.family == Family.GENERIC:  # it has no modes
+        return None
     mode = _mode(facts)
     return {"resolution": _SMALLER[mode]} if mode in _SMALLER else None
 

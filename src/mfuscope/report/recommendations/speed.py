@@ -115,7 +115,7 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
         "numbers is shared between them.",
         evidence=(bandwidth, reads),
         gain_ms=at_work * weights / (weights + cache),
-        metric="decode_ms",
+        metric="page_ms",
         cure=cures.batch(facts),
     )
     if cache > CACHE_LIMIT * (weights + cache):
@@ -279,7 +279,7 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
                     reached,
                 ),
                 gain_ms=stage.at_work_ms * (1 - nearest),
-                metric=f"{stage.stage}_ms",
+                metric="page_ms",
                 cure=cures.batch(facts),
             )
 
