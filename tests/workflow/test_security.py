@@ -210,6 +210,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, str, st
     return checkout, said[0], said[1]
 
 
+@pytest.mark.faults
 def test_any_name_is_measured_and_named(hostile: tuple[Checkout, str, str]) -> None:
     checkout, *_ = hostile
     rows = checkout.table("inputs.csv")
@@ -221,6 +222,7 @@ def test_any_name_is_measured_and_named(hostile: tuple[Checkout, str, str]) -> N
         assert [one for one in ids if one not in checkout.text(report)] == []
 
 
+@pytest.mark.faults
 def test_no_name_is_run(hostile: tuple[Checkout, str, str]) -> None:
     checkout, *_ = hostile
     found = {path.name for path in checkout.root.parent.rglob("*marker*")}
@@ -228,6 +230,7 @@ def test_no_name_is_run(hostile: tuple[Checkout, str, str]) -> None:
     assert found == {name for page in NAMES[:2] for name in (page, page_id(page))}
 
 
+@pytest.mark.faults
 def test_no_name_commands_the_terminal(hostile: tuple[Checkout, str, str]) -> None:
     checkout, *said = hostile
     for text in said:
@@ -238,6 +241,7 @@ def test_no_name_commands_the_terminal(hostile: tuple[Checkout, str, str]) -> No
         assert "\x1b" not in log.read_text(encoding="utf-8")
 
 
+@pytest.mark.faults
 def test_results_hold_no_private_names(hostile: tuple[Checkout, str, str]) -> None:
     checkout, *_ = hostile
     private = {PLACE, HOST, *PRIVATE.values(), str(ROOT), sys.prefix, "/tmp/"}
