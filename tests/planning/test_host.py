@@ -11,7 +11,7 @@ from checkpoints import MODELS, ROOT, write_llava
 from mfuscope.config.settings import load_schema, resolve_settings
 from mfuscope.core.errors import UserErrors
 from mfuscope.flops.architecture import kv_bytes
-from mfuscope.hardware import nvml
+from mfuscope.hardware import nvml, threads
 from mfuscope.hardware.devices import planned_memory_bytes
 from mfuscope.planning import host
 from mfuscope.planning.plan import Plan, make_plan
@@ -143,7 +143,7 @@ def test_other_architectures_are_left_to_their_run(
 
 
 def test_more_threads_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "measuring_threads", lambda: 4)
+    monkeypatch.setattr(threads, "measuring_threads", lambda: 4)
     plan(threads=4).check_device()
     plan(threads=0).check_device()
     ((problem, remedy),) = refusals(plan(threads=5))

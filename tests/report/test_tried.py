@@ -7,7 +7,7 @@ from report_data import repeats, texts
 from report_reader import Reader, section
 from tried_data import GRAPHS, Made, report_of
 
-from mfuscope.compare.ratios import Compared
+from mfuscope.compare.ratios import Compared, among
 from mfuscope.report.cells import Cell, Table
 from mfuscope.report.data import ReportData
 from mfuscope.report.definitions import assumptions
@@ -15,7 +15,7 @@ from mfuscope.report.head import head
 from mfuscope.report.render import render
 from mfuscope.report.side_by_side import batch_statement, best_sentences, resources, speeds
 from mfuscope.report.stakeholder import comparison, next_steps
-from mfuscope.report.tried import WORK, among, fastest, highest_throughput, same_work
+from mfuscope.report.tried import WORK, fastest, highest_throughput, same_work
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
 

@@ -109,6 +109,19 @@ def compare_pages(pages: Iterable[Compared]) -> Compared:
     return _with_interval(whole, ratio, half, n)
 
 
+def among(found: Compared, k: int) -> Compared:
+    """With the interval for a verdict that is the best of `k` (Bonferroni: at 1 - 0.05 / k).
+
+    Degrees of freedom of Welch's interval are at least those taken here, so that its is too wide.
+    """
+    ratio, low, high = found.ratio, found.ci95_low, found.ci95_high
+    if k < 2 or found.n < 2 or not ratio or not low or not high:
+        return found
+    freedom = found.n - 1
+    wider = special.stdtrit(freedom, 1 - 0.025 / k) / special.stdtrit(freedom, 0.975)
+    return _with_interval(found, ratio, float(wider) * math.log(high / ratio), found.n)
+
+
 def _relative_variance(values: Floats) -> float:
     """Squared standard error of the mean, by the squared mean; of at least two values."""
     return float(values.var(ddof=1) / values.mean() ** 2) / len(values)

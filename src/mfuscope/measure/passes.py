@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfuscope.config.settings import ProfilerSettings
 from mfuscope.core import records
@@ -25,6 +25,10 @@ from mfuscope.models.inputs import PageInputs
 from mfuscope.pages.decoding import decode_page
 from mfuscope.traces.file import check_written, holds_kernels
 from mfuscope.traces.graphs import METADATA, to_metadata
+
+if TYPE_CHECKING:
+    from mfuscope.measure.compilation import CompilationMonitor
+
 
 _MOST_WARMUP = 5  # passes beyond those asked for, until nothing is compiled any more
 _TIMED = 3  # attempts at a pass that compiles nothing
@@ -78,31 +82,37 @@ def warm_up(
     key = (page.resolution, settings)
     if key in session.warmed_up:
         return 0, session.warmed_up[key]
-    monitor, passes, compiled = session.compilation, 0, None
-    if monitor is None:
-        while passes < settings.warmup:
+    if session.compilation is None:
+        for _ in range(settings.warmup):
             session.generate(page, settings.generation)
-            passes += 1
-    else:
-        marks = [monitor.mark()]
-        while passes < settings.warmup or passes == 0 or marks[-1].count != marks[-2].count:
-            if passes >= settings.warmup + _MOST_WARMUP:
-                raise UserError(
-                    f"compile: after {passes} passes a page at {page.resolution} still compiles",
-                    "set `compile: none`; the log of the run has torch's messages",
-                )
-            # An early end of sequence would leave the decode step uncompiled.
-            session.generate(page, replace(settings.generation, ignore_eos=True))
-            passes += 1
-            marks.append(monitor.mark())
-        if settings.max_new_tokens > 1 and not monitor.frames:
-            raise UserError(
-                f"compile: transformers compiled nothing of {session.description.name!r}",
-                "set `compile: none`; the log of the run may have transformers' reason",
-            )
-        compiled = monitor.summary(marks)
+        session.warmed_up[key] = None
+        return settings.warmup, None
+    compiled = _compile(session, session.compilation, page, settings)
     session.warmed_up[key] = compiled
-    return passes, compiled
+    return compiled.passes, compiled
+
+
+def _compile(
+    session: Session, monitor: "CompilationMonitor", page: PageInputs, settings: RunSettings
+) -> records.Compilation:
+    """Run warm-up passes until one compiles nothing; see `warm_up`."""
+    marks, passes = [monitor.mark()], 0
+    while passes < max(settings.warmup, 1) or marks[-1].count != marks[-2].count:
+        if passes >= settings.warmup + _MOST_WARMUP:
+            raise UserError(
+                f"compile: after {passes} passes a page at {page.resolution} still compiles",
+                "set `compile: none`; the log of the run has torch's messages",
+            )
+        # An early end of sequence would leave the decode step uncompiled.
+        session.generate(page, replace(settings.generation, ignore_eos=True))
+        passes += 1
+        marks.append(monitor.mark())
+    if settings.max_new_tokens > 1 and not monitor.frames:
+        raise UserError(
+            f"compile: transformers compiled nothing of {session.description.name!r}",
+            "set `compile: none`; the log of the run may have transformers' reason",
+        )
+    return monitor.summary(marks)
 
 
 def measure(

@@ -24,7 +24,7 @@ from mfuscope.core.versions import commit, software_versions
 from mfuscope.hardware.devices import describe_device, pick_precision, use_device
 from mfuscope.hardware.memory import report_out_of_memory
 from mfuscope.hardware.nvml import driver_version
-from mfuscope.hardware.threads import measuring_threads
+from mfuscope.hardware.threads import asked_threads, measuring_threads
 from mfuscope.measure.profiler import attach_once
 from mfuscope.models.inputs import PageInputs, input_maker
 from mfuscope.models.loader import experts_unusable, load_model
@@ -52,17 +52,6 @@ def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session"
     return Session(spec, model, settings["device"])
 
 
-def _threads(asked: int) -> int:
-    """CPU threads for torch, as the setting `threads` has it."""
-    available = measuring_threads()
-    if asked > available:
-        raise UserError(
-            f"threads: {asked} are asked for, and the process that measures may use {available}",
-            f"set `threads` to {available} at most, or to 0 for all of them",
-        )
-    return asked or available
-
-
 @dataclass(frozen=True, slots=True)
 class Generation:
     """How a page's tokens are generated: greedily, and as the settings of these names say."""
@@ -86,7 +75,7 @@ class Session:
         # Of the device with all threads, whatever a variant uses; raises a user error before torch
         # fails below.
         self.facts = describe_device(device)
-        torch.set_num_threads(_threads(settings.threads))
+        torch.set_num_threads(asked_threads(settings.threads))
         with report_out_of_memory("preparing the device", None, self.device):
             use_device(self.device)
             attach_once(self.device)

@@ -94,10 +94,8 @@ def run_metrics(
     _check_same(run, calibration, hardware, name)
     dtype, timed = run.model.dtype, run.timed
     peak = hardware.peaks[dtype]
-    work, rough = (
-        headline_workload(calibration, run),
-        directional_workload(calibration, run.batch_size),
-    )
+    work = headline_workload(calibration, run)
+    rough = directional_workload(calibration, run.batch_size)
     steps = timed.new_tokens - 1
     at_work = device_activity(run, activity)
     wall = steps, timed.prefill_ms, timed.decode_ms

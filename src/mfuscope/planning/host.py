@@ -10,7 +10,6 @@ from mfuscope.core.dtypes import BYTES_PER_VALUE
 from mfuscope.core.errors import UserError
 from mfuscope.flops.architecture import kv_bytes
 from mfuscope.hardware.devices import planned_memory_bytes
-from mfuscope.hardware.threads import measuring_threads
 from mfuscope.models.geometry import parse_resolution
 from mfuscope.models.spec import ModelSpec
 
@@ -22,6 +21,13 @@ _COMPILERS: Final = {"cpu": ("C++", "CXX", ("g++",)), "cuda": ("C", "CC", ("gcc"
 _OWN_EXPERTS: Final = ("auto", "eager", "batched_mm", "grouped_mm")
 
 
+def has_compiler(kind: str) -> bool:
+    """Whether this host has the compiler that torch.compile needs for a kind of device."""
+    _, variable, names = _COMPILERS[kind]
+    named = os.environ.get(variable)
+    return any(map(shutil.which, [named] if named else names))
+
+
 def check_compiler(inference: InferenceSettings, device: str) -> None:
     """Check that this host has the compiler that `compile` needs.
 
@@ -30,28 +36,15 @@ def check_compiler(inference: InferenceSettings, device: str) -> None:
     """
     if inference.compile == "none":
         return
-    language, variable, names = _COMPILERS[device.partition(":")[0]]
-    named = os.environ.get(variable)
-    if not any(map(shutil.which, [named] if named else names)):
+    kind = device.partition(":")[0]
+    language, variable, names = _COMPILERS[kind]
+    if not has_compiler(kind):
+        named = os.environ.get(variable)
         missing = f"{named!r} ({variable})" if named else " or ".join(names)
         raise UserError(
             f"compile: {inference.compile!r} calls a {language} compiler: there is no {missing}",
             f"install {names[0]}, name another one in the variable {variable}, or set "
             "`compile: none`",
-        )
-
-
-def check_threads(inference: InferenceSettings) -> None:
-    """Check that this process may use the threads that a variant asks for.
-
-    Raises:
-        UserError: it may use fewer.
-    """
-    available = measuring_threads()
-    if inference.threads > available:
-        raise UserError(
-            f"threads: {inference.threads} are asked for, and {available} may be used here",
-            f"set `threads` to {available} at most, or to 0 for all of them",
         )
 
 

@@ -13,6 +13,7 @@ from mfuscope.core.errors import Findings, UserError, UserErrors
 from mfuscope.core.records import SkippedPage
 from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.hardware.devices import check_bf16, check_device_visible, plan_device
+from mfuscope.hardware.threads import asked_threads
 from mfuscope.models.context import check_planned_context_limit
 from mfuscope.models.spec import ModelSpec, resolve_model
 from mfuscope.pages.checks import check_pages, skipped_page
@@ -23,7 +24,6 @@ from mfuscope.planning.host import (
     check_batch,
     check_compiler,
     check_experts_package,
-    check_threads,
 )
 
 _DEFAULT_MODEL = {"cuda": "deepseek-ocr", "cpu": "deepseek-ocr-nano"}
@@ -113,7 +113,7 @@ class Plan:
             with found.collect():
                 check_compiler(inference, self.device)
             with found.collect():
-                check_threads(inference)
+                asked_threads(inference.threads)
             with found.collect():
                 check_experts_package(inference)
             for resolution in self._resolutions(name):

@@ -1,14 +1,11 @@
 """What was tried: the variants held against the reference, and the best of them."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
-from scipy import special
 
-from mfuscope.compare.ratios import Compared
+from mfuscope.compare.ratios import Compared, among
 from mfuscope.compare.variants import COMPARED
 from mfuscope.compare.verdicts import Verdict, verdict
 from mfuscope.metrics.statistics import ALL
@@ -26,8 +23,6 @@ WORK: Final = frozenset(
         "no_repeat_ngram_size",
     }
 )
-# Half width of a logarithm from which an interval says nothing, and no double holds its ends.
-_WIDEST: Final = 600.0
 
 
 def changes(reference: Mapping[str, Any], variant: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,22 +103,6 @@ def highest_throughput(data: ReportData) -> Tried | None:
     """The variant of another batch size that takes the most pages, if it was shown to be faster."""
     found = [one for one in candidates(data) if is_batch(data, one)]
     return _best(data, found, "pages_per_s", lower_is_better=False)
-
-
-def among(found: Compared, k: int) -> Compared:
-    """With the interval for a verdict that is the best of `k` (Bonferroni: at 1 - 0.05 / k).
-
-    Degrees of freedom of Welch's interval are at least those taken here, so that its is too wide.
-    """
-    ratio, low, high = found.ratio, found.ci95_low, found.ci95_high
-    if k < 2 or found.n < 2 or not ratio or not low or not high:
-        return found
-    freedom = found.n - 1
-    wider = special.stdtrit(freedom, 1 - 0.025 / k) / special.stdtrit(freedom, 0.975)
-    half = float(wider) * math.log(high / ratio)
-    if half > _WIDEST:
-        return replace(found, ci95_low=None, ci95_high=None)
-    return replace(found, ci95_low=ratio * math.exp(-half), ci95_high=ratio * math.exp(half))
 
 
 def _best(

@@ -177,7 +177,8 @@ def _columns(path: Path, events: list[Event], graphs: tuple[CapturedGraph, ...])
     kinds = _ANNOTATION_KINDS | _HOST_KINDS | _OVERHEAD_KINDS | _DEVICE_KINDS
     by_category: dict[str, list[Event]] = {c: [] for c in (*kinds, _MEMORY_CATEGORY)}
     for event in events:
-        bucket = by_category.get(event.cat)
+        copy = event.cat == "kernel" and COPY_NAME.match(event.name)
+        bucket = by_category.get("gpu_memcpy" if copy else event.cat)
         if bucket is not None:
             bucket.append(event)
     by_category["cpu_op"] = [e for e in by_category["cpu_op"] if e.name not in _HIDDEN]
@@ -191,9 +192,6 @@ def _columns(path: Path, events: list[Event], graphs: tuple[CapturedGraph, ...])
     annotations, host = spans(_ANNOTATION_KINDS), spans(_HOST_KINDS)
     # Parents before children: of equal starts the longer span, of equal spans the lower kind.
     host = host.take(np.lexsort((host.kind, -host.end, host.start, host.thread)))
-    copies = [e for e in by_category["kernel"] if COPY_NAME.match(e.name)]
-    by_category["kernel"] = [e for e in by_category["kernel"] if not COPY_NAME.match(e.name)]
-    by_category["gpu_memcpy"] += copies
     overhead, device = spans(_OVERHEAD_KINDS), spans(_DEVICE_KINDS)
     nbytes = _ints([e.args.nbytes for e in memory])
     device_type = _ints([e.args.device_type for e in memory])

@@ -99,8 +99,8 @@ def find_replays(trace: Trace) -> Replays:
     for graph in trace.graphs:
         own = np.array([number[name] if name else -1 for name in graph.operators], dtype=np.int64)
         # Of graphs with the same kernels, operators are known where they agree.
-        other = graphs.setdefault(_canonical(graph.kernels), own)
-        graphs[_canonical(graph.kernels)] = np.where(own == other, own, -1)
+        kernels = _canonical(graph.kernels)
+        graphs[kernels] = np.where(own == graphs.get(kernels, own), own, -1)
     sizes = [Counter(kernels) for kernels in graphs]
     calls = _calls(trace, _REPLAY)
     operator = np.full(len(trace.device), -1, dtype=np.int64)

@@ -1,11 +1,10 @@
 """Settings that test what the rules recommend; None where no setting does."""
 
-import os
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from mfuscope.models.families import Family
+from mfuscope.planning.host import has_compiler
 from mfuscope.report.limits import StageName
 from mfuscope.report.recommendations.rule import Facts
 
@@ -50,9 +49,7 @@ def compiled(facts: Facts, stage: StageName) -> Cure:
 
 def _can_compile(facts: Facts) -> bool:
     """Whether code for the device can be compiled: for a CPU it takes a C++ compiler."""
-    if facts.data.hardware.device.kind == "cuda":
-        return True
-    return shutil.which(os.environ.get("CXX") or "g++") is not None
+    return facts.data.hardware.device.kind == "cuda" or has_compiler("cpu")
 
 
 def batch(facts: Facts) -> Cure:
