@@ -15,6 +15,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/inspect.smk"
 include: "workflow/rules/hardware.smk"
 include: "workflow/rules/calibrate.smk"
+include: "workflow/rules/counters.smk"
 include: "workflow/rules/profile.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/report.smk"
@@ -32,6 +33,8 @@ rule all:
         "results/figures/roofline.svg",
         "results/figures/decode_steps.svg",
         "results/figures/time.svg",
+        "results/figures/answer_length.svg",
+        "results/figures/operator_roofline.svg",
         # The reports need these too, but would not miss one that was removed.
         "results/inputs.csv",
         "results/ceiling.json",
@@ -40,6 +43,7 @@ rule all:
         "results/summary.csv",
         "results/comparison.csv",
         all_calibrations,
+        counters_there,
         per_run("results/{variant}/runs/{image}/{repeat}.json"),
         per_run("results/{variant}/operators/{image}/{repeat}.csv"),
 

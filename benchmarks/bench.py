@@ -13,6 +13,7 @@ from pathlib import Path
 
 import against_key_averages
 import against_loop
+import neighbours
 import scale
 import stage_timing
 from common import RESULTS, Figure, Options, machine
@@ -20,6 +21,7 @@ from common import RESULTS, Figure, Options, machine
 BENCHMARKS = {
     "workflow": against_loop.measure,
     "stage_timing": stage_timing.measure,
+    "neighbours": neighbours.measure,
     "traces": against_key_averages.measure,
     "scale": scale.measure,
 }
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cores", type=int, default=1, help="for the workflow")
     parser.add_argument("--images", type=int, nargs="*", default=[30, 300, 3000], help="for scale")
-    parser.add_argument("--pairs", type=int, default=150, help="groups of calls for stage_timing")
+    parser.add_argument("--pairs", type=int, default=150, help="groups of calls that alternate")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON")
     given = parser.parse_args()
     if unknown := set(given.names) - set(BENCHMARKS):

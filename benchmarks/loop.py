@@ -49,6 +49,7 @@ def main() -> None:
                     RunSettings.from_mapping(settings),
                     key=RunKey(variant, image, repeat),
                     max_megapixels=plan.settings.max_image_megapixels,
+                    call="19700101T000000Z-000000",  # it is none
                 )
                 pack_trace(plain, plain.with_suffix(".json.gz"))
                 write_json(plain.with_name(f"{image}.{repeat}.json"), run)

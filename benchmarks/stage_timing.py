@@ -58,7 +58,7 @@ def measure(options: Options) -> Iterator[Figure]:
     yield Figure("after a traced pass: whole call longer by", 100 * found["traced"], "%")
 
 
-def _interval(values: list[float]) -> tuple[float, float, float]:
+def interval(values: list[float]) -> tuple[float, float, float]:
     """The median and its 95 % interval: order statistics, whatever the distribution."""
     ordered = sorted(values)
     reach = 0.98 * len(ordered) ** 0.5
@@ -68,13 +68,13 @@ def _interval(values: list[float]) -> tuple[float, float, float]:
     return low, statistics.median(ordered), high
 
 
-def _generation(tokens: int, **how: Any) -> "Generation":
+def generation(tokens: int, **how: Any) -> "Generation":
     from mfuscope.measure.session import Generation
 
     return Generation(tokens, ignore_eos=True, **how)
 
 
-def _timed(session: "Session", page: "PageInputs", generation: "Generation") -> "StageTimes":
+def timed(session: "Session", page: "PageInputs", generation: "Generation") -> "StageTimes":
     from mfuscope.measure.stages import StageTimer
 
     tokens = generation.max_new_tokens
@@ -102,7 +102,7 @@ def _prefill(session: "Session", page: "PageInputs", groups: int) -> list[float]
     """Calls for one token, bare and with marks."""
     from mfuscope.hardware.clocks import device_clock
 
-    clock, one = device_clock(session.device), _generation(1)
+    clock, one = device_clock(session.device), generation(1)
 
     def bare() -> float:
         clock.synchronise()
@@ -111,7 +111,7 @@ def _prefill(session: "Session", page: "PageInputs", groups: int) -> list[float]
         clock.synchronise()
         return time.perf_counter() - started
 
-    return [_timed(session, page, one).host_ms / 1e3 if on else bare() for on in IN_TURN * groups]
+    return [timed(session, page, one).host_ms / 1e3 if on else bare() for on in IN_TURN * groups]
 
 
 def _decode(session: "Session", page: "PageInputs", groups: int) -> list[float]:
@@ -129,7 +129,7 @@ def _decode(session: "Session", page: "PageInputs", groups: int) -> list[float]:
                 timer.on_logits()
 
         with timer.measure():
-            session.generate(page, _generation(STEPS + 1), on_logits=on_logits)
+            session.generate(page, generation(STEPS + 1), on_logits=on_logits)
         steps = [after - before for before, after in pairwise(starts)]
         # The first step's mark also takes away the hooks of prefill.
         seconds += steps[3 : 3 + (len(steps) - 3) // len(IN_TURN) * len(IN_TURN)]
@@ -150,7 +150,7 @@ def _against_hooks(session: "Session", page: "PageInputs") -> dict[str, float]:
         try:
             clock.synchronise()
             start = clock.mark()
-            times = _timed(session, page, _generation(TOKENS))
+            times = timed(session, page, generation(TOKENS))
             end = clock.mark()
             clock.synchronise()
         finally:
@@ -165,7 +165,7 @@ def _agreement(session: "Session", page: "PageInputs", **how: Any) -> tuple[floa
     """Decode against the difference of a whole call and one for a token, on the host's clock."""
     from mfuscope.hardware.clocks import device_clock
 
-    clock, whole = device_clock(session.device), _generation(TOKENS, **how)
+    clock, whole = device_clock(session.device), generation(TOKENS, **how)
 
     def one_token() -> float:
         clock.synchronise()
@@ -175,14 +175,14 @@ def _agreement(session: "Session", page: "PageInputs", **how: Any) -> tuple[floa
         return (time.perf_counter() - started) * 1e3
 
     for _ in range(5):
-        _timed(session, page, whole)
+        timed(session, page, whole)
     ratios = []
     for _ in range(AGREEING):
         before = one_token()
-        times = _timed(session, page, whole)
+        times = timed(session, page, whole)
         after = one_token()
         ratios.append(times.decode_ms / (times.host_ms - (before + after) / 2) - 1)
-    return _interval(ratios)
+    return interval(ratios)
 
 
 def _longer(seconds: list[float]) -> list[float]:
@@ -202,15 +202,15 @@ def _main(path: Path, groups: int) -> dict[str, Any]:
 
     def whole_call() -> float:
         started = time.perf_counter()
-        session.generate(page, _generation(TOKENS)).tolist()
+        session.generate(page, generation(TOKENS)).tolist()
         return time.perf_counter() - started
 
     for _ in range(3):
         whole_call()
     found: dict[str, Any] = {"marks_us": _marks_us(session)}
-    found["prefill"] = _interval(_longer(_prefill(session, page, groups)))
+    found["prefill"] = interval(_longer(_prefill(session, page, groups)))
     steps = _decode(session, page, 4 * groups)
-    found["decode"] = _interval(_longer(steps))
+    found["decode"] = interval(_longer(steps))
     found["step_us"] = statistics.median(steps) * 1e6
     found["against_hooks"] = _against_hooks(session, page)
     found["agreement"] = {"eager": _agreement(session, page)}

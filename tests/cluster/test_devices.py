@@ -16,6 +16,7 @@ def test_two_devices_measure_side_by_side(tmp_path: Path) -> None:
     checkout.add_page(SECOND)
     written = tmp_path / "ledger"
     said = checkout.run(
+        "results/metrics.csv",
         *("--cores", "2", "--resources", "gpu=2", "--set-threads", "profile=1", "calibrate=1"),
         PYTHONPATH=os.pathsep.join(
             [str(SUPPORT / "standins"), str(SUPPORT), str(checkout.root / "src")]

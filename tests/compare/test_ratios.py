@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from mfuscope.compare.ratios import Compared, Floats, compare_pages, compare_repeats
+from mfuscope.compare import ratios
+from mfuscope.compare.ratios import Compared, Floats, Repeats, compare_pages
 
 VALUES = st.floats(1e-3, 1e6)
 REPEATS = arrays(np.float64, st.integers(2, 6), elements=VALUES)
@@ -23,8 +25,15 @@ def sample(*values: float | None) -> Floats:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
+def compare_repeats(reference: Floats, variant: Floats) -> Compared:
+    """Of a plain quantity."""
+    return ratios.compare_repeats(Repeats.of(reference), Repeats.of(variant))
+
+
 def over_pages(pages: Iterable[tuple[Floats, Floats]]) -> Compared:
-    return compare_pages(compare_repeats(reference, variant) for reference, variant in pages)
+    return compare_pages(
+        (Repeats.of(reference), Repeats.of(variant)) for reference, variant in pages
+    )
 
 
 def ends(found: Compared) -> tuple[float, float]:
@@ -47,7 +56,7 @@ def test_a_page_has_the_ratio_of_its_means_and_welch_s_interval() -> None:
     )
 
 
-def test_pages_are_paired_and_count_alike() -> None:
+def test_pages_are_paired_and_their_ratio_is_that_of_the_sums() -> None:
     # Every page takes half, whatever it takes: the spread between pages drops out.
     pages = [(sample(ms, ms), sample(ms / 2, ms / 2)) for ms in (10.0, 100.0, 1000.0)]
     found = over_pages(pages)
@@ -57,10 +66,11 @@ def test_pages_are_paired_and_count_alike() -> None:
     assert ends(found) == (found.ratio, found.ratio)
     pages.append((sample(50.0), sample(200.0)))
     found = over_pages(pages)
-    logs = [math.log(0.5)] * 3 + [math.log(4.0)]
-    t = stats.t.interval(0.95, 3, np.mean(logs), stats.sem(logs))
-    assert found.ratio == pytest.approx(math.exp(np.mean(logs)))
-    assert ends(found) == pytest.approx(np.exp(t))
+    old, new = np.array([10.0, 100.0, 1000.0, 50.0]), np.array([5.0, 50.0, 500.0, 200.0])
+    assert found.ratio == pytest.approx(new.sum() / old.sum())
+    differences = new / new.mean() - old / old.mean()
+    half = stats.t.ppf(0.975, 3) * stats.sem(differences)
+    assert ends(found) == pytest.approx((found.ratio * np.exp(-half), found.ratio * np.exp(half)))
 
 
 def test_a_single_page_is_compared_by_its_repeats() -> None:
@@ -164,6 +174,37 @@ def test_the_order_of_pages_and_repeats_does_not_matter(pages: Any, order: list[
     assert ends(one) == pytest.approx(ends(other))
 
 
+RATES = st.lists(st.tuples(VALUES, VALUES), min_size=2, max_size=5)
+
+
+@given(RATES, RATES)
+def test_a_rate_of_equal_work_is_the_inverse_of_its_time(reference: Any, variant: Any) -> None:
+    """Ratio and interval, of a page's repeats and over pages."""
+    n = min(len(reference), len(variant))
+    pairs = [
+        tuple(np.array(one)[:n] for one in zip(*runs, strict=True)) for runs in (reference, variant)
+    ]
+    (_, old), (_, new) = pairs
+    work = np.full(n, 7.0)
+    rate = ratios.compare_repeats(Repeats(work, old), Repeats(work, new))
+    assert rate.ratio == pytest.approx(old.sum() / new.sum())
+    check_inverse(
+        replace(rate, reference_mean=None, variant_mean=None), inverse(compare_repeats(old, new))
+    )
+    pages = [(old[[i]], new[[i]]) for i in range(n)]
+    of_rates = compare_pages(
+        (Repeats(work[[i]], old[[i]]), Repeats(work[[i]], new[[i]])) for i in range(n)
+    )
+    check_inverse(
+        replace(of_rates, reference_mean=None, variant_mean=None), inverse(over_pages(pages))
+    )
+
+
+def inverse(found: Compared) -> Compared:
+    """Without the values, which differ by the work."""
+    return replace(found, reference_mean=None, variant_mean=None)
+
+
 def test_intervals_cover_the_true_ratio_as_often_as_they_say() -> None:
     random, held = np.random.default_rng(7), 0
     for _ in range(600):
@@ -171,3 +212,17 @@ def test_intervals_cover_the_true_ratio_as_often_as_they_say() -> None:
         low, high = ends(compare_repeats(reference, variant))
         held += low <= 0.6 <= high
     assert 0.92 <= held / 600 <= 0.98
+
+
+def test_intervals_over_pages_cover_the_true_ratio_as_often_as_they_say() -> None:
+    """Of pages that take up to three times as long as others; the variant takes 0.6 of each."""
+    random, held = np.random.default_rng(11), 0
+    for _ in range(600):
+        pages = np.exp(random.normal(4.0, 0.4, 5))
+        reference = pages * np.exp(random.normal(0.0, 0.1, 5))
+        variant = 0.6 * pages * np.exp(random.normal(0.0, 0.1, 5))
+        low, high = ends(
+            over_pages((sample(r), sample(v)) for r, v in zip(reference, variant, strict=True))
+        )
+        held += low <= 0.6 <= high
+    assert 0.91 <= held / 600 <= 0.97

@@ -1,7 +1,14 @@
 """Counted FLOPs against arithmetic done by hand."""
 
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from mfuscope.flops.counting import FlopCounter
 
@@ -97,6 +104,15 @@ def test_parts_get_their_own() -> None:
     assert not model.inner._forward_hooks
 
 
+@pytest.mark.parametrize("kind", ["cudnn", "flash", "efficient"])
+def test_attention_counts_for_the_operator_that_launches_it(kind: str) -> None:
+    heads = torch.empty(1, 2, 16, 64, device="meta", dtype=torch.bfloat16)
+    fused = getattr(torch.ops.aten, f"_scaled_dot_product_{kind}_attention")
+    bias = () if kind == "flash" else (None, False)
+    counter = count(fused, heads, heads, heads, *bias)
+    assert counter.operators == {f"aten::_{kind}_attention_forward": 4 * 2 * 16 * 16 * 64}
+
+
 def test_heavy_operators_without_a_formula_are_recorded() -> None:
     counter = count(torch.fft.fft, torch.randn(8))
     assert counter.total == 0
@@ -122,3 +138,67 @@ def test_kernels_of_other_namespaces_are_recorded() -> None:
         return x.sigmoid() * x
 
     assert count(swish, torch.randn(3)).uncounted == {"mfuscope_test.swish"}
+
+
+def of_linear(x: torch.Tensor) -> None:
+    nn.functional.linear(x[:, -1:, :], torch.ones(3, 8))  # a slice: bmm, not mm
+    nn.functional.linear(x, torch.ones(3, 8))
+    nn.functional.linear(x, torch.ones(3, 8), torch.ones(3))
+    torch.matmul(x, torch.ones(8))
+
+
+def of_layers(x: torch.Tensor) -> None:
+    nn.functional.conv2d(x[None], torch.ones(6, 2, 2, 2))
+    nn.functional.conv2d(torch.ones(1, 8, 64, 64), torch.ones(16, 8, 3, 3))  # another backend
+    heads = x[None].transpose(1, 2)
+    nn.functional.scaled_dot_product_attention(heads, heads, heads)
+    torch.einsum("btd,de->bte", x, torch.ones(8, 2))
+
+
+def of_experts(x: torch.Tensor) -> None:
+    rows, weights = x.flatten(0, 1), torch.ones(3, 8, 4)
+    ends = torch.tensor([4, 4, 8], dtype=torch.int32)  # the second expert has no token
+    nn.functional.grouped_mm(rows, weights, offs=ends)
+    nn.functional.grouped_mm(x, weights[:2])
+    nn.functional.grouped_mm(rows.T.contiguous(), torch.ones(8, 4), offs=ends)
+    columns = torch.tensor([4, 8], dtype=torch.int32)
+    nn.functional.grouped_mm(x, torch.ones(8, 8), offs=columns)
+
+
+@pytest.mark.parametrize("body", [of_linear, of_layers, of_experts])
+def test_operators_are_those_that_a_trace_has(body: Callable[[torch.Tensor], None]) -> None:
+    x = torch.randn(2, 4, 8)
+    counter = count(body, x)
+    assert sum(counter.operators.values()) == counter.total > 0
+    with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU]) as recorded:
+        body(x)
+    traced = Counter(event.name for event in recorded.events() or [])
+    assert counter.calls == {name: traced[name] for name in counter.operators}
+
+
+SHAPES = st.tuples(*[st.integers(1, 4)] * 4)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["mm", "bmm", "grouped", "conv"]), SHAPES), max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_operators_add_up_to_the_total(work: list[tuple[str, tuple[int, int, int, int]]]) -> None:
+    counter = FlopCounter()
+    with torch.inference_mode(), counter:
+        for kind, (g, m, k, n) in work:
+            if kind == "mm":
+                torch.ones(m, k) @ torch.ones(k, n)
+            elif kind == "bmm":
+                torch.ones(g, m, k) @ torch.ones(g, k, n)
+            elif kind == "grouped":
+                ends = torch.full((g,), m, dtype=torch.int32)
+                nn.functional.grouped_mm(
+                    torch.ones(m, 4 * k), torch.ones(g, 4 * k, 4 * n), offs=ends
+                )
+            else:
+                nn.functional.conv2d(torch.ones(1, g, m + 1, k + 1), torch.ones(n, g, 2, 2))
+    flops = {"mm": 2, "bmm": 2, "grouped": 32, "conv": 8}
+    expected = 0
+    for kind, (g, m, k, n) in work:
+        times = {"mm": m * k * n, "bmm": g * m * k * n, "grouped": m * k * n, "conv": g * m * k * n}
+        expected += flops[kind] * times[kind]
+    assert sum(counter.operators.values()) == sum(counter.counts.values()) == expected

@@ -1,5 +1,6 @@
 """NVML missing, failing at any call, and recovering: unreported values are absent, with why."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import pynvml
 import pytest
+from builders import CALL
 from checkpoints import MODELS, ROOT
 from validate import validate
 
@@ -44,6 +46,8 @@ ANSWERS: dict[str, Callable[..., Any]] = {
     "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: 0,
     "nvmlDeviceGetTotalEnergyConsumption": lambda handle: 1000,
     "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(total=24 << 30),
+    "nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=os.getpid())],
+    "nvmlDeviceGetGraphicsRunningProcesses": lambda handle: [],
 }
 CONDITIONS = {
     *("nvmlInit", "nvmlDeviceGetHandleByUUID", "nvmlDeviceGetClockInfo"),
@@ -125,7 +129,11 @@ def test_any_call_may_fail(call: str, driver: Driver) -> None:
     assert bool(gpus) != bool(why)
     assert why in ("", reason, f"GPU 1: {reason}")
     nvml.driver_version()
-    for value, absent in (nvml.max_sm_clock_mhz("GPU-a"), nvml.read_energy_mj("GPU-a")):
+    for value, absent in (
+        nvml.max_sm_clock_mhz("GPU-a"),
+        nvml.read_energy_mj("GPU-a"),
+        nvml.other_processes("GPU-a"),
+    ):
         assert (value is None) == (absent == reason)
     state = nvml.read_conditions("GPU-a")
     values = {name: getattr(state, name) for name in Conditions.__slots__ if name != "absent"}
@@ -171,10 +179,10 @@ def session(published: Path) -> Session:
 
 def one_run(session: Session, folder: Path) -> Run:
     plain = ProfilerSettings(None, False, False, False)
-    how = RunSettings("tiny", 2, ignore_eos=True, warmup=0, profiler=plain)
+    how = RunSettings("tiny", 2, True, 0, profiler=plain, timed_passes=1)
     page = ROOT / "data" / "samples" / "image_eu_map.png"
     key, trace = RunKey("a", "b.png", 0), folder / "trace.json"
-    run = measure(session, page, trace, how, key=key, max_megapixels=150)
+    run = measure(session, page, trace, how, key=key, max_megapixels=150, call=CALL)
     validate("run", msgspec.to_builtins(replace(run, trace_bytes=1)))  # known once it is packed
     return run
 
@@ -182,7 +190,8 @@ def one_run(session: Session, folder: Path) -> Run:
 def test_nvml_that_fails_within_a_pass_and_recovers(
     session: Session, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = iter([ALL, set()])  # after the timed pass's call, and after the traced one's
+    # After the timed pass's call, the reference's and the traced one's.
+    states = iter([ALL, ALL, set()])
     generate = session.generate
 
     def fail_or_recover(*arguments: Any, **named: Any) -> Any:

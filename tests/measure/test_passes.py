@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from builders import CALL
 from checkpoints import MODELS, ROOT, write_llava
 
 from mfuscope.config.settings import ModelSettings, ProfilerSettings
@@ -29,7 +30,7 @@ PLAIN = ProfilerSettings(
 
 
 def settings(resolution: str = "tiny", tokens: int = 5, warmup: int = 0) -> RunSettings:
-    return RunSettings(resolution, tokens, ignore_eos=True, warmup=warmup, profiler=PLAIN)
+    return RunSettings(resolution, tokens, True, warmup, profiler=PLAIN, timed_passes=1)
 
 
 def session(folder: Path, attention: str = "sdpa") -> Session:
@@ -39,23 +40,25 @@ def session(folder: Path, attention: str = "sdpa") -> Session:
 
 def one_run(made: Session, trace: Path, how: RunSettings) -> Run:
     key = RunKey("baseline", "map.png", 1)
-    return measure(made, PAGE, trace, how, key=key, max_megapixels=150)
+    return measure(made, PAGE, trace, how, key=key, max_megapixels=150, call=CALL)
 
 
 def trace_names(trace: Path) -> set[str]:
     return {event.get("name") for event in json.loads(trace.read_bytes())["traceEvents"]}
 
 
-def test_a_run_has_both_passes(published: Path, tmp_path: Path) -> None:
+def test_a_run_has_passes_of_both_kinds(published: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)  # as under `--cores 1`; the session sets its own
-    run = one_run(session(published), tmp_path / "trace.json", settings())
+    how = replace(settings(), timed_passes=2)
+    run = one_run(session(published), tmp_path / "trace.json", how)
+    assert len(run.passes) == 2
     assert run.protocol == PROTOCOL
     assert (run.variant, run.image, run.repeat) == ("baseline", "map.png", 1)
     assert run.page.sha256 == digest_page(PAGE)
     assert (run.page.width, run.page.height, run.page.resolution) == (640, 682, "512")
     assert (run.prompt_tokens, run.image_tokens) == (78, 73)
     assert run.device.threads == measuring_threads()
-    for measured in (run.timed, run.traced):
+    for measured in (*run.passes, run.timed, run.traced):
         assert measured.new_tokens == measured.forwards == 5
         assert len(measured.step_ms) == 4
         assert 0 < measured.decode_ms == pytest.approx(sum(measured.step_ms))
@@ -79,7 +82,8 @@ def test_warm_up_once_per_resolution(published: Path, tmp_path: Path) -> None:
         one_run(made, tmp_path / "t.json", settings(mode, 2, warmup=1))
         for mode in ("tiny", "tiny", "small")
     ]
-    assert [run.warmup_passes for run in runs] == [1, 0, 1]
+    assert [bool(run.warmup_ms) for run in runs] == [True, False, True]
+    assert all(ms > 0 for run in runs for ms in run.warmup_ms)
     assert [run.runs_before for run in runs] == [0, 1, 2]
 
 
@@ -111,7 +115,7 @@ def test_a_trace_during_which_the_clock_was_set_is_made_again(
     monkeypatch.setattr(tracing, "_lead", lambda: next(leads))
     assert one_run(made, tmp_path / "t.json", settings(tokens=2)).passes_agree
     assert "prefill" in trace_names(tmp_path / "t.json")
-    assert next(calls) == 3, "one timed pass, two traced ones"
+    assert next(calls) == 4, "one timed pass, a reference, two traced ones"
 
     backwards = itertools.count(0, -3600)
     monkeypatch.setattr(tracing, "_lead", lambda: float(next(backwards)))

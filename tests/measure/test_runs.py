@@ -1,13 +1,14 @@
 """Records of runs, on a fake session: tokens, absent values, traces, energy."""
 
 import contextlib
+import gc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 import torch
-from builders import a_pass, gpu
+from builders import CALL, a_pass, gpu
 from checkpoints import ROOT
 from fakes import FakeNvml, FakeSession, install_nvml
 from mounts import small_disk
@@ -32,15 +33,15 @@ def fake_nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
     return install_nvml(monkeypatch)
 
 
-def one_run(session: FakeSession, folder: Path) -> Run:
+def one_run(session: FakeSession, folder: Path, timed_passes: int = 1) -> Run:
     plain = ProfilerSettings(
         decode_steps=None, record_shapes=False, profile_memory=False, with_stack=False
     )
-    how = RunSettings("tiny", 3, ignore_eos=True, warmup=0, profiler=plain)
+    how = RunSettings("tiny", 3, True, 0, profiler=plain, timed_passes=timed_passes)
     trace = folder / "trace.json"
     made = cast(Session, session)
     key = RunKey("baseline", "map.png", 1)
-    return measure(made, PAGE, trace, how, key=key, max_megapixels=150)
+    return measure(made, PAGE, trace, how, key=key, max_megapixels=150, call=CALL)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,33 @@ def test_a_run_says_whether_its_passes_agree(
     assert run.context_tokens == 7 + 3
 
 
+def test_every_timed_pass_is_recorded_without_the_collector(tmp_path: Path) -> None:
+    collecting: list[bool] = []
+    session = FakeSession([[1, 2]] * 4, during=lambda: collecting.append(gc.isenabled()))
+    run = one_run(session, tmp_path, timed_passes=3)
+    assert len(run.passes) == 3
+    assert collecting == [False] * 4, "in the traced pass too"
+    assert gc.isenabled()
+    assert run.passes_agree
+    starts = [one.host.started_at for one in (*run.passes, run.traced)]
+    assert starts == sorted(starts)
+    assert run.session.reference.prefill_ms > 0
+    assert (run.session.call, run.session.process) == (CALL, session.process)
+    assert run.warmup_ms == []
+
+
+def test_timed_passes_that_differ_are_told(tmp_path: Path) -> None:
+    run = one_run(FakeSession([[1, 2], [1, 3], [1, 2], [1, 2]]), tmp_path, timed_passes=3)
+    assert not run.passes_agree
+
+
+def test_timed_passes_of_different_lengths_are_no_run(tmp_path: Path) -> None:
+    session = FakeSession([[1, 2], [1], [1, 2], [1, 2]])
+    with pytest.raises(UserError, match=r"made 2, 1, 2 new tokens.* `ignore_eos: true"):
+        one_run(session, tmp_path, timed_passes=3)
+    assert session.runs == 0
+
+
 def test_a_part_that_never_ran_is_absent(tmp_path: Path) -> None:
     run = one_run(FakeSession([[1, 2], [1, 2]]), tmp_path)
     assert run.timed.projector_ms is None
@@ -65,35 +93,54 @@ def test_a_part_that_never_ran_is_absent(tmp_path: Path) -> None:
     assert "vision_ms" not in run.timed.absent
 
 
+def gpu_trace(*launches: bool) -> str:
+    """A trace as Kineto writes it: a launch each, with its kernel or without."""
+    span = '{"ph": "X", "cat": "%s", "name": "%s", "ts": %d, "dur": 1, "args": {"correlation": %d}}'
+    events = [span % ("user_annotation", "prefill", 0, 0)]
+    for number, kernel in enumerate(launches, 1):
+        events.append(span % ("cuda_runtime", "cudaLaunchKernel", 0, number))
+        events += [span % ("kernel", "gemm", 2 * number, number)] if kernel else []
+    return f'{{"traceEvents": [{", ".join(events)}]}}'
+
+
+WHOLE, PARTIAL, EMPTY = gpu_trace(True, True), gpu_trace(True, False), gpu_trace(False, False)
+LOST = "the trace lost the device events of 1 of 2 launches in prefill"
+
+
 @pytest.mark.parametrize(
-    ("kernels", "traces", "absent"),
-    [([True], 1, False), ([False, True], 2, False), ([False] * 2, 2, True)],
+    ("texts", "lacking"),
+    [
+        ([WHOLE], ""),
+        ([EMPTY, WHOLE], ""),
+        ([PARTIAL, WHOLE], ""),
+        ([EMPTY, EMPTY], "CUPTI recorded no kernel"),
+        ([EMPTY, PARTIAL], LOST),
+    ],
 )
-def test_a_trace_without_kernels_is_made_again(
-    kernels: list[bool], traces: int, absent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_trace_that_lost_kernels_is_made_again(
+    texts: list[str], lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = FakeSession([])
     made.device = CUDA
-    found = iter(kernels)
     saved: list[str] = []
 
     def save(path: str) -> None:
+        Path(path).write_text(texts[len(saved)])
         saved.append(path)
-        Path(path).write_text('{"traceEvents": [{}]}')
 
     profile = SimpleNamespace(add_metadata_json=lambda *_: None, export_chrome_trace=save)
     monkeypatch.setattr(profiling, "recording", lambda *_: contextlib.nullcontext(profile))
-    monkeypatch.setattr(profiling, "holds_kernels", lambda path: next(found))
-    monkeypatch.setattr(profiling, "_pass", lambda *_: (a_pass(3), [len(saved)]))
+    monkeypatch.setattr(profiling, "one_pass", lambda *_: (a_pass(3), [len(saved)]))
     plain = ProfilerSettings(None, False, False, False)
     how = RunSettings("tiny", 3, ignore_eos=True, warmup=0, profiler=plain)
     page = PageInputs({}, 7, 5, "512")
     _, tokens, lacks = profiling._traced_pass(
         cast(Session, made), page, how, "{}", tmp_path / "trace.json"
     )
-    assert len(saved) == traces
-    assert tokens == [traces - 1], "the pass whose trace was kept"
-    assert ("kernels" in lacks) == absent
+    assert len(saved) == len(texts)
+    assert tokens == [len(texts) - 1], "the pass whose trace was kept"
+    reason = f"{lacking} (2 traces were made)"
+    assert lacks == (dict.fromkeys(("kernels", "device_busy_ms"), reason) if lacking else {})
 
 
 def test_a_trace_that_found_no_room_is_reported(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import CALL
 from checkpoints import MODELS, ROOT, write_llava
 from transformers import CompileConfig
 
@@ -16,7 +17,7 @@ from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.flops.attribution import label_methods, label_modules
 from mfuscope.flops.counting import FlopCounter
 from mfuscope.hardware.threads import measuring_threads
-from mfuscope.measure import passes
+from mfuscope.measure import passes, warmup
 from mfuscope.measure import session as sessions
 from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.passes import RunSettings, measure
@@ -106,7 +107,8 @@ def test_threads_are_those_asked_for(published: Path) -> None:
 
 
 def test_copies_that_differ_are_no_longer_the_page(published: Path, tmp_path: Path) -> None:
-    made, how = session(published), RunSettings("tiny", 3, True, 0, PLAIN, batch_size=2)
+    made = session(published)
+    how = RunSettings("tiny", 3, True, 0, PLAIN, batch_size=2, timed_passes=1)
     key = RunKey("b", "map.png", 0)
     digests: list[str] = []
     generate = made.generate
@@ -118,7 +120,7 @@ def test_copies_that_differ_are_no_longer_the_page(published: Path, tmp_path: Pa
 
     for _ in range(2):
         made.generate = changed  # type: ignore[method-assign]
-        run = measure(made, PAGE, tmp_path / "t.json", how, key=key, max_megapixels=150)
+        run = measure(made, PAGE, tmp_path / "t.json", how, key=key, max_megapixels=150, call=CALL)
         digests.append(run.timed.token_ids_sha256)
         assert run.timed.new_tokens == 3
     alone = measure(
@@ -128,6 +130,7 @@ def test_copies_that_differ_are_no_longer_the_page(published: Path, tmp_path: Pa
         replace(how, batch_size=1),
         key=key,
         max_megapixels=150,
+        call=CALL,
     )
     assert digests[0] == alone.timed.token_ids_sha256 != digests[1]
 
@@ -171,9 +174,9 @@ def without_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def one_run(made: Session, folder: Path, *, tokens: int = 4, resolution: str = "tiny") -> Run:
-    how = RunSettings(resolution, tokens, ignore_eos=True, warmup=1, profiler=PLAIN, cache="static")
+    how = RunSettings(resolution, tokens, True, 1, PLAIN, cache="static", timed_passes=1)
     key = RunKey("compiled", "map.png", 0)
-    return measure(made, PAGE, folder / "trace.json", how, key=key, max_megapixels=150)
+    return measure(made, PAGE, folder / "trace.json", how, key=key, max_megapixels=150, call=CALL)
 
 
 @pytest.mark.usefixtures("without_inductor")
@@ -185,11 +188,11 @@ def test_compilation_ends_in_warm_up(published: Path, tmp_path: Path) -> None:
     assert first.compilation.recompilations == 0
     assert first.compilation.graphs == 0
     assert first.compilation.compile_s > 0
-    assert first.compilation.passes == first.warmup_passes == 2  # the second compiled nothing
+    assert first.compilation.passes == 2 <= len(first.warmup_ms)  # the second compiled nothing
     assert first.compilation.discarded_passes == 0
     assert first.passes_agree
     again = one_run(made, tmp_path)
-    assert again.warmup_passes == 0
+    assert again.warmup_ms == []
     assert again.compilation == first.compilation, "of the warm-up that it relies on"
     other = one_run(made, tmp_path, resolution="small")
     assert other.compilation is not None
@@ -198,9 +201,10 @@ def test_compilation_ends_in_warm_up(published: Path, tmp_path: Path) -> None:
         session(published),
         PAGE,
         tmp_path / "trace.json",
-        RunSettings("tiny", 4, ignore_eos=True, warmup=0, profiler=PLAIN),
+        RunSettings("tiny", 4, True, 0, PLAIN, timed_passes=1),
         key=RunKey("baseline", "map.png", 0),
         max_megapixels=150,
+        call=CALL,
     )
     assert plain.compilation is None
     assert plain.timed.token_ids_sha256 == first.timed.token_ids_sha256
@@ -242,9 +246,9 @@ def test_passes_that_always_compile_have_no_time(
         return generate(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(made, "generate", forget)
-    monkeypatch.setattr(passes, "_TIMED", 2)
-    monkeypatch.setattr(passes, "_MOST_WARMUP", 1)
-    with pytest.raises(UserError, match=r"each of 2 timed passes .* compiled something"):
+    monkeypatch.setattr(passes, "_DISCARDED", 2)
+    monkeypatch.setattr(warmup, "_MORE", 1)
+    with pytest.raises(UserError, match=r"compile: 2 timed passes .* compiled something"):
         one_run(made, tmp_path)
     with pytest.raises(UserError, match="after 2 passes a page at 640 still compiles"):
         one_run(made, tmp_path, resolution="small")
@@ -289,7 +293,7 @@ def test_an_early_end_of_sequence_leaves_nothing_to_compile_later(
     made.model.generation_config.eos_token_id = first
     how = RunSettings("tiny", 4, ignore_eos=False, warmup=1, profiler=PLAIN, cache="static")
     key = RunKey("compiled", "map.png", 0)
-    run = measure(made, PAGE, tmp_path / "t.json", how, key=key, max_megapixels=150)
+    run = measure(made, PAGE, tmp_path / "t.json", how, key=key, max_megapixels=150, call=CALL)
     assert run.timed.new_tokens == 1
     assert run.compilation is not None
     assert (run.compilation.frames, run.compilation.discarded_passes) == (1, 0)

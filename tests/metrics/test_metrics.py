@@ -24,7 +24,9 @@ from hypothesis import strategies as st
 
 from mfuscope.core.errors import UserError
 from mfuscope.flops import architecture
-from mfuscope.metrics.run_metrics import device_activity, metrics_table, run_metrics, step_stalls
+from mfuscope.metrics.counted import COLUMNS
+from mfuscope.metrics.device import device_activity
+from mfuscope.metrics.run_metrics import metrics_table, run_metrics, step_stalls
 from mfuscope.metrics.statistics import SUMMARISED, describe, describe_pages, summarise
 from mfuscope.metrics.workload import decode_flops, mean_context, step_contexts
 
@@ -99,11 +101,14 @@ def test_what_is_not_known_is_absent() -> None:
     absent = {name for name, value in row.items() if value is None}
     assert absent == {
         "compile_s",
+        *("hfu_prefill", "hfu_decode", "padding_prefill", "padding_decode"),
+        *("dram_gb_prefill", "dram_gb_per_token"),
         "mbu_decode",
         "mbu_decode_busy",
         "decode_weight_gb_per_token",
         "decode_kv_gb_per_token",
         "prefill_flop_per_byte",
+        *COLUMNS,
         "decode_flop_per_byte",
         "prefill_gflops_directional",
         "decode_gflops_per_token_directional",

@@ -258,6 +258,7 @@ def test_other_architectures_are_checked_before_their_run(tmp_path: Path) -> Non
             ),
             key=RunKey("baseline", "a", 0),
             max_megapixels=150,
+            call="20260102T030400Z-0a1b2c",
         )
     assert session.runs == 0
 

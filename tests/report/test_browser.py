@@ -39,6 +39,7 @@ SECTIONS = [
     "time",
     "roofline",
     "mfu",
+    "hardware",
     "steps",
     "operators",
     "next",

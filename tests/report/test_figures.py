@@ -192,14 +192,14 @@ def test_points_are_what_pages_achieve(variant: str, peak: float, stage: str) ->
     (axes,) = painted(paint_roofline, DISTINCT.data)
     summary = DISTINCT.summary[DISTINCT.summary["variant"] == variant]
 
-    def means(metric: str) -> list[float]:
+    def of_pages(metric: str, column: str) -> list[float]:
         pages = summary[(summary["metric"] == metric) & (summary["image"] != "all")]
-        return [float(mean) for mean in pages["mean"]]
+        return [float(value) for value in pages[column]]
 
     xs, ys = labelled(axes, f"{stage}, {variant}")
     assert len(set(ys)) == 3
-    assert xs == pytest.approx(means(f"{stage}_flop_per_byte"))
-    assert ys == pytest.approx([peak * mfu for mfu in means(f"mfu_{stage}")])
+    assert xs == pytest.approx(of_pages(f"{stage}_flop_per_byte", "mean"))
+    assert ys == pytest.approx([peak * mfu for mfu in of_pages(f"mfu_{stage}", "total")])
 
 
 def test_hollow_points_are_over_busy_time() -> None:
@@ -207,7 +207,7 @@ def test_hollow_points_are_over_busy_time() -> None:
     first = DISTINCT.data.variants[0]
     for stage in ("prefill", "decode"):
         wall, busy, intensity = (
-            first.stats[metric].mean
+            first.stats[metric].value
             for metric in (f"mfu_{stage}", f"mfu_{stage}_busy", f"{stage}_flop_per_byte")
         )
         assert wall is not None

@@ -20,6 +20,8 @@ from report_data import (
 from report_reader import Reader
 
 from mfuscope.core.errors import InvalidFileError
+from mfuscope.metrics.operator_work import StageWork, Work
+from mfuscope.report.operator_flops import RunWork
 from mfuscope.report.operators import aggregate_operators
 from mfuscope.report.render import render
 
@@ -55,14 +57,13 @@ def test_numbers_are_those_of_the_summary() -> None:
     stages = {"model": "mfu_model", "prefill": "mfu_prefill", "decode": "mfu_decode"}
     grid = reader.grid("MFU in %").rows[1:]
     assert len(grid) == 2 * 3 * (1 + len(images))
-    for page_name, variant, stage, n, spread, interval, variation, repeats_std in grid:
+    for page_name, variant, stage, n, mfu, interval, variation, repeats_std in grid:
         image = "all" if page_name == "all pages" else page_name
         expected = summary[variant, image, stages[stage]]
         assert int(n) == expected["n"]
-        mean, std = (float(part.strip("<")) for part in spread.split(" ± "))
-        low, high = (float(part.replace("−", "-")) for part in interval.split(" to "))
-        names = ["mean", "std", "ci95_low", "ci95_high", "std_repeats"]
-        shown = [part / 100 for part in (mean, std, low, high, float(repeats_std))]
+        low, high = (float(part) for part in interval.split(" to "))
+        names = ["total", "total_ci95_low", "total_ci95_high", "std_repeats"]
+        shown = [part / 100 for part in (float(mfu), low, high, float(repeats_std))]
         wanted = [expected[name] for name in names]
         assert shown == pytest.approx(wanted, rel=0.05, abs=1e-4 * expected["mean"] + 5e-5)
         assert float(variation.split()[0]) / 100 == pytest.approx(expected["cv"], rel=0.05)
@@ -102,6 +103,19 @@ def test_operators_without_device_time_are_ranked_by_self_cpu_time() -> None:
     assert "| large | 75 % |" in made.markdown
     assert "| large | 75 % |" in made.operators
     assert "There is no device time" in made.markdown
+
+
+def test_every_text_says_how_much_of_the_flops_its_operators_carry() -> None:
+    rows = operator_rows(("decode", "aten::mm", 3.0, 10.0), ("decode", "aten::add", 1.0, 4.0))
+    counted = StageWork(120e9, {"aten::mm": Work(2, 90e9), "aten::bmm": Work(1, 30e9)})
+    work = RunWork({"decode": counted}, on_cpu=False)
+    made = texts(repeats(), operators=[("baseline", rows)], works=[work])
+    for text in (made.html, made.markdown, made.operators):
+        plain = text.replace("\u00a0", " ")
+        assert "carry 75.0 % of the 120.0 GFLOPs" in plain
+        assert "Unknown are the FLOPs of aten::bmm: the trace does not call it." in plain
+    # Of the ceiling in the variant's precision, 650 TFLOP/s.
+    assert "| aten::mm | 71 % | 10.0 | 9.00 | 1.4 % | 90.0 |" in made.operators
 
 
 def test_report_shows_ten_operators_and_the_long_table_forty() -> None:

@@ -8,13 +8,21 @@ from report_data import tables
 
 from mfuscope.core import records
 from mfuscope.report.data import ReportData
-from mfuscope.report.limits import StageFacts, main_stage, stage_facts
+from mfuscope.report.limits import (
+    StageFacts,
+    limit_sentence,
+    main_stage,
+    stage_facts,
+    waiting_words,
+)
 
 FACTS = StageFacts(
     stage="decode",
     ms=100.0,
+    on_cpu=False,
     busy_ms=80.0,
     busy_share=0.8,
+    waiting=None,
     kernels=700.0,
     tflops=50.0,
     busy_tflops=62.5,
@@ -23,6 +31,8 @@ FACTS = StageFacts(
     memory_share=0.2,
     ridge=250.0,
 )
+
+ON_GPU = tables([run()]).data
 
 
 def of_times(prefill_ms: float, decode_ms: float, busy_ms: float | None = None) -> ReportData:
@@ -94,9 +104,12 @@ def test_the_main_stage_is_the_longer_one(
 @pytest.mark.parametrize(
     ("busy", "compute", "memory", "expected"),
     [
-        (0.49, 0.9, 0.9, "launch"),
+        (0.49, 0.9, 0.9, "host"),
         (0.51, 0.1, 0.2, "kernels"),
-        (None, 0.1, 0.2, "kernels"),
+        # Without busy time a far roof may be far because the device waits; a near one is near.
+        (None, 0.1, 0.2, "unknown"),
+        (None, 0.61, 0.2, "compute"),
+        (None, 0.2, 0.61, "memory"),
         (0.51, 0.59, 0.2, "kernels"),
         (0.51, 0.61, 0.2, "compute"),
         (0.51, 0.2, 0.59, "kernels"),
@@ -105,7 +118,7 @@ def test_the_main_stage_is_the_longer_one(
         (0.51, 0.8, 0.7, "compute"),
         (0.51, 0.61, None, "compute"),
         (0.51, None, 0.9, "unknown"),
-        (0.49, None, None, "launch"),
+        (0.49, None, None, "host"),
     ],
 )
 def test_what_limits_a_stage(
@@ -113,3 +126,43 @@ def test_what_limits_a_stage(
 ) -> None:
     facts = replace(FACTS, busy_share=busy, compute_share=compute, memory_share=memory)
     assert facts.kind == expected
+
+
+def test_a_cpu_waits_for_no_host() -> None:
+    facts = replace(FACTS, on_cpu=True, busy_share=None, compute_share=0.1, memory_share=0.2)
+    assert facts.kind == "kernels"
+
+
+def test_a_host_bound_stage_says_what_the_device_waits_for() -> None:
+    waiting = {"python": 62.0, "dispatch": 21.0, "launch": 16.4, "synchronisation": 0.6}
+    facts = replace(FACTS, busy_share=0.13, waiting=waiting)
+    said = limit_sentence(facts, 200.0, "a page").replace("\u00a0", " ")
+    assert said == (
+        "Decode takes 50 % of the time of a page, and with 700 kernels a decode step the device is "
+        "at work in only 13 % of it. It is host-bound: the rest of the time the device waits for "
+        "the host, not for arithmetic or memory; 62 % of that wait goes into Python and the "
+        "framework between operators, 21 % into dispatch within operators and 16 % into launches "
+        "and other calls of CUDA."
+    )
+    # What is not known is not said.
+    unknown = limit_sentence(replace(facts, waiting=None), 200.0, "a page")
+    assert unknown.endswith("waits for the host, not for arithmetic or memory.")
+    assert waiting_words(replace(facts, waiting=dict.fromkeys(waiting, 0.0))) == ""
+
+
+def test_waiting_comes_from_the_traces() -> None:
+    facts = stage_facts(ON_GPU.variants[0], "prefill", ON_GPU.hardware, ON_GPU.ceiling)
+    # 50 ms of prefill, 25 of them busy; half of the traced wait is Python.
+    assert facts.waiting == pytest.approx(
+        {"python": 12.5, "dispatch": 6.25, "launch": 3.75, "synchronisation": 2.5}
+    )
+
+
+def test_nothing_is_concluded_from_a_partial_trace() -> None:
+    facts = prefill_of(of_times(50.0, 62.0))
+    assert facts.kind == "unknown"
+    said = limit_sentence(facts, 112.0, "a page")
+    assert said.endswith(
+        "too little was measured to say what limits it: no trace of this stage is whole, so that "
+        "its busy time is not known."
+    )

@@ -332,8 +332,8 @@ def test_a_batch_is_judged_by_the_time_of_a_whole_page() -> None:
     assert page.proof.gain_ms == pytest.approx(1.1 * (1200 - 970))
     step = plain(next_steps(data, data.reference, [page])[-1])
     assert step == (
-        "Do it. It was tried (two): a page takes 1,067 ms instead of 1,320 ms, its share of the "
-        "time of a batch."
+        "Do it. It was tried (two): a page of 4 new tokens takes 1,067 ms instead of 1,320 ms, "
+        "its share of the time of a batch."
     )
 
 
@@ -348,7 +348,10 @@ def test_nothing_is_smaller_than_the_smallest_mode() -> None:
 def test_the_plain_page_quotes_the_measurement() -> None:
     data = report_of(baseline=SLOW, quick=QUICK)
     steps = next_steps(data, data.reference, [one(data)])
-    assert "It was tried (quick): what this part gained alone brings a page to 275" in steps[-1]
+    assert (
+        "It was tried (quick): what this part gained alone brings a page of 4 new tokens to 275"
+        in steps[-1]
+    )
     data = report_of(baseline=SLOW, quick=replace(QUICK, decode_ms=990.0))
     steps = next_steps(data, data.reference, [one(data)])
     assert "It was tried (quick), and was not shown to make writing the answer faster." in steps[-1]

@@ -9,16 +9,13 @@ from builders import a_pass, activity, cpu_activity, hardware
 from report_data import cpu_tables, on_cpu, operator_rows, repeats, tables
 
 from mfuscope.core import records
+from mfuscope.metrics.causes import STAGES
 from mfuscope.report.data import ReportData
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
-from mfuscope.report.outliers import STAGES
 from mfuscope.report.recommendations import Recommendation, recommend
+from mfuscope.report.recommendations.kinds import is_matrix_work
 from mfuscope.report.recommendations.rule import Facts
-from mfuscope.report.recommendations.speed import (
-    is_matrix_work,
-    memory_bound_decode,
-    vision_dominates,
-)
+from mfuscope.report.recommendations.speed import memory_bound_decode, vision_dominates
 from mfuscope.report.stakeholder import bottom_line, confidence, next_steps
 
 
@@ -65,8 +62,8 @@ def one(made: ReportData, rule: str) -> Recommendation:
     return next(found for found in recommend(made, made.variants[0]) if found.rule == rule)
 
 
-def test_a_device_that_waits_is_launch_bound() -> None:
-    assert kind(LAUNCH) == "launch"
+def test_a_device_that_waits_is_host_bound() -> None:
+    assert kind(LAUNCH) == "host"
     assert main_stage(LAUNCH.variants[0]) == "decode"
     found = one(LAUNCH, "launches")
     # 900 ms less the 60 ms in which the device was busy.
@@ -79,7 +76,7 @@ def test_a_device_that_waits_is_launch_bound() -> None:
 @pytest.mark.parametrize(("share", "expected"), [(0.49, True), (0.51, False)])
 def test_the_limit_of_waiting(share: float, expected: bool) -> None:
     made = data(10.0, 900.0, busy_ms=(9.0, 900.0 * share))
-    assert (kind(made) == "launch") == expected
+    assert (kind(made) == "host") == expected
 
 
 def test_arithmetic_near_its_roof_is_compute_bound() -> None:
@@ -154,7 +151,7 @@ def test_idle_time_is_worth_a_thought_whatever_limits(idle_share: float, expecte
         assert one(made, "launches").gain_ms == pytest.approx(99.0)
 
 
-def test_small_operators_are_named_also_where_launches_limit() -> None:
+def test_small_operators_are_named_also_where_the_host_limits() -> None:
     rows = operator_rows(
         ("decode", "aten::mul", 1.0, 30.0),
         ("decode", "aten::mm", 1.0, 20.0),
@@ -163,7 +160,7 @@ def test_small_operators_are_named_also_where_launches_limit() -> None:
     made = data(50.0, 900.0, busy_ms=(49.0, 60.0), operators=[("baseline", rows)])
     found = one(made, "fuse")
     assert found.gain_ms == pytest.approx(60.0 * 0.6)
-    assert "only once launches no longer limit" in found.text
+    assert "only once the host no longer limits" in found.text
 
 
 def test_small_matrix_products_want_company() -> None:
@@ -243,9 +240,9 @@ def test_unsteady_repeats_suggest_clocks_only_where_clocks_dropped() -> None:
 
     dropped, steady = one(with_clock(900), "variance"), one(with_clock(1980), "variance")
     assert dropped.title.startswith("Lock the clocks")
-    assert any("SM clock 900 MHz" in line for line in dropped.evidence)
+    assert any("lower SM clock (900 against 1,980 MHz)" in line for line in dropped.evidence)
     assert "quieter host" in steady.title
-    assert any("slow runs: none" in line for line in steady.evidence)
+    assert any("slow runs: rest of prefill slower" in line for line in steady.evidence)
     assert dropped.gain_ms is None
     assert "variance" not in rules(LAUNCH)
 
@@ -272,11 +269,11 @@ def test_other_limits_give_other_words() -> None:
     for one_data in made:
         variant = one_data.variants[0]
         facts = stage_facts(variant, main_stage(variant), one_data.hardware, one_data.ceiling)
-        sentences.append(limit_sentence(facts, variant.page_ms))
+        sentences.append(limit_sentence(facts, variant.page_ms, "a page"))
         lines.append(bottom_line(one_data, variant))
         steps.append(tuple(next_steps(one_data, variant, recommend(one_data, variant))))
     assert len(set(sentences)) == len(set(lines)) == len(set(steps)) == 3
-    assert "launching 700 kernels a decode step" in sentences[0]
+    assert "with 700 kernels a decode step" in sentences[0]
     assert "arithmetic limits" in sentences[1]
     assert "waits for the computer beside it" in lines[0]
 
@@ -344,14 +341,14 @@ def test_vision_is_left_to_the_rules_of_launches_and_arithmetic_where_they_speak
     spoken = {
         kind: bool(list(vision_dominates(replace(dominating, prefill=prefill))))
         for kind, prefill in {
-            "launch": replace(dominating.prefill, busy_share=0.3),
+            "host": replace(dominating.prefill, busy_share=0.3),
             "compute": replace(dominating.prefill, compute_share=0.8),
             "memory": replace(dominating.prefill, memory_share=0.8),
             "kernels": dominating.prefill,
         }.items()
         if prefill.kind == kind
     }
-    assert spoken == {"launch": False, "compute": False, "memory": True, "kernels": True}
+    assert spoken == {"host": False, "compute": False, "memory": True, "kernels": True}
 
 
 def reading(weights_gb: float, cache_gb: float) -> dict[str, float | None]:

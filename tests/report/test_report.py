@@ -2,7 +2,6 @@
 
 import html
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -24,10 +23,9 @@ from report_data import (
 from report_reader import Reader, section
 
 from mfuscope.core.records import MissingRun, StageActivity
-from mfuscope.report.data import ReportData, Stat
 from mfuscope.report.definitions import DEFINITIONS
 from mfuscope.report.render import Texts, breakable, markdown, render
-from mfuscope.report.wording import interval_statement, time_sentence
+from mfuscope.report.wording import time_sentence
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
 
@@ -171,7 +169,7 @@ def test_other_bottlenecks_give_other_texts() -> None:
         assert len({section(m.stakeholder, title) for m in made}) == 3
 
 
-def test_launch_bound_and_compute_bound_give_other_reports() -> None:
+def test_host_bound_and_compute_bound_give_other_reports() -> None:
     def report(prefill_ms: float, decode_ms: float, busy: tuple[float, float]) -> Texts:
         timed = a_pass(prefill_ms=prefill_ms, decode_ms=decode_ms)
         stages = {
@@ -187,7 +185,9 @@ def test_launch_bound_and_compute_bound_give_other_reports() -> None:
     waiting, working = report(50.0, 900.0, (30.0, 60.0)), report(3.0, 2.5, (3.0, 2.2))
     for title in ("Headline", "What to try next"):
         assert section(waiting.markdown, title) != section(working.markdown, title)
-    assert "limits this model here, not arithmetic" in section(waiting.markdown, "Headline")
+    assert "It is host-bound: the rest of the time the device waits" in section(
+        waiting.markdown, "Headline"
+    )
     assert "arithmetic limits this model here" in section(working.markdown, "Headline")
     assert "Launch decode as CUDA graphs" in section(waiting.markdown, "What to try next")
     assert "Compute prefill in FP8" in section(working.markdown, "What to try next")
@@ -261,39 +261,6 @@ def test_settings_and_images_are_reproduced() -> None:
         assert run().page.sha256 in text
         assert "DSOCR_IMAGE=pages snakemake" in text
     assert "| ignore_eos | true |" in made.markdown
-
-
-def with_low(data: ReportData, metric: str, of_page: bool, over_pages: bool) -> ReportData:
-    """The data with an interval that reaches below 0, in its first page, variant or both."""
-
-    def low(stats: Mapping[str, Stat]) -> dict[str, Stat]:
-        return {**stats, metric: replace(stats[metric], ci95_low=-0.001, ci95_high=0.1)}
-
-    (variant, *variants), (first, *pages) = data.variants, data.pages
-    if over_pages:
-        variant = replace(variant, stats=low(variant.stats))
-    if of_page:
-        measured = replace(first.measured[0], stats=low(first.measured[0].stats))
-        first = replace(first, measured=(measured, *first.measured[1:]))
-    return replace(data, variants=(variant, *variants), pages=(first, *pages))
-
-
-@pytest.mark.parametrize("metric", ["mfu_model", "mfu_prefill", "mfu_decode"])
-def test_intervals_below_0_are_explained(metric: str) -> None:
-    steady = [run(image=image, repeat=i) for image in ("a.png", "b.png") for i in range(3)]
-    data = tables(steady).data
-    assert interval_statement(data) == ""
-    of_page = interval_statement(with_low(data, metric, True, False))
-    assert "a page's repeats are too few" in of_page
-    assert "More repeats or a quieter device narrow them." in of_page
-    over_pages = interval_statement(with_low(data, metric, False, True))
-    assert "for all pages the pages are too few" in over_pages
-    assert "More pages narrow them." in over_pages
-    both = with_low(data, metric, True, True)
-    assert "a page's repeats and for all pages the pages are" in interval_statement(both)
-    made = render(both)
-    for text in (made.markdown, html.unescape(made.html)):
-        assert interval_statement(both) in text
 
 
 def test_ceiling_and_bandwidth_are_defined_before_their_table() -> None:

@@ -7,8 +7,9 @@ from report_data import tables
 from mfuscope.core import records
 from mfuscope.report.data import ReportData, Variant
 from mfuscope.report.recommendations import Recommendation
+from mfuscope.report.spread import unsteady
 from mfuscope.report.stakeholder import comparison, confidence, meaning, next_steps
-from mfuscope.report.validity import steadiness, unsteady
+from mfuscope.report.validity import steadiness
 from mfuscope.report.wording import time_sentence
 
 
@@ -73,7 +74,7 @@ def test_most_of_the_time_is_more_than_half(decode_ms: float, opening: str) -> N
 def test_a_part_that_cost_nothing_would_leave_the_others() -> None:
     data, variant = one_page(70.0, 180.0)
     sentence = meaning(data, variant)[0]
-    assert "a page would take 70.0\u00a0ms instead of 250\u00a0ms" in sentence
+    assert "a page of 4 new tokens would take 70.0\u00a0ms instead of 250\u00a0ms" in sentence
 
 
 def advice(gain_ms: float | None, plain: str = "Do it.") -> Recommendation:
@@ -84,8 +85,10 @@ def test_the_next_steps_say_what_a_page_would_take() -> None:
     data, variant = one_page(70.0, 180.0)
     found = [advice(100.0), advice(30.0), advice(None), advice(20.0)]
     assert next_steps(data, variant, found) == [
-        "Do it. At the very best a page would take 150\u00a0ms instead of 250\u00a0ms.",
-        "Do it. At the very best a page would take 220\u00a0ms instead of 250\u00a0ms.",
+        "Do it. At the very best a page of 4 new tokens would take 150\u00a0ms instead of "
+        "250\u00a0ms.",
+        "Do it. At the very best a page of 4 new tokens would take 220\u00a0ms instead of "
+        "250\u00a0ms.",
         "Do it.",
     ]
 
@@ -104,12 +107,13 @@ def two_variants(first: tuple[float, ...], second: tuple[float, ...]) -> ReportD
 def test_a_difference_is_held_against_its_interval() -> None:
     (clear,) = comparison(two_variants((47.0, 50.0, 53.0), (152.0, 156.0, 160.0)))
     assert clear == (
-        "second (the same settings): 206\u00a0ms a page instead of 100\u00a0ms, 2.06 times as long "
-        "(95 % sure: 1.94 to 2.19)."
+        "second (the same settings): 206\u00a0ms a page of 4 new tokens instead of 100\u00a0ms, "
+        "2.06 times as long (95 % sure: 1.94 to 2.19)."
     )
     (within,) = comparison(two_variants((47.0, 50.0, 53.0), (50.9, 54.9, 58.9)))
     assert within.endswith(
-        "105\u00a0ms a page instead of 100\u00a0ms, a difference that chance explains as well."
+        "105\u00a0ms a page of 4 new tokens instead of 100\u00a0ms, "
+        "a difference that chance explains as well."
     )
     (silent,) = comparison(two_variants((50.0,), (60.0,)))
     assert silent.endswith("measured too seldom to tell a difference from chance.")

@@ -45,7 +45,7 @@ def test_the_reference_has_its_own_values_and_variants_their_ratios() -> None:
     ]
     assert "(paired over 3 pages)" in table.caption
     assert cell(table, "baseline", "Page").text == "1,100\N{NO-BREAK SPACE}ms"
-    assert cell(table, "baseline", "Pages/s").text == "0.914"
+    assert cell(table, "baseline", "Pages/s").text == "0.909"
     assert cell(table, "quick", "Page").text == "×0.250"
     assert cell(table, "quick", "Tokens/s").text == "×6.00"
     assert cell(table, "quick", "Compilation, s").text == "27.0"
@@ -118,16 +118,18 @@ def test_the_best_variants_are_named_with_their_factor() -> None:
     quick, eight = best_sentences(data)
     assert quick == (
         "Fastest of what was tried: quick (cache: static, compile: decode) takes "
-        "275\N{NO-BREAK SPACE}ms for a page instead of 1,100\N{NO-BREAK SPACE}ms: 4.00 times as "
-        "fast, with the same tokens."
+        "275\N{NO-BREAK SPACE}ms for a page of 4 new tokens instead of 1,100\N{NO-BREAK SPACE}ms: "
+        "4.00 times as fast, with the same tokens."
     )
-    assert "completes 10.4 pages/s instead of 0.914: 11.4 times as many" in eight
+    assert (
+        "completes 10.4 pages/s (4 new tokens each) instead of 0.909: 11.4 times as many" in eight
+    )
     assert eight.endswith("throughput of identical pages, no scheduler.")
     made = render(data)
     for sentence in (quick, eight):
         assert sentence.replace("\N{NO-BREAK SPACE}", " ") in section(made.markdown, "Headline")
     assert "baseline, the reference: Decode takes 90" in section(made.markdown, "Headline")
-    assert made.markdown.count("limits this model here") == 1
+    assert made.markdown.count("It is host-bound: ") == 1
 
 
 def test_other_tokens_are_said() -> None:
@@ -151,7 +153,7 @@ def test_variants_of_one_batch_size_are_compared_by_their_time() -> None:
     assert fastest(data) is data.tried[0]
     assert highest_throughput(data) is None
     assert cell(speeds(data), "quick", "Page").sub == ""
-    assert "a batch of 8 copies of a page takes" in render(data).markdown
+    assert "a batch of 8 copies of a page of 4 new tokens takes" in render(data).markdown
 
 
 def test_a_batch_says_what_its_times_mean() -> None:
@@ -207,10 +209,10 @@ def test_the_plain_page_says_it_without_jargon() -> None:
     same, quick, eight = comparison(data)
     assert "901\N{NO-BREAK SPACE}" not in same
     assert quick == (
-        "quick (cache: static, compile: decode): 275\N{NO-BREAK SPACE}ms a page instead of "
-        "1,100\N{NO-BREAK SPACE}ms, 4.00 times as fast."
+        "quick (cache: static, compile: decode): 275\N{NO-BREAK SPACE}ms a page of 4 new tokens "
+        "instead of 1,100\N{NO-BREAK SPACE}ms, 4.00 times as fast."
     )
-    assert "10.4 pages a second instead of 0.914, 11.4 times as many" in eight
+    assert "10.4 pages of 4 new tokens a second instead of 0.909, 11.4 times as many" in eight
     assert "It works on 8 copies of a page at once" in eight
     first = next_steps(data, data.reference, [])[0]
     assert first.startswith("Use quick (cache: static, compile: decode): 275")
@@ -273,7 +275,8 @@ def test_the_fastest_with_the_same_tokens_is_named_beside_one_with_others() -> N
     use, check = next_steps(data, data.reference, [])
     assert use.startswith("Use quick (cache: static, compile: decode): 275")
     assert check.endswith(
-        "other (dtype: fp16): 220\N{NO-BREAK SPACE}ms a page instead of 1,100\N{NO-BREAK SPACE}ms."
+        "other (dtype: fp16): 220\N{NO-BREAK SPACE}ms a page of 4 new tokens instead of "
+        "1,100\N{NO-BREAK SPACE}ms."
     )
 
 

@@ -35,7 +35,7 @@ def test_passes_that_disagree_are_listed() -> None:
     for text in (made.markdown, made.html):
         assert "baseline / page.png / repeat 1" in text
         assert "baseline / page.png / repeat 0" not in text
-    assert "both passes made the same tokens" in texts(repeats()).markdown
+    assert "all passes made the same tokens" in texts(repeats()).markdown
 
 
 def test_long_lists_of_findings_end_with_a_count() -> None:

@@ -35,7 +35,8 @@ from mfuscope.planning.parameters import page_rows
 from mfuscope.planning.plan import make_plan
 from mfuscope.storage.artefacts import write_json
 from mfuscope.storage.tables import read_table, write_table
-from mfuscope.traces.columns import STAGES, read_trace
+from mfuscope.traces.columns import read_trace
+from mfuscope.traces.spans import STAGES
 
 # The settings' schema has rules of its own, as it must read well in error messages.
 ARTEFACT_SCHEMAS = [name for name in schemas() if name != "config.schema.yaml"]
@@ -43,6 +44,7 @@ ARTEFACT_SCHEMAS = [name for name in schemas() if name != "config.schema.yaml"]
 RECORDS: dict[str, type] = {
     "run": records.Run,
     "calibration": records.Calibration,
+    "counters": records.Counters,
     "ceiling": records.Ceiling,
     "hardware": records.Hardware,
     "activity": records.Activity,
@@ -88,7 +90,8 @@ def types_of(part: Json) -> set[str]:
 
 
 def test_there_is_one_per_artefact() -> None:
-    tables = ["inputs", "metrics", "summary", "comparison", "operators", "kernels", "flops"]
+    tables = ["inputs", "metrics", "summary", "comparison", "operators", "kernels", "launches"]
+    tables.append("flops")
     names = [*RECORDS, *tables, "report", "common", "config"]
     assert set(schemas()) == {f"{name}.schema.yaml" for name in names}
 
@@ -214,6 +217,7 @@ def test_records_of_a_cpu_fit() -> None:
         absent=dict.fromkeys(names, "a reason"),
         conditions_before=builders.no_conditions(),
         conditions_after=builders.no_conditions(),
+        host=builders.no_host(),
     )
     run = builders.run(
         1,
@@ -253,16 +257,16 @@ def change(record: Json, path: str, value: object) -> Json:
 @pytest.mark.parametrize(
     ("name", "path", "value"),
     [
-        ("run", "timed.prefill_ms", ...),
-        ("run", "timed.prefill_ms", -1.0),
-        ("run", "timed.prefill_ms", None),
-        ("run", "timed.step_ms", [20.0, -20.0]),
-        ("run", "timed.new_tokens", 0),
-        ("run", "timed.new_tokens", 4.5),
-        ("run", "timed.energy_j", None),  # without a reason
-        ("run", "timed.absent", {"energy_j": "a reason"}),  # although it is there
-        ("run", "timed.absent", {"prefill_ms": "a reason"}),  # never absent
-        ("run", "timed.conditions_before.throttle_reasons", ["tired"]),
+        ("run", "passes.0.prefill_ms", ...),
+        ("run", "passes.0.prefill_ms", -1.0),
+        ("run", "passes.0.prefill_ms", None),
+        ("run", "passes.0.step_ms", [20.0, -20.0]),
+        ("run", "passes.0.new_tokens", 0),
+        ("run", "passes.0.new_tokens", 4.5),
+        ("run", "passes.0.energy_j", None),  # without a reason
+        ("run", "passes.0.absent", {"energy_j": "a reason"}),  # although it is there
+        ("run", "passes.0.absent", {"prefill_ms": "a reason"}),  # never absent
+        ("run", "passes.0.conditions_before.throttle_reasons", ["tired"]),
         ("run", "traced.token_ids_sha256", "0" * 63),
         ("run", "model.weights", "random"),
         ("run", "model.dtype", "bfloat16"),
@@ -281,6 +285,10 @@ def change(record: Json, path: str, value: object) -> Json:
         ("calibration", "prefill_total", {"architecture": 1}),
         ("calibration", "prefill_total.counted", -1),
         ("calibration", "uncounted_operators", None),
+        ("counters", "stages.decode", builders.totals()),
+        ("counters", "stages.prefill.kernels", 0),
+        ("counters", "components.prefill.lm_head.tensor_flops", -1),
+        ("counters", "absent", {"kernels": "a reason"}),
         ("ceiling", "gemm_tflops.bf16", 0),
         ("ceiling", "gemm_tflops.int8", 1.0),
         ("ceiling", "gemm_shape.bf16", [8192]),
@@ -314,11 +322,14 @@ def metrics() -> pd.DataFrame:
         **dict.fromkeys(names),
         conditions_before=unknown_conditions,
         conditions_after=unknown_conditions,
+        host=builders.no_host(),
     )
+    reference = records.Reference(prefill_ms=49.0, step_ms=None)
     absent = {"image_tokens": "the config names no image token"}
     model = builders.model(experts_implementation=None)
-    last = builders.run(1, variant="other", timed=bare, model=model, image_tokens=None)
-    runs.append(replace(last, absent=absent))
+    last = builders.run(1, variant="other", passes=[bare], model=model, image_tokens=None)
+    session = builders.session(reference=reference)
+    runs.append(replace(last, absent=absent, session=session))
     activities = [builders.activity() for _ in runs[:-1]] + [builders.cpu_activity(steps=0)]
     calibrations = {
         ("baseline", "1024"): builders.calibration(),

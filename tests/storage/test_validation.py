@@ -35,10 +35,12 @@ def test_valid_records_are_read(name: str, record: tuple[type, Any], tmp_path: P
 # What is whole JSON but no such record: the file, the way to a value, what stands there instead,
 # and the finding. None leaves the value out.
 INVALID: dict[str, tuple[str, str, Any, str]] = {
-    "run without its timed pass": (RUN, "timed", None, "missing required field `timed`"),
-    "text for a number": (RUN, "timed.prefill_ms", "fast", "`$.timed.prefill_ms`"),
-    "time of 0": (RUN, "traced.prefill_ms", 0.0, "its traced pass"),
-    "no token": (RUN, "timed.new_tokens", 0, "its timed pass"),
+    "run without its timed passes": (RUN, "passes", None, "missing required field `passes`"),
+    "text for a number": (RUN, "passes.1.prefill_ms", "fast", "`$.passes[1].prefill_ms`"),
+    "time of 0": (RUN, "traced.prefill_ms", 0.0, "of a traced pass"),
+    "no token": (RUN, "passes.2.new_tokens", 0, "of a timed pass"),
+    "no pass": (RUN, "passes", [], "no timed pass"),
+    "passes of other lengths": (RUN, "passes.1.new_tokens", 3, "different numbers of tokens"),
     "no stages": (ACTIVITY, "stages", {}, "no stage `prefill`"),
     "no speeds": ("ceiling.json", "gemm_tflops", None, "missing required field `gemm_tflops`"),
     "speeds of others": ("ceiling.json", "gemm_tflops", {"fp32": 1.0}, "no speed of bf16"),
@@ -63,7 +65,7 @@ def test_whole_json_that_is_no_such_record_is_named(
     *outer, last = key.split(".")
     inner = whole
     for one in outer:
-        inner = inner[one]
+        inner = inner[int(one)] if isinstance(inner, list) else inner[one]
     inner.pop(last, None)
     if value is not None:
         inner[last] = value

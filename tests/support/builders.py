@@ -12,13 +12,15 @@ import pandas as pd
 from mfuscope.core import records
 from mfuscope.core.language import Language
 from mfuscope.flops import architecture, directional
-from mfuscope.traces.columns import Trace
 from mfuscope.traces.operators import operator_table
+from mfuscope.traces.spans import Trace
 
 Json = dict[str, Any]
 
 SHA256 = hashlib.sha256(b"a page").hexdigest()
 MEASURED_AT = "2026-01-02T03:04:05Z"
+CALL = "20260102T030400Z-0a1b2c"
+STARTED_AT = 1767323045.25  # the same moment in Unix seconds
 
 
 def gpu(**changes: Any) -> records.Device:
@@ -95,6 +97,7 @@ def model(**changes: Any) -> records.Model:
         dtype="bf16",
         attention="sdpa",
         experts_implementation="grouped_mm",
+        positions=8192,
     )
     return replace(made, **changes)
 
@@ -103,6 +106,55 @@ def page(**changes: Any) -> records.Page:
     """A small page, seen as one view."""
     made = records.Page(
         path="pages/page.png", sha256=SHA256, width=600, height=400, resolution="1024"
+    )
+    return replace(made, **changes)
+
+
+def host_stage(**changes: Any) -> records.HostStage:
+    """A stage that nothing disturbed."""
+    made = records.HostStage(
+        run_queue_wait_ms=0.25,
+        voluntary_switches=3,
+        involuntary_switches=1,
+        minor_faults=20,
+        major_faults=0,
+        collections=0,
+        collections_ms=0.0,
+    )
+    return replace(made, **changes)
+
+
+def no_host() -> records.Host:
+    """The host of a system that tells nothing."""
+    switches = ("voluntary_switches", "involuntary_switches")
+    names = ("run_queue_wait_ms", *switches, "minor_faults", "major_faults")
+    stage = host_stage(**dict.fromkeys(names))
+    own = ("load_1min", "steal_ms", "cpu_mhz", "gpu_processes")
+    absent = dict.fromkeys((*own, *names), "the system does not tell")
+    return host(prefill=stage, decode=stage, **dict.fromkeys(own), absent=absent)
+
+
+def host(**changes: Any) -> records.Host:
+    """An idle host, on which the pass alone uses the GPU."""
+    made = records.Host(
+        started_at=STARTED_AT,
+        load_1min=1.25,
+        steal_ms=0.0,
+        cpu_mhz=3500.0,
+        gpu_processes=0,
+        prefill=host_stage(),
+        decode=host_stage(run_queue_wait_ms=0.5),
+    )
+    return replace(made, **changes)
+
+
+def session(**changes: Any) -> records.Session:
+    """A session of one call and one process."""
+    made = records.Session(
+        call=CALL,
+        process="0123456789ab",
+        host="node1",
+        reference=records.Reference(prefill_ms=49.0, step_ms=19.5),
     )
     return replace(made, **changes)
 
@@ -125,12 +177,17 @@ def a_pass(new_tokens: int = 4, **changes: Any) -> records.Pass:
         energy_j=12.5,
         conditions_before=conditions(),
         conditions_after=conditions(),
+        host=host(),
     )
     return replace(made, **changes)
 
 
 def run(new_tokens: int = 4, **changes: Any) -> records.Run:
-    """A run of `page` on `gpu`; the traced pass takes longer than the timed one."""
+    """A run of `page` on `gpu`; the traced pass takes longer than the timed ones.
+
+    `timed` stands for three timed passes that are alike.
+    """
+    timed = changes.pop("timed", a_pass(new_tokens))
     prompt_tokens = changes.get("prompt_tokens", 278)
     made = records.Run(
         protocol=records.PROTOCOL,
@@ -143,9 +200,10 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
         prompt_tokens=prompt_tokens,
         image_tokens=273,
         context_tokens=prompt_tokens + new_tokens,
-        warmup_passes=1,
+        warmup_ms=[118.0, 115.0],
         runs_before=0,
-        timed=a_pass(new_tokens),
+        session=session(),
+        passes=[timed] * 3,
         traced=a_pass(new_tokens, prefill_ms=80.0, host_ms=200.0),
         passes_agree=True,
         settings={
@@ -164,6 +222,7 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
             "no_repeat_ngram_size": 0,
             "batch_size": 1,
             "warmup": 1,
+            "timed_passes": 3,
             "profiler": {
                 "decode_steps": None,
                 "record_shapes": False,
@@ -180,6 +239,16 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
     return replace(made, **changes)
 
 
+def waiting(ms: float) -> records.Waiting:
+    """A device that waits for Python for half of the time."""
+    return records.Waiting(
+        python_ms=0.5 * ms,
+        dispatch_ms=0.25 * ms,
+        launch_ms=0.15 * ms,
+        synchronisation_ms=0.1 * ms,
+    )
+
+
 def activity(**changes: Any) -> records.Activity:
     """What the trace of `run` says, on a GPU: half of each stage busy."""
     made = records.Activity(
@@ -190,13 +259,31 @@ def activity(**changes: Any) -> records.Activity:
         trace_events=1000,
         stages={
             "prefill": records.StageActivity(
-                wall_ms=70.0, steps=0, kernels=500, device_busy_ms=25.0
+                wall_ms=70.0,
+                steps=0,
+                kernels=500,
+                device_busy_ms=25.0,
+                graph_launches=0,
+                launches=510,
+                lost_launches=0,
+                waiting=waiting(45.0),
             ),
             "decode": records.StageActivity(
-                wall_ms=90.0, steps=3, kernels=300, device_busy_ms=31.0
+                wall_ms=90.0,
+                steps=3,
+                kernels=300,
+                device_busy_ms=31.0,
+                graph_launches=0,
+                launches=306,
+                lost_launches=0,
+                waiting=waiting(59.0),
             ),
         },
+        unclaimed_share=0.0,
         table_bytes={"operators": 30_000, "kernels": 20_000},
+        reading_started=STARTED_AT + 60.0,
+        reading_ended=STARTED_AT + 63.0,
+        host="node1",
     )
     return replace(made, **changes)
 
@@ -208,7 +295,7 @@ def cpu_activity(steps: int = 3) -> records.Activity:
     if steps:
         stages["decode"] = records.StageActivity(wall_ms=90.0, steps=steps, **nothing)
     absent = dict.fromkeys(nothing, "the trace holds no device event")
-    return activity(stages=stages, absent=absent)
+    return activity(stages=stages, unclaimed_share=None, absent=absent)
 
 
 def language(**changes: Any) -> Language:
@@ -232,6 +319,17 @@ def language(**changes: Any) -> Language:
     return replace(made, **changes)
 
 
+def _step_operators(exact: dict[str, int]) -> dict[str, records.OperatorFlops]:
+    """The operators of a step on an H100: routed experts by bmm, all other weights by mm."""
+    attention, routed = exact["attention"], exact["routed_experts"]
+    others = sum(exact.values()) - attention - routed
+    return {
+        "aten::mm": records.OperatorFlops(calls=96, flops=others),
+        "aten::bmm": records.OperatorFlops(calls=22, flops=routed),
+        "aten::_cudnn_attention_forward": records.OperatorFlops(calls=12, flops=attention),
+    }
+
+
 def decode_step(context: int) -> records.DecodeStep:
     """A step of DeepSeek-OCR in bf16."""
     exact = architecture.decode_flops(language(), context, 278)
@@ -246,6 +344,7 @@ def decode_step(context: int) -> records.DecodeStep:
         context_tokens=context,
         flops=flops,
         total=totals | {"directional": sum(rough.values())},
+        operators=_step_operators(exact),
         weight_bytes=1_148_257_280,
         kv_bytes=architecture.kv_bytes(language(), context, 278, 2),
     )
@@ -272,6 +371,10 @@ def calibration(**changes: Any) -> records.Calibration:
         image_tokens=273,
         prefill_flops=flops,
         prefill_total={"counted": total, "architecture": total, "directional": 6e11},
+        prefill_operators={
+            "aten::addmm": records.OperatorFlops(calls=354, flops=prefill["clip"]),
+            "aten::mm": records.OperatorFlops(calls=95, flops=total - prefill["clip"]),
+        },
         prefill_weight_bytes=6_342_375_936,
         prefill_kv_bytes=17_080_320,
         profiler_matmul_flops=1_000_000_000_000,
@@ -283,6 +386,50 @@ def calibration(**changes: Any) -> records.Calibration:
     return replace(made, **changes)
 
 
+def totals(**changes: Any) -> records.CounterTotals:
+    """What the hardware did in a stage."""
+    made = records.CounterTotals(
+        kernels=700,
+        device_ms=3.0,
+        tensor_flops=10_000_000_000,
+        dram_read_bytes=1_300_000_000,
+        dram_write_bytes=500_000_000,
+    )
+    return replace(made, **changes)
+
+
+def counters(**changes: Any) -> records.Counters:
+    """Counters of the resolution of `calibration`, of which decode runs on padded tiles."""
+    prefill = totals(kernels=1568, device_ms=19.0, tensor_flops=1_500_000_000_000)
+    vision = totals(kernels=690, device_ms=13.0, tensor_flops=1_200_000_000_000)
+    head = totals(kernels=1, device_ms=0.1, tensor_flops=2_658_140_160)
+    experts = totals(kernels=1567, device_ms=18.9, tensor_flops=1_497_341_859_840)
+    made = records.Counters(
+        variant="baseline",
+        resolution="1024",
+        weights="dummy",
+        measured_at="2026-01-02T03:04:05Z",
+        seconds=91.9,
+        tool="2025.3.1.0",
+        replay_mode="application",
+        metrics=["gpu__time_duration.sum"],
+        settings={"batch_size": 1},
+        counted=records.CountedPass(
+            page=page(),
+            model=model(),
+            prompt_tokens=278,
+            decode_steps=1,
+            device=gpu(),
+            versions=versions(),
+        ),
+        stages={"prefill": prefill, "vision": vision, "decode_step": totals()},
+        components={"prefill": {"routed_experts": experts, "lm_head": head}},
+        table_bytes=1,
+        absent={"components_decode_step": "the kernels differ"},
+    )
+    return replace(made, **changes)
+
+
 def generic_calibration(**changes: Any) -> records.Calibration:
     """Of a model that is known by its parts only, with experts."""
     steps = [
@@ -290,6 +437,7 @@ def generic_calibration(**changes: Any) -> records.Calibration:
             context_tokens=context,
             flops={"language_model": {"counted": flops}},
             total={"counted": flops},
+            operators={"aten::mm": records.OperatorFlops(calls=1, flops=flops)},
             weight_bytes=None,
             kv_bytes=None,
         )
@@ -300,6 +448,7 @@ def generic_calibration(**changes: Any) -> records.Calibration:
     made = calibration(
         prefill_flops={"vision": {"counted": 10**12}},
         prefill_total={"counted": 10**12},
+        prefill_operators={"aten::addmm": records.OperatorFlops(calls=1, flops=10**12)},
         prefill_weight_bytes=None,
         prefill_kv_bytes=None,
         decode_steps=steps,

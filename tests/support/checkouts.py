@@ -131,6 +131,7 @@ SETTINGS: dict[str, Any] = {
     "device": "cpu",
     "max_new_tokens": 3,
     "warmup": 0,
+    "timed_passes": 1,
     "profiler": {"record_shapes": False, "with_stack": False},
 }
 FIRST, SECOND, THIRD = "image_eu_map.png", "text_ar_vocalised.png", "image_photo_no_text.jpg"

@@ -60,11 +60,18 @@ class FakeSession:
         self.warmed_up: dict[object, Any] = {}
         self.compilation: Any = None
         self.runs = 0
+        self.process, self.host = "0123456789ab", "node1"
+        self.references: dict[object, Any] = {}
+        self.blank = PageInputs({}, prompt_tokens=7, image_tokens=5, resolution="512")
         self._passes = iter(passes)
         self._during = during
 
     def inputs(self, page: object, mode: str) -> PageInputs:
         return PageInputs({}, prompt_tokens=7, image_tokens=5, resolution="512")
+
+    def blank_inputs(self, resolution: str) -> PageInputs:
+        assert resolution == self.blank.resolution
+        return self.blank
 
     def generate(
         self,
@@ -74,9 +81,10 @@ class FakeSession:
         most_tokens: int | None = None,
         on_logits: Callable[[], None] = lambda: None,
     ) -> torch.Tensor:
-        tokens = next(self._passes)
+        tokens = [0] if page is self.blank else next(self._passes)
         self.model.generate(len(tokens), on_logits)
-        self._during()
+        if page is not self.blank:
+            self._during()
         return torch.tensor([tokens] * generation.batch_size)
 
 

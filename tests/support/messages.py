@@ -13,6 +13,7 @@ RUN_REQUEST = MeasureRun(
     max_megapixels=150,
     trace="t.json",
     settings={"profiler": {"with_stack": False}},
+    call="20260102T030400Z-0a1b2c",
 )
 
 

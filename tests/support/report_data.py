@@ -1,6 +1,6 @@
 """Report data from hand-made runs, put together as the workflow does it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from mfuscope.metrics.run_metrics import metrics_table
 from mfuscope.metrics.statistics import summarise
 from mfuscope.report.data import ReportData
 from mfuscope.report.gather import gather
+from mfuscope.report.operator_flops import RunWork
 from mfuscope.report.operators import aggregate_kernels, aggregate_operators
 from mfuscope.report.render import Texts, render
 from mfuscope.report.survey import survey_runs
@@ -48,6 +49,7 @@ def tables(
     runs: list[records.Run],
     *,
     operators: Iterable[tuple[str, pd.DataFrame]] = (),
+    works: Iterable[RunWork] | None = None,
     kernels: Iterable[tuple[str, pd.DataFrame]] = (),
     activities: list[records.Activity] | None = None,
     calibrations: list[records.Calibration] | None = None,
@@ -57,12 +59,15 @@ def tables(
     frames: dict[str, int | None] | None = None,
     command: str = "snakemake",
     damaged: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] | None = None,
+    counters: Sequence[tuple[records.Counters, pd.DataFrame]] = (),
 ) -> Tables:
     """The artefacts of these runs, put together as the workflow does it.
 
     Args:
+        works: what the traced passes of `operators` compute.
         frames: by image; without it the column is missing.
         damaged: by name of a table, what happens to it before the report reads it.
+        counters: each with the table of its launches.
     """
     machine = machine or hardware()
     if calibrations is None:
@@ -70,7 +75,8 @@ def tables(
         calibrations = [calibration(variant=v, resolution=size) for v, size in keys]
     by_key = {(c.variant, c.resolution): c for c in calibrations}
     traced = activities or [activity()] * len(runs)
-    metrics = metrics_table(runs, traced, by_key, machine, measured or ceiling())
+    counted = {(c.variant, c.resolution): c for c, _ in counters}
+    metrics = metrics_table(runs, traced, by_key, machine, measured or ceiling(), counted)
     summary = summarise(metrics)
     pages = {
         r.image: {
@@ -98,11 +104,12 @@ def tables(
         ceiling=measured or ceiling(),
         calibrations=calibrations,
         survey=survey_runs(runs),
-        operators=aggregate_operators(operators),
+        operators=aggregate_operators(operators, works),
         kernels=aggregate_kernels(kernels),
         settings=SETTINGS if settings is None else settings,
         command=command,
         commit="0123456789ab",
+        counters=counters,
     )
     return Tables(data, summary)
 

@@ -55,6 +55,7 @@ def measure(
     *,
     key: RunKey,
     max_megapixels: float,
+    call: str,
 ) -> Run:
     hang_if_asked()
     if asked_for("raise"):
@@ -73,6 +74,7 @@ def measure(
         repeat=key.repeat,
         page=replace(run.page, path=str(path)),
         runs_before=session.runs - 1,
+        session=replace(run.session, call=call),
         device=replace(run.device, threads=int(os.environ["OMP_NUM_THREADS"])),
         trace_bytes=0,
     )

@@ -8,7 +8,14 @@ import builders
 
 from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.storage.artefacts import write_bytes, write_columns, write_json, write_text
-from mfuscope.storage.paths import CEILING, HARDWARE, TEXTS, RunPaths, calibration_path
+from mfuscope.storage.paths import (
+    CEILING,
+    HARDWARE,
+    TEXTS,
+    RunPaths,
+    calibration_path,
+    counters_path,
+)
 
 IMAGES = ("a.png", "b.png")
 _TEXTS = {
@@ -46,6 +53,8 @@ def store_results(results: Path) -> None:
         store_run(results, RunKey("baseline", image, 0))
     key = CalibrationKey("baseline", "1024")
     write_json(calibration_path(results, key), builders.calibration())
+    size = write_columns(counters_path(results, key).with_suffix(".csv"), {"kernel": ["gemm"] * 50})
+    write_json(counters_path(results, key), builders.counters(table_bytes=size))
     write_json(results / CEILING, builders.ceiling())
     write_json(results / HARDWARE, builders.hardware())
     for name in TEXTS:

@@ -30,6 +30,7 @@ SETTINGS = {
     "max_new_tokens": 3,
     "no_repeat_ngram_size": 0,
     "resolution": "tiny",
+    "timed_passes": 2,
     "warmup": 1,
     "profiler": {
         "decode_steps": None,
@@ -69,11 +70,13 @@ def run_job(job: dict[str, Any]) -> None:
                 settings=SETTINGS | {"model": job["model"]} | job.get("settings", {}),
                 bundled_models=MODELS,
                 key=RunKey("baseline", "page.png", 0),
+                call=call.id,
             )
 
 
 def own_workers(keep_alive: float) -> None:
     call = Call(
+        id="20260102T030400Z-0a1b2c",
         settings={},
         device="cpu",
         owner=str(Owner.of(os.getpid())),

@@ -228,8 +228,16 @@ def report() -> Json:
     statistic = {
         **{"n": 12, "mean": 0.5, "std": 0.1, "cv": 0.2},
         **{"ci95_low": 0.4, "ci95_high": 0.6, "std_repeats": None},
+        **dict.fromkeys(("total", "total_ci95_low", "total_ci95_high")),
     }
-    names = ("prefill_ms", "decode_tokens_per_s", "mfu_model", "mfu_prefill", "mfu_decode")
+    names = (
+        "page_ms",
+        "prefill_ms",
+        "decode_tokens_per_s",
+        "mfu_model",
+        "mfu_prefill",
+        "mfu_decode",
+    )
     changes = {"cache": "static", "batch_size": 8, "ignore_eos": False}
     ratio = {"ratio": 0.25, "ci95_low": 0.2, "ci95_high": 0.3, "same_tokens": None}
     gain = {
@@ -248,9 +256,13 @@ def report() -> Json:
         "variants": [
             {
                 "name": "baseline",
+                "answer": {
+                    **dict.fromkeys(("new_tokens_least", "new_tokens_most"), 64),
+                    **{"new_tokens_mean": 64.0, "tpot_ms": None, "half_decode_tokens": None},
+                },
                 "model": as_json(builders.model()),
                 "headline": dict.fromkeys(names, statistic),
-                "limit": {"stage": "decode", "kind": "launch", "sentence": "It waits."},
+                "limit": {"stage": "decode", "kind": "host", "sentence": "It waits."},
                 "cost_centres": [{"key": "decode", "stage": "decode", "ms": 100.0, "share": 1}],
                 "recommendations": [
                     {

@@ -9,12 +9,13 @@ from builders import operator_frame
 from trace_events import KEY, annotation, device_run, op, row, write
 
 from mfuscope.core.errors import TraceError
-from mfuscope.core.records import StageActivity
+from mfuscope.core.records import StageActivity, Waiting
 from mfuscope.core.runs import RunKey
 from mfuscope.traces.activity import activity, launches
-from mfuscope.traces.columns import STAGES, read_trace
+from mfuscope.traces.columns import read_trace
 from mfuscope.traces.kernels import kernel_table
 from mfuscope.traces.operators import UNATTRIBUTED
+from mfuscope.traces.spans import STAGES
 
 
 def test_device_time_follows_the_launch(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_device_time_follows_the_launch(tmp_path: Path) -> None:
         ("prefill", "aten::linear"): 0.0001,
         ("prefill", UNATTRIBUTED): 0.0004,
         ("decode", "aten::copy_"): 0.0007,
-        ("outside", UNATTRIBUTED): 0.000009,
+        ("decode", UNATTRIBUTED): 0.000009,  # no launch is known of it: by its own time
     }
     linear = row(table, "prefill", "aten::linear")
     assert (linear["calls"], linear["self_cpu_ms"], linear["total_cpu_ms"]) == (1, 0.0008, 0.004)
@@ -81,10 +82,29 @@ def test_busy_times_are_the_union_of_streams(tmp_path: Path) -> None:
     assert found.stages == {
         # 11.0-14.1 us without a gap, and 16.0-16.3; four kernels and a memset.
         "prefill": StageActivity(
-            wall_ms=0.01, steps=0, kernels=4, device_busy_ms=0.0034, graph_launches=1
+            wall_ms=0.01,
+            steps=0,
+            kernels=4,
+            device_busy_ms=0.0034,
+            graph_launches=1,
+            launches=4,
+            lost_launches=0,
+            # The device is idle all the time, and starts its work in decode.
+            waiting=Waiting(
+                python_ms=0.005, dispatch_ms=0.0023, launch_ms=0.0027, synchronisation_ms=0.0
+            ),
         ),
         "decode": StageActivity(
-            wall_ms=0.02, steps=2, kernels=0, device_busy_ms=0.0007, graph_launches=0
+            wall_ms=0.02,
+            steps=2,
+            kernels=1,
+            device_busy_ms=0.000709,
+            graph_launches=0,
+            launches=1,
+            lost_launches=0,
+            waiting=Waiting(
+                python_ms=0.015891, dispatch_ms=0.0, launch_ms=0.0, synchronisation_ms=0.0
+            ),
         ),
     }
 
@@ -94,7 +114,10 @@ def test_run_of_one_token_has_no_decode(tmp_path: Path) -> None:
     found = activity(trace, KEY, "dummy", 0)
     alone = StageActivity(wall_ms=0.000009, steps=0, kernels=None, device_busy_ms=None)
     assert found.stages == {"prefill": alone}
-    assert set(found.absent) == {"kernels", "device_busy_ms", "graph_launches"}
+    assert set(found.absent) == {
+        *("kernels", "device_busy_ms", "waiting", "graph_launches", "launches", "lost_launches"),
+        "unclaimed_share",
+    }
     assert operator_frame(trace).empty
 
 

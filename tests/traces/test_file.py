@@ -6,14 +6,16 @@ import gzip
 import json
 import pickle
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pandas as pd
 import pytest
 import torch
 from builders import operator_frame
-from trace_events import annotation, device_run, op, write
+from trace_events import annotation, device_run, op, row, write
 
 from mfuscope.core.errors import TraceError, UserError
 from mfuscope.measure.profiler import trace_label
@@ -154,6 +156,41 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     with pytest.raises(FileNotFoundError):
         read_trace(tmp_path / "absent.json.gz")
+
+
+def function(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A function of any name, in a file of any name, as code that is made at run time has."""
+    namespace: dict[str, Any] = {"torch": torch}
+    exec(compile("def f(x):\n    return torch.mm(x, x)", 'a "b".py', "exec"), namespace)
+    found = namespace["f"]
+    found.__code__ = found.__code__.replace(co_name=name, co_qualname=name)
+    return cast(Callable[[torch.Tensor], torch.Tensor], found)
+
+
+@pytest.mark.parametrize("name", ['a "quoted" one', "back\\", '{"pid": 1}', 'x", "pid": 1'])
+def test_names_of_python_functions_are_not_read(name: str, tmp_path: Path) -> None:
+    path, work = tmp_path / "t.json", function(name)
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with (
+        torch.profiler.profile(activities=activities, with_stack=True) as profile,
+        torch.profiler.record_function("prefill"),
+    ):
+        work(torch.ones(2, 2))
+    profile.export_chrome_trace(str(path))
+    text = path.read_bytes()
+    assert b'"cat": "python_function"' in text
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(text)
+    assert row(operator_frame(read_trace(path)), "prefill", "aten::mm")["calls"] == 1
+
+
+def test_names_that_cannot_be_left_out_are_blamed_on_the_setting(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    name = r'"f" "", "pid": 1, "tid": 2'
+    event = f'{{"cat": "python_function", "name": "{name}", "pid": 1, "tid": 1}}'
+    path.write_text(f'{{"traceEvents": [{event}]}}')
+    with pytest.raises(TraceError, match=r"the setting profiler\.with_stack puts names into it"):
+        read_trace(path)
 
 
 def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

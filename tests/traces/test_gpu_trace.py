@@ -8,9 +8,10 @@ from builders import operator_frame
 from trace_events import KEY
 
 from mfuscope.traces.activity import activity, launches
-from mfuscope.traces.columns import STAGES, read_trace
+from mfuscope.traces.columns import read_trace
 from mfuscope.traces.kernels import kernel_table
 from mfuscope.traces.operators import UNATTRIBUTED
+from mfuscope.traces.spans import STAGES
 
 DATA = Path(__file__).parents[1] / "data"
 

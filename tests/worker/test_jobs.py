@@ -30,7 +30,8 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def ask(request: MeasureRun) -> bytes:
         Path(request.trace).write_bytes(TRACE)
-        return msgspec.json.encode(builders.run(trace_bytes=0))
+        session = builders.session(call=request.call)
+        return msgspec.json.encode(builders.run(trace_bytes=0, session=session))
 
     monkeypatch.setattr(jobs, "leased_worker", leased_worker)
 
@@ -47,6 +48,7 @@ def measure_run(runtime: Runtime, folder: Path, page_sha256: str) -> None:
         settings=settings,
         bundled_models=folder,
         key=RunKey("baseline", "page.png", 0),
+        call=builders.CALL,
     )
 
 

@@ -1,6 +1,7 @@
 """A call reaches its jobs through one environment variable."""
 
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from checkouts import FIRST, ROOT, SAMPLES
+from validate import schemas
 
 from mfuscope.core.errors import UserError, UserErrors
 from mfuscope.worker.runtime import Limits, Owner
@@ -50,6 +52,8 @@ def test_a_call_is_handed_to_its_jobs() -> None:
     assert call.runtime.owner == Owner.of(os.getpid())
     assert isinstance(call.limits, Limits)
     assert not call.partial
+    assert re.fullmatch(schemas()["common.schema.yaml"]["$defs"]["call"]["pattern"], call.id)
+    assert open_call(engine(), FILE, ROOT, RESULTS)[0].id != call.id, "another call"
 
 
 def test_a_job_takes_the_call_and_looks_at_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +61,7 @@ def test_a_job_takes_the_call_and_looks_at_no_page(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DSOCR_MAX_NEW_TOKENS", "77")  # of the node, not of the call
     (Path("pages") / "bad.png").write_bytes(b"text")
     again, in_job = open_call(engine(main=False), {"repeats": 1}, ROOT, RESULTS)
-    assert again.settings == call.settings
+    assert (again.id, again.settings) == (call.id, call.settings)
     assert in_job.settings.repeats == 4
     assert in_job.variants == plan.variants
     assert in_job.facts == {}

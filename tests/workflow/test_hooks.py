@@ -18,6 +18,7 @@ from mfuscope.workflow.hooks import Hooks
 from mfuscope.workflow.internals import PlannedJob
 
 CALL = Call(
+    id="20260102T030400Z-0a1b2c",
     settings={},
     device="cpu",
     owner=str(Owner.of(os.getpid())),

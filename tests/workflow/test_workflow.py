@@ -106,7 +106,7 @@ class TestIncremental:
         with zipfile.ZipFile(checkout.root / "report.zip") as report:
             names = {Path(name).name for name in report.namelist()}
             page = report.read("report/report.html").decode()
-        assert {"report.html", "roofline.svg", "decode_steps.svg", "time.svg"} <= names
+        assert {"report.html", "roofline.svg", "decode_steps.svg", "answer_length.svg"} <= names
         assert {"metrics.csv", "summary.csv", "operators.md", "stakeholder.md"} <= names
         for caption in ("Achieved TFLOP/s of every page", "Decode step times of all timed passes"):
             assert caption in page
@@ -353,23 +353,24 @@ def test_traces_may_be_kept_for_first_repeats_alone(tmp_path: Path) -> None:
     checkout.add_page(FIRST)
     profiler = {"keep_traces": "first", "decode_steps": 1}
     checkout.configure(**SETTINGS | {"repeats": 2, "profiler": profiler})
-    said = checkout.run()
+    until = ("--until", "read_operators")
+    said = checkout.run(*until)
     assert "2 runs to measure" in said
     assert "[2/2]" in said
     kept = checkout.digests("*/traces/*/*")
     assert list(kept) == [f"baseline/traces/{FIRST}/0.json.gz"]
     assert len(checkout.digests("*/operators/*/*")) == 2
-    assert checkout.planned() == {}
+    assert checkout.planned(*until) == {}
     # For runs to come: those that are there stay as they are.
     checkout.configure(**SETTINGS | {"repeats": 2, "profiler": profiler | {"keep_traces": "none"}})
-    assert checkout.planned() == {}
+    assert checkout.planned(*until) == {}
     # Truncated tables are read from the trace again, where there is one.
     checkout.configure(**SETTINGS | {"repeats": 2, "profiler": profiler})
     for repeat in range(2):
         DAMAGES["halved"](checkout.results / "baseline" / "operators" / FIRST / f"{repeat}.csv")
     status, printed = checkout.check("--repair")
     assert status == 0, printed
-    planned = checkout.planned()
+    planned = checkout.planned(*until)
     assert planned["read_operators"] == 2
     assert planned["profile_again"] == 1
     assert "profile" not in planned

@@ -4,6 +4,7 @@ rule tabulate_metrics:
         runs=per_run("results/{variant}/runs/{image}/{repeat}.json"),
         activities=per_run("results/{variant}/activity/{image}/{repeat}.json"),
         calibrations=all_calibrations,
+        counters=counters_there,
         hardware="results/hardware.json",
         ceiling="results/ceiling.json",
     output:

@@ -5,7 +5,7 @@ rule calibrate:
         calibration="results/{variant}/calibration/{resolution}.json",
     log:
         "logs/{variant}/calibration/{resolution}.log",
-    priority: 50
+    priority: len(RUNS) + 50
     group:
         "calibrate"
     conda:

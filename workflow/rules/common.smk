@@ -97,10 +97,14 @@ def batch_of_reading(wildcards):
     return "read" if is_current(PLAN, RESULTS, run) else "measure"
 
 
+def resolutions():
+    """Variants and resolutions of the reported runs."""
+    return sorted({PLAN.calibration(run) for run in REPORTED})
+
+
 def all_calibrations(wildcards):
     """One per variant and resolution of the reported runs."""
-    keys = sorted({PLAN.calibration(run) for run in REPORTED})
-    return [str(calibration_path(RESULTS, key)) for key in keys]
+    return [str(calibration_path(RESULTS, key)) for key in resolutions()]
 
 
 def per_run(pattern):

@@ -3,7 +3,7 @@ rule probe_device:
         ceiling="results/ceiling.json",
     log:
         "logs/probe_device.log",
-    priority: 100
+    priority: len(RUNS) + 100
     conda:
         "../envs/mfuscope.yaml"
     threads: MEASURING_THREADS
@@ -24,7 +24,7 @@ rule resolve_hardware:
         hardware="results/hardware.json",
     log:
         "logs/resolve_hardware.log",
-    priority: 100
+    priority: len(RUNS) + 100
     localrule: True
     conda:
         "../envs/mfuscope.yaml"

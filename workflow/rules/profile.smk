@@ -1,3 +1,14 @@
+from mfuscope.planning.order import priorities
+
+TURNS = priorities(RUNS, CALL.id)
+
+
+def turn(wildcards):
+    """The priority of a run: they take turns in a shuffled order."""
+    run = RunKey(wildcards.variant, wildcards.image, int(wildcards.repeat))
+    return TURNS.get(run, 0)  # a repeat that is only asked for by its file comes last
+
+
 rule profile:
     input:
         page=ancient(page),
@@ -6,6 +17,7 @@ rule profile:
         trace=kept("results/{variant}/traces/{image}/{repeat}.json.gz"),
     log:
         "logs/{variant}/runs/{image}/{repeat}.log",
+    priority: turn
     group:
         "measure"
     conda:
@@ -43,7 +55,7 @@ rule read_operators:
         activity="results/{variant}/activity/{image}/{repeat}.json",
     log:
         "logs/{variant}/operators/{image}/{repeat}.log",
-    priority: 10
+    priority: len(RUNS) + 10
     group:
         batch_of_reading
     conda:

@@ -7,6 +7,7 @@ rule render_report:
         summary="results/summary.csv",
         comparison="results/comparison.csv",
         calibrations=all_calibrations,
+        counters=counters_there,
         runs=per_run("results/{variant}/runs/{image}/{repeat}.json"),
         operators=per_run("results/{variant}/operators/{image}/{repeat}.csv"),
         kernels=per_run("results/{variant}/kernels/{image}/{repeat}.csv"),
@@ -49,6 +50,18 @@ rule render_report:
             caption="../report/time.rst",
             category="Figures",
             labels={"figure": "where the time goes"},
+        ),
+        answer_length=report(
+            "results/figures/answer_length.svg",
+            caption="../report/answer_length.rst",
+            category="Figures",
+            labels={"figure": "answers of other lengths"},
+        ),
+        operator_roofline=report(
+            "results/figures/operator_roofline.svg",
+            caption="../report/operator_roofline.rst",
+            category="Figures",
+            labels={"figure": "roofline of operators"},
         ),
     log:
         "logs/render_report.log",

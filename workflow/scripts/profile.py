@@ -19,4 +19,5 @@ with job_log(snakemake.log[0]) as call:
         settings=snakemake.params.settings,
         bundled_models=Path(snakemake.scriptdir).resolve().parents[1] / "config" / "models",
         key=RunKey(run.variant, run.image, int(run.repeat)),
+        call=call.id,
     )

@@ -7,6 +7,11 @@ results/VARIANT/activity/IMAGE/REPEAT.json.
 from mfuscope.workflow.joblog import job_log
 
 with job_log(snakemake.log[0]):
+    import time
+
+    started = time.time()
+
+    import platform
     from dataclasses import replace
     from pathlib import Path
 
@@ -32,5 +37,12 @@ with job_log(snakemake.log[0]):
         table_bytes[kind] = write_columns(Path(path), table | {"weights": weights})
     key, steps = RunKey(run.variant, run.image, run.repeat), run.traced.new_tokens - 1
     found = activity(trace, key, run.model.weights, steps)
+    found = replace(
+        found,
+        table_bytes=table_bytes,
+        reading_started=round(started, 3),
+        reading_ended=round(time.time(), 3),
+        host=platform.node(),
+    )
     # Last: it records how long the tables are.
-    write_json(Path(snakemake.output.activity), replace(found, table_bytes=table_bytes))
+    write_json(Path(snakemake.output.activity), found)

@@ -5,7 +5,7 @@ from mfuscope.workflow.joblog import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
+    from mfuscope.core.records import Activity, Calibration, Ceiling, Counters, Hardware, Run
     from mfuscope.metrics.run_metrics import metrics_table
     from mfuscope.provenance.consistency import check_consistent
     from mfuscope.provenance.facts import read_provenance
@@ -26,11 +26,13 @@ with job_log(snakemake.log[0]):
         listing=Path(snakemake.log[0]).with_name("measure_again.txt"),
     )
     calibrations = [read_record(Path(path), Calibration) for path in paths.calibrations]
+    counters = [read_record(Path(path), Counters) for path in paths.counters]
     table = metrics_table(
         (read_record(Path(path), Run) for path in paths.runs),
         (read_record(Path(path), Activity) for path in paths.activities),
         {(c.variant, c.resolution): c for c in calibrations},
         hardware,
         ceiling,
+        {(c.variant, c.resolution): c for c in counters},
     )
     write_table(Path(snakemake.output.metrics), table)

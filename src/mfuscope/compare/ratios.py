@@ -1,18 +1,23 @@
 """A quantity of a variant divided by the reference's, with its 95 % interval.
 
+A ratio is the quotient of the two values beside it: of rates total work / total time, else means.
+So the ratio of a rate is the inverse of that of its time where both sets do the same work.
+
 Times and speeds spread in proportion to their size, so intervals are made of logarithms: they are
 of the factor itself, never reach below 0, and turn around with the ratio (1 / ratio has the
 interval 1 / high to 1 / low).
 
 Sources. Variance of a log ratio of two means: Hedges, Gurevitch and Curtis, The meta-analysis of
-response ratios in experimental ecology, Ecology 80 (1999), 1150-1156. Degrees of freedom of two
-samples of unequal spread: Welch, Biometrika 34 (1947), 28-35. Geometric mean of paired ratios with
-Student's t: Fleming and Wallace, How not to lie with statistics, Comm. ACM 29 (1986), 218-221.
+response ratios in experimental ecology, Ecology 80 (1999), 1150-1156. The same of rates, and of
+pairs: Cochran, Sampling Techniques, 3rd edition (1977), chapter 6. Degrees of freedom of two
+samples of unequal spread: Welch, Biometrika 34 (1947), 28-35. Why total times and no mean of the
+pages' ratios: Smith, Characterizing computer performance with a single number, Comm. ACM 31 (1988),
+1202-1206.
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +31,46 @@ _NO_SPREAD = 1e-12
 _WIDEST = 700.0
 
 
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """A quantity in the runs of a page, as work / time; absent values are NaN.
+
+    A plain quantity, such as a time, is work with a time of 1: its value is the mean.
+    """
+
+    work: Floats
+    time: Floats
+
+    @classmethod
+    def of(cls, values: Floats) -> "Repeats":
+        """Of a plain quantity."""
+        return cls(values, np.ones_like(values))
+
+    @property
+    def known(self) -> "Repeats":
+        """Without absent values."""
+        known = ~np.isnan(self.work + self.time)
+        return Repeats(self.work[known], self.time[known])
+
+    @property
+    def value(self) -> float | None:
+        """Total work / total time; None without a run."""
+        return float(self.work.sum() / self.time.sum()) if len(self.work) else None
+
+    @property
+    def residuals(self) -> Floats:
+        """What each run's work is above that of the value, by the mean work."""
+        above: Floats = self.work - (self.value or 0.0) * self.time
+        return above / float(self.work.mean())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """A quantity in two sets of runs; None where absent.
 
     Attributes:
-        reference_mean, variant_mean: means, in the quantity's unit.
+        reference_mean, variant_mean: means, of rates total work / total time, in the quantity's
+            unit.
         ratio: variant / reference.
         ci95_low, ci95_high: 95 % interval of the ratio.
         n: size of the sample behind the interval: repeats of a page (of the set that has fewer),
@@ -46,67 +85,62 @@ class Compared:
     n: int = 0
 
 
-def compare_repeats(reference: Floats, variant: Floats) -> Compared:
-    """A page's repeats in both sets, as independent samples; absent values are NaN.
+def compare_repeats(reference: Repeats, variant: Repeats) -> Compared:
+    """A page's repeats in both sets, as independent samples.
 
-    The ratio is that of the means. The standard error of its logarithm is
-    sqrt(s_v^2 / (n_v m_v^2) + s_r^2 / (n_r m_r^2)), from the standard deviations s, means m and
-    sizes n of both samples; the half width of the interval of the logarithm is Student's t times
-    that, at Welch's degrees of freedom.
+    With the residuals e of each set's n runs, by its mean work, the standard error of the ratio's
+    logarithm is sqrt(s_v^2 / n_v + s_r^2 / n_r), s^2 = sum(e^2) / (n - 1): of plain quantities that
+    of two means. The half width of the interval of the logarithm is Student's t times that, at
+    Welch's degrees of freedom.
 
     Returns:
         No ratio where a set has no value, or one of 0 or below; no interval where a set has a
         single value. Without any spread, the interval is the ratio itself.
     """
-    samples = [values[~np.isnan(values)] for values in (reference, variant)]
-    means = [float(values.mean()) if len(values) else None for values in samples]
-    found = Compared(reference_mean=means[0], variant_mean=means[1])
-    if any(not len(values) or values.min() <= 0 for values in samples):
+    sets = [reference.known, variant.known]
+    found = Compared(reference_mean=sets[0].value, variant_mean=sets[1].value)
+    if any(not len(one.work) or one.work.min() <= 0 for one in sets):
         return found
-    n = min(len(values) for values in samples)
-    errors = [_relative_variance(values) for values in samples] if n > 1 else None
-    ratio = float(samples[1].mean() / samples[0].mean())
-    if errors is None:
-        return _with_interval(found, ratio, None, n)
+    n = min(len(one.work) for one in sets)
+    if n == 1:
+        return _with_interval(found, None, n)
+    errors = [float((one.residuals**2).sum()) / (len(one.work) - 1) / len(one.work) for one in sets]
     variance = sum(errors)
     if math.sqrt(variance) < _NO_SPREAD:
-        return _with_interval(found, ratio, 0.0, n)
+        return _with_interval(found, 0.0, n)
     freedom = variance**2 / sum(
-        error**2 / (len(values) - 1) for error, values in zip(errors, samples, strict=True)
+        error**2 / (len(one.work) - 1) for error, one in zip(errors, sets, strict=True)
     )
-    return _with_interval(found, ratio, _half_width(math.sqrt(variance), freedom), n)
+    return _with_interval(found, _half_width(math.sqrt(variance), freedom), n)
 
 
-def compare_pages(pages: Iterable[Compared]) -> Compared:
-    """All pages, paired: each as `compare_repeats` compared it.
+def compare_pages(pages: Iterable[tuple[Repeats, Repeats]]) -> Compared:
+    """All pages, paired: each page's repeats in the reference and in the variant.
 
-    The ratio is the geometric mean of the pages' ratios: every page counts alike, however long it
-    takes. The interval is Student's t over the logarithms of the pages' ratios, and n counts pages:
-    what differs between pages, but not between the sets, drops out. A single page stays as it is.
-    Pages without a value in one of the sets are left out.
-
-    Returns:
-        Means over the means of the pages that both sets have.
+    Each page counts with the mean work and time of its repeats. With the residuals of both sets'
+    pages, the standard error of the ratio's logarithm is s / sqrt(n) of the n differences
+    e_v - e_r, and the half width of its interval Student's t times that: what differs between
+    pages, but not between the sets, drops out. A single page is compared by its repeats. Pages
+    without a value in one of the sets are left out.
     """
-    found = [
-        one for one in pages if one.reference_mean is not None and one.variant_mean is not None
-    ]
-    if len(found) < 2:
-        return found[0] if found else Compared()
-    whole = Compared(
-        reference_mean=float(np.mean([one.reference_mean for one in found])),
-        variant_mean=float(np.mean([one.variant_mean for one in found])),
+    both = [(r.known, v.known) for r, v in pages]
+    both = [(r, v) for r, v in both if len(r.work) and len(v.work)]
+    if len(both) < 2:
+        return compare_repeats(*both[0]) if both else Compared()
+    reference, variant = (
+        Repeats(
+            np.array([pair[of].work.mean() for pair in both]),
+            np.array([pair[of].time.mean() for pair in both]),
+        )
+        for of in (0, 1)
     )
-    logs = np.array([math.log(one.ratio) for one in found if one.ratio is not None])
-    n = len(logs)
-    if n == 0:
+    whole = Compared(reference_mean=reference.value, variant_mean=variant.value)
+    if min(reference.work.min(), variant.work.min()) <= 0:
         return whole
-    ratio = math.exp(logs.mean())
-    if n == 1:
-        return _with_interval(whole, ratio, None, n)
-    error = float(logs.std(ddof=1)) / math.sqrt(n)
+    n = len(both)
+    error = float((variant.residuals - reference.residuals).std(ddof=1)) / math.sqrt(n)
     half = 0.0 if error < _NO_SPREAD else _half_width(error, n - 1)
-    return _with_interval(whole, ratio, half, n)
+    return _with_interval(whole, half, n)
 
 
 def among(found: Compared, k: int) -> Compared:
@@ -119,28 +153,22 @@ def among(found: Compared, k: int) -> Compared:
         return found
     freedom = found.n - 1
     wider = special.stdtrit(freedom, 1 - 0.025 / k) / special.stdtrit(freedom, 0.975)
-    return _with_interval(found, ratio, float(wider) * math.log(high / ratio), found.n)
-
-
-def _relative_variance(values: Floats) -> float:
-    """Squared standard error of the mean, by the squared mean; of at least two values."""
-    return float(values.var(ddof=1) / values.mean() ** 2) / len(values)
+    half = float(wider) * math.log(high / ratio)
+    if half + abs(math.log(ratio)) >= _WIDEST:
+        return replace(found, ci95_low=None, ci95_high=None)
+    return replace(found, ci95_low=ratio * math.exp(-half), ci95_high=ratio * math.exp(half))
 
 
 def _half_width(error: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, 0.975)) * error
 
 
-def _with_interval(found: Compared, ratio: float, half: float | None, n: int) -> Compared:
-    """With the interval around a ratio, from the half width of its logarithm's."""
+def _with_interval(found: Compared, half: float | None, n: int) -> Compared:
+    """With the ratio of the values, and its interval from the half width of the logarithm's."""
+    if not found.reference_mean or not found.variant_mean:
+        return found
+    ratio = found.variant_mean / found.reference_mean
     low = high = None
     if half is not None and half + abs(math.log(ratio)) < _WIDEST:
         low, high = ratio * math.exp(-half), ratio * math.exp(half)
-    return Compared(
-        reference_mean=found.reference_mean,
-        variant_mean=found.variant_mean,
-        ratio=ratio,
-        ci95_low=low,
-        ci95_high=high,
-        n=n,
-    )
+    return replace(found, ratio=ratio, ci95_low=low, ci95_high=high, n=n)

@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from mfuscope.compare.ratios import Compared, Floats, compare_pages, compare_repeats
+from mfuscope.compare.ratios import Compared, Repeats, compare_pages, compare_repeats
 from mfuscope.compare.verdicts import verdict
 from mfuscope.metrics.statistics import ALL
+from mfuscope.metrics.totals import RATES, work_and_time
 
 #: Columns of names in metrics.csv that a comparison needs.
 NAMES: Final = ("variant", "image", "token_ids_sha256")
@@ -44,11 +45,11 @@ class Sample:
     """The repeats of one page in one variant.
 
     Attributes:
-        values: by metric; NaN where absent.
+        values: by metric.
         tokens: digests of the tokens that its runs made; None where one is not known.
     """
 
-    values: Mapping[str, Floats]
+    values: Mapping[str, Repeats]
     tokens: frozenset[str] | None
 
 
@@ -63,14 +64,14 @@ def samples(metrics: pd.DataFrame, names: Sequence[str] = COMPARED) -> Samples:
         names: the metrics to take; one without a column is absent throughout.
     """
     found: dict[str, dict[str, Sample]] = {}
-    numbers = metrics.reindex(columns=list(names)).to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers = {name: _repeats(metrics, name) for name in names}
     tokens = metrics.reindex(columns=["token_ids_sha256"]).iloc[:, 0].to_numpy(dtype=object)
     places = metrics.groupby(["variant", "image"], sort=False).indices
     for variant, image in dict.fromkeys(zip(metrics["variant"], metrics["image"], strict=True)):
         rows = places[variant, image]
         made = tokens[rows]
         found.setdefault(str(variant), {})[str(image)] = Sample(
-            {name: numbers[rows, column] for column, name in enumerate(names)},
+            {name: Repeats(one.work[rows], one.time[rows]) for name, one in numbers.items()},
             None if pd.isna(made).any() else frozenset(map(str, made)),
         )
     return found
@@ -102,7 +103,7 @@ def compare_all(
 ) -> Compared:
     """A metric over all pages that both variants have."""
     return compare_pages(
-        compare_repeats(sample.values[metric], variant[image].values[metric])
+        (sample.values[metric], variant[image].values[metric])
         for image, sample in reference.items()
         if image in variant
     )
@@ -124,16 +125,14 @@ def _rows(
         if image in variant
     }
     same[ALL] = _all_of(list(same.values()))
-    pages: dict[str, list[Compared]] = {metric: [] for metric in COMPARED}
     for image in images_of(reference, variant):
-        for metric, compared in pages.items():
+        for metric in COMPARED:
             if image == ALL:
-                found = compare_pages(compared)
+                found = compare_all(reference, variant, metric)
             else:
                 found = compare_repeats(
                     _values(reference, image, metric), _values(variant, image, metric)
                 )
-                compared.append(found)
             yield {
                 "variant": name,
                 "image": image,
@@ -144,8 +143,16 @@ def _rows(
             }
 
 
-def _values(of: Mapping[str, Sample], image: str, metric: str) -> Floats:
-    return of[image].values[metric] if image in of else np.empty(0)
+def _values(of: Mapping[str, Sample], image: str, metric: str) -> Repeats:
+    return of[image].values[metric] if image in of else Repeats.of(np.empty(0))
+
+
+def _repeats(metrics: pd.DataFrame, name: str) -> Repeats:
+    """A metric of all runs; absent throughout where the table has no such column."""
+    if name in RATES and name in metrics:
+        return Repeats(*work_and_time(metrics, name))
+    column = metrics.reindex(columns=[name])[name]
+    return Repeats.of(column.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def _all_of(found: Sequence[bool | None]) -> bool | None:

@@ -59,6 +59,7 @@ class InferenceSettings(ModelSettings):
     cache: str
     batch_size: int
     no_repeat_ngram_size: int
+    counters: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Settings:
     device: str
     repeats: int
     warmup: int
+    timed_passes: int
     peak_tflops: float | None
     profiler: ProfilerSettings
     keep_traces: str
@@ -155,6 +157,7 @@ def resolve_settings(
         device=merged["device"],
         repeats=merged["repeats"],
         warmup=merged["warmup"],
+        timed_passes=merged["timed_passes"],
         peak_tflops=merged["peak_tflops"],
         profiler=ProfilerSettings(**_only(merged["profiler"], ProfilerSettings)),
         keep_traces=merged["profiler"]["keep_traces"],

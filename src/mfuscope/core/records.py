@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mfuscope.core.language import Language
+from mfuscope.core.passes import Conditions as Conditions
+from mfuscope.core.passes import Host as Host
+from mfuscope.core.passes import HostStage as HostStage
+from mfuscope.core.passes import Pass as Pass
+from mfuscope.core.passes import composed
 
 # Increase this number with every change to what is measured, or how: results of another protocol
 # are measured again. Other edits keep the results.
-PROTOCOL = 3
+PROTOCOL = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +48,6 @@ class Versions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """Clocks, temperature, power and throttling of the device at one instant, from NVML."""
-
-    sm_clock_mhz: int | None
-    memory_clock_mhz: int | None
-    temperature_c: int | None
-    power_w: float | None
-    throttle_reasons: list[str] | None
-    absent: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """The model that was measured."""
 
@@ -68,6 +61,7 @@ class Model:
     dtype: str
     attention: str
     experts_implementation: str | None
+    positions: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,27 +73,6 @@ class Page:
     width: int
     height: int
     resolution: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
-    """One ``generate`` call."""
-
-    prefill_ms: float
-    decode_ms: float
-    step_ms: list[float]
-    vision_ms: float | None
-    projector_ms: float | None
-    language_prefill_ms: float | None
-    host_ms: float
-    forwards: int
-    new_tokens: int
-    token_ids_sha256: str
-    peak_memory_bytes: int | None
-    energy_j: float | None
-    conditions_before: Conditions
-    conditions_after: Conditions
-    absent: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +94,33 @@ class Compilation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A pass of a blank page: the same work in every session, whatever its pages.
+
+    `step_ms` is the median decode step, None for a single new token.
+    """
+
+    prefill_ms: float
+    step_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Where a run was measured: the call of the workflow, the process that measured, its host."""
+
+    call: str
+    process: str
+    host: str
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One image x one repeat x one variant: results/VARIANT/runs/IMAGE/REPEAT.json."""
+    """One image x one repeat x one variant: results/VARIANT/runs/IMAGE/REPEAT.json.
+
+    `warmup_ms` has the page time (prefill and decode) of each warm-up pass that was made right
+    before this run.
+    """
 
     protocol: int
     variant: str
@@ -134,9 +132,10 @@ class Run:
     prompt_tokens: int
     image_tokens: int | None
     context_tokens: int
-    warmup_passes: int
+    warmup_ms: list[float]
     runs_before: int
-    timed: Pass
+    session: Session
+    passes: list[Pass]
     traced: Pass
     passes_agree: bool
     compilation: Compilation | None = None
@@ -152,6 +151,25 @@ class Run:
         """Copies of the page that were generated for together."""
         return int(self.settings["batch_size"])
 
+    @property
+    def timed(self) -> Pass:
+        """The timed passes as one; see `core.passes.composed`."""
+        return composed(self.passes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Where the host was while the device waited for it, in a stage of a traced pass.
+
+    In Python or the framework between operators, in an operator but in no call of CUDA, in a launch
+    or another call of the CUDA runtime or driver, or in a call that waits for the device.
+    """
+
+    python_ms: float
+    dispatch_ms: float
+    launch_ms: float
+    synchronisation_ms: float
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageActivity:
@@ -162,11 +180,18 @@ class StageActivity:
     kernels: int | None
     device_busy_ms: float | None
     graph_launches: int | None = None
+    launches: int | None = None
+    lost_launches: int | None = None
+    waiting: Waiting | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """Kernels and busy time of a trace's stages: results/VARIANT/activity/IMAGE/REPEAT.json."""
+    """Kernels and busy time of a trace's stages: results/VARIANT/activity/IMAGE/REPEAT.json.
+
+    `repaired` counts device events with impossible times, by what became of them: `cut`, or
+    `left_out`. `unclaimed_share` is the part of the device time that no launch of the trace claims.
+    """
 
     variant: str
     image: str
@@ -174,7 +199,12 @@ class Activity:
     weights: str
     trace_events: int
     stages: dict[str, StageActivity]
+    repaired: dict[str, int] = field(default_factory=dict)
+    unclaimed_share: float | None = None
     table_bytes: dict[str, int] = field(default_factory=dict)  # known once the tables are written
+    reading_started: float = 0.0  # these three are known once the trace is read
+    reading_ended: float = 0.0
+    host: str = ""
     absent: dict[str, str] = field(default_factory=dict)
 
 
@@ -231,12 +261,21 @@ FlopTable = dict[str, dict[str, int | float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorFlops:
+    """Calls and FLOPs of one operator in one forward."""
+
+    calls: int
+    flops: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeStep:
     """FLOPs and minimum bytes of one decode step that attends to `context_tokens` tokens."""
 
     context_tokens: int
     flops: FlopTable
     total: dict[str, int | float]
+    operators: dict[str, OperatorFlops]
     weight_bytes: int | None
     kv_bytes: int | None
 
@@ -252,6 +291,7 @@ class Calibration:
     image_tokens: int | None
     prefill_flops: FlopTable
     prefill_total: dict[str, int | float]
+    prefill_operators: dict[str, OperatorFlops]
     prefill_weight_bytes: int | None
     prefill_kv_bytes: int | None
     profiler_matmul_flops: int
@@ -259,6 +299,61 @@ class Calibration:
     language: Language | None
     uncounted_operators: list[str]
     versions: Versions
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedPass:
+    """What was counted and traced for `Counters`: a prefill and the first decode step of a page."""
+
+    page: Page
+    model: Model
+    prompt_tokens: int
+    decode_steps: int
+    device: Device
+    versions: Versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterTotals:
+    """What the hardware did in the kernels of a stage or component; None without a counter."""
+
+    kernels: int
+    device_ms: float
+    tensor_flops: int | None
+    dram_read_bytes: int | None
+    dram_write_bytes: int | None
+
+    @property
+    def dram_bytes(self) -> int | None:
+        """Bytes read and written."""
+        if self.dram_read_bytes is None or self.dram_write_bytes is None:
+            return None
+        return self.dram_read_bytes + self.dram_write_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """Hardware counters of one resolution: results/VARIANT/counters/RESOLUTION.json.
+
+    `stages` has prefill, its parts (vision, projector, language_prefill) and decode_step, the first
+    one; it is empty where nothing could be counted. `components` has the stages whose kernels are
+    those of the traced pass. `table_bytes` is the size of the table beside the record.
+    """
+
+    variant: str
+    resolution: str
+    weights: str
+    measured_at: str
+    seconds: float
+    tool: str | None
+    replay_mode: str
+    metrics: list[str]
+    settings: dict[str, Any]
+    counted: CountedPass
+    stages: dict[str, CounterTotals]
+    components: dict[str, dict[str, CounterTotals]]
+    table_bytes: int
     absent: dict[str, str] = field(default_factory=dict)
 
 

@@ -1,4 +1,4 @@
-"""FLOPs counted at dispatch: every operator, by part of the model.
+"""FLOPs counted at dispatch: every operator, by its name and by part of the model.
 
 torch's flop counter has formulas for most operators; formulas that it lacks and models need are
 added here. A compute-heavy operator without a formula is recorded by name.
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._C import DispatchKey
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
@@ -98,6 +99,20 @@ _OWN_FORMULAS: dict[Any, Callable[..., int]] = {
     aten._addmm_activation: _addmm_activation_flop,
 }
 
+# In traces the time of some operators is with another one, which they call and which has their
+# kernels. Of convolution, by torch's backend; all names are of torch's native functions.
+_CONVOLUTIONS = {
+    "Cudnn": "aten::cudnn_convolution",
+    "CudaDepthwise2d": "aten::_conv_depthwise2d",
+    "Mkldnn": "aten::mkldnn_convolution",
+    "Slow2d": "aten::_slow_conv2d_forward",
+}
+_ATTENTIONS = {
+    "aten::_scaled_dot_product_cudnn_attention": "aten::_cudnn_attention_forward",
+    "aten::_scaled_dot_product_flash_attention": "aten::_flash_attention_forward",
+    "aten::_scaled_dot_product_efficient_attention": "aten::_efficient_attention_forward",
+}
+
 
 def _formula(packet: Any) -> Callable[..., int] | None:
     """The formula of an operator; an in-place variant has its functional twin's."""
@@ -117,16 +132,21 @@ def _formula(packet: Any) -> Callable[..., int] | None:
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Context manager that counts the FLOPs of its body by the part of the model that runs them.
+    """Context manager that counts the FLOPs of its body, by operator and by part of the model.
 
     Attributes:
         counts: FLOPs by part; ``other`` outside of every part.
+        operators: FLOPs by operator, the same sum as `counts`; the operator that has the time in
+            torch.profiler's traces.
+        calls: calls of the operators that have FLOPs, of empty ones too.
         uncounted: names of compute-heavy operators that ran and have no formula.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.counts: dict[str, int] = defaultdict(int)
+        self.operators: dict[str, int] = defaultdict(int)
+        self.calls: dict[str, int] = defaultdict(int)
         self.uncounted: set[str] = set()
         self._parts = [OTHER]
 
@@ -182,7 +202,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if _formula(packet) is None and func is not torch.ops.prim.device.default:
             # In inference mode, composite operators (linear, matmul, ...) are dispatched whole.
             with self:
-                out = func.decompose(*args, **kwargs)
+                out = _decompose(func, args, kwargs)
             if out is not NotImplemented:
                 return out
         out = func(*args, **kwargs)
@@ -193,9 +213,43 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         formula = _formula(packet)
         if formula is not None:
             # torch's formulas take the result too; ours ignore it.
-            self.counts[self._parts[-1]] += int(formula(*args, **kwargs, out_val=out))
+            flops = int(formula(*args, **kwargs, out_val=out))
+            name, calls = _computing(packet, args, kwargs)
+            self.counts[self._parts[-1]] += flops
+            self.operators[name] += flops
+            self.calls[name] += calls
         elif _looks_heavy(str(packet)):
             self.uncounted.add(str(packet))
+
+
+def _computing(packet: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[str, int]:
+    """The name of the operator that computes, as a trace has it, and how often it is called.
+
+    On a CPU ``_grouped_mm`` only loops over its groups: it calls mm for each, empty ones included,
+    or bmm for batches, and these have its time in a trace. On a GPU it has kernels of its own.
+    """
+    name = str(packet).replace(".", "::", 1)
+    if packet is aten._grouped_mm and args[0].device.type == "cpu":
+        a, b = args[:2]
+        if a.dim() == b.dim() == 3:
+            return "aten::bmm", 1
+        offsets = kwargs["offs"] if "offs" in kwargs else args[2]
+        return "aten::mm", len(offsets)
+    if packet is aten.convolution:
+        backend = torch._C._select_conv_backend(*args, **kwargs)
+        return _CONVOLUTIONS.get(backend.name, name), 1
+    return _ATTENTIONS.get(name, name), 1
+
+
+def _decompose(func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """What a composite operator does, by the code that runs outside of the counter too.
+
+    torch has Python twins of some (matmul), which choose other operators: mm in place of bmm.
+    """
+    key = DispatchKey.CompositeImplicitAutograd
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key):
+        return func._op_dk(key, *args, **kwargs)
+    return func.decompose(*args, **kwargs)
 
 
 def _looks_heavy(name: str) -> bool:

@@ -201,3 +201,24 @@ def read_energy_mj(uuid: str | None) -> tuple[int | None, str]:
         return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(_handle(uuid))), ""
     except pynvml.NVMLError as error:
         return None, _reason(error)
+
+
+def other_processes(uuid: str | None) -> tuple[int | None, str]:
+    """How many processes other than this one use the GPU, or None and the reason."""
+    if uuid is None:
+        return None, "not a GPU"
+    if reason := _initialise():
+        return None, reason
+    try:
+        handle = _handle(uuid)
+        running = [
+            *pynvml.nvmlDeviceGetComputeRunningProcesses(handle),
+            *pynvml.nvmlDeviceGetGraphicsRunningProcesses(handle),
+        ]
+    except pynvml.NVMLError as error:
+        return None, _reason(error)
+    pids = {process.pid for process in running}
+    if os.getpid() not in pids:
+        # NVML numbers processes as the host does, or shows none.
+        return None, "NVML does not show this process itself, as in a container"
+    return len(pids) - 1, ""

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -26,6 +26,43 @@ _MATMUL_LIKE = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::
 
 
 @dataclass(frozen=True, slots=True)
+class _Counted:
+    """Counts so far, or of one forward: FLOPs by component; FLOPs and calls by operator."""
+
+    components: Mapping[str, int] = field(default_factory=dict)
+    flops: Mapping[str, int] = field(default_factory=dict)
+    calls: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def so_far(cls, counter: FlopCounter) -> "_Counted":
+        return cls(dict(counter.counts), dict(counter.operators), dict(counter.calls))
+
+    def since(self, before: "_Counted") -> "_Counted":
+        """What came after another one."""
+        return _Counted(
+            _more(self.components, before.components),
+            _more(self.flops, before.flops),
+            _more(self.calls, before.calls),
+        )
+
+    @property
+    def operators(self) -> dict[str, records.OperatorFlops]:
+        """Of each operator that was called."""
+        return {
+            name: records.OperatorFlops(calls=calls, flops=self.flops.get(name, 0))
+            for name, calls in self.calls.items()
+        }
+
+
+def _more(after: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    return {
+        name: value - before.get(name, 0)
+        for name, value in after.items()
+        if value != before.get(name, 0)
+    }
+
+
+@dataclass(frozen=True, slots=True)
 class _Formulas:
     """The closed forms of one model at one resolution."""
 
@@ -41,12 +78,12 @@ def calibrate(session: Session, key: CalibrationKey) -> records.Calibration:
     calibration.
     """
     page = session.blank_inputs(key.resolution)
-    snapshots, uncounted = _count(session, page)
+    forwards, uncounted = _count(session, page)
     formulas = _formulas(session, key.resolution, page.prompt_tokens)
-    prefill = _table({"counted": snapshots[0], **formulas.prefill})
+    prefill = _table({"counted": forwards[0].components, **formulas.prefill})
     steps = [
-        _step(session, formulas, page.prompt_tokens, page.prompt_tokens + 1 + number, counts)
-        for number, counts in enumerate(_differences(snapshots)[:_STEPS])
+        _step(session, formulas, page.prompt_tokens, page.prompt_tokens + 1 + number, counted)
+        for number, counted in enumerate(forwards[1 : 1 + _STEPS])
     ]
     dims = formulas.dims
     weights = stage_weight_bytes(
@@ -60,6 +97,7 @@ def calibrate(session: Session, key: CalibrationKey) -> records.Calibration:
         image_tokens=page.image_tokens,
         prefill_flops=prefill,
         prefill_total=_totals(prefill),
+        prefill_operators=forwards[0].operators,
         prefill_weight_bytes=sum(weights.values()) if weights else None,
         prefill_kv_bytes=_kv_bytes(session, formulas, page.prompt_tokens, page.prompt_tokens),
         profiler_matmul_flops=_profiler_matmul_flops(session, page),
@@ -71,29 +109,19 @@ def calibrate(session: Session, key: CalibrationKey) -> records.Calibration:
     )
 
 
-def _count(session: Session, page: PageInputs) -> tuple[list[dict[str, int]], list[str]]:
-    """Cumulative FLOPs by component after each forward, and the uncounted operators."""
+def _count(session: Session, page: PageInputs) -> tuple[list[_Counted], list[str]]:
+    """The counts of each forward, and the uncounted operators."""
     counter = FlopCounter()
-    snapshots: list[dict[str, int]] = []
+    snapshots = [_Counted()]
     model = session.model
     with counter.attribute(label_modules(model), label_methods(model)), counter:
         session.generate(
             page,
             Generation(1 + _STEPS, ignore_eos=True),
-            on_logits=lambda: snapshots.append(dict(counter.counts)),
+            on_logits=lambda: snapshots.append(_Counted.so_far(counter)),
         )
-    return snapshots, sorted(counter.uncounted)
-
-
-def _differences(snapshots: list[dict[str, int]]) -> list[dict[str, int]]:
-    return [
-        {
-            name: after[name] - before.get(name, 0)
-            for name in after
-            if after[name] != before.get(name)
-        }
-        for before, after in itertools.pairwise(snapshots)
-    ]
+    forwards = [after.since(before) for before, after in itertools.pairwise(snapshots)]
+    return forwards, sorted(counter.uncounted)
 
 
 def _formulas(session: Session, resolution: str, prompt_tokens: int) -> _Formulas:
@@ -117,9 +145,9 @@ def _step(
     formulas: _Formulas,
     prompt_tokens: int,
     context_tokens: int,
-    counted: dict[str, int],
+    counted: _Counted,
 ) -> records.DecodeStep:
-    by_model: dict[str, Mapping[str, int | float] | None] = {"counted": counted}
+    by_model: dict[str, Mapping[str, int | float] | None] = {"counted": counted.components}
     language = formulas.dims.language if formulas.dims else None
     if language is not None:
         by_model["architecture"] = architecture.decode_flops(
@@ -134,6 +162,7 @@ def _step(
         context_tokens=context_tokens,
         flops=flops,
         total=_totals(flops),
+        operators=counted.operators,
         weight_bytes=sum(weights.values()) if weights else None,
         kv_bytes=_kv_bytes(session, formulas, context_tokens, prompt_tokens),
     )

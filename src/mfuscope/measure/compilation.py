@@ -71,8 +71,14 @@ class CompilationMonitor:
 
     _installed: ClassVar["CompilationMonitor | None"] = None
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, *, traces: bool = True) -> None:
+        """Begin to observe.
+
+        Args:
+            traces: whether captures of graphs are traced.
+        """
         self._device = device
+        self._traces = traces
         self._works: list[_Work] = []
         self._started = 0.0
         self._tracing: tuple[ExitStack, torch.profiler.profile] | None = None
@@ -134,7 +140,8 @@ class CompilationMonitor:
         self._started = time.perf_counter()
         # A profiler that is running already would be disturbed.
         if (
-            work.callback_trigger is CallbackTrigger.CUDAGRAPH_RECORDING
+            self._traces
+            and work.callback_trigger is CallbackTrigger.CUDAGRAPH_RECORDING
             and not torch.autograd.profiler._is_profiler_enabled
         ):
             stack = ExitStack()

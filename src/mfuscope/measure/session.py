@@ -1,5 +1,7 @@
 """A model on its device, which preprocesses pages and generates tokens."""
 
+import platform
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -35,8 +37,13 @@ if TYPE_CHECKING:
     from mfuscope.measure.compilation import CompilationMonitor
 
 
-def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session":
+def open_session(
+    settings: Mapping[str, Any], bundled_models: Path, *, traces: bool = True
+) -> "Session":
     """Open a session with a job's settings (`planning.parameters.model_parameters`).
+
+    Args:
+        traces: whether passes will be traced.
 
     Raises:
         UserError: the model's files changed since planning.
@@ -49,7 +56,7 @@ def open_session(settings: Mapping[str, Any], bundled_models: Path) -> "Session"
             f"model: the files of {model.model!r} changed while the workflow ran",
             "run the same command again",
         )
-    return Session(spec, model, settings["device"])
+    return Session(spec, model, settings["device"], traces=traces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,14 @@ class Session:
     A session may measure any number of pages, and warms up each resolution only once.
     """
 
-    def __init__(self, spec: ModelSpec, settings: ModelSettings, device: str) -> None:
+    def __init__(
+        self, spec: ModelSpec, settings: ModelSettings, device: str, *, traces: bool = True
+    ) -> None:
+        """Build the model.
+
+        Args:
+            traces: whether passes will be traced. Tracing excludes Nsight Compute's counters.
+        """
         torch.set_num_threads(measuring_threads())
         self.device = torch.device(device)
         # Of the device with all threads, whatever a variant uses; raises a user error before torch
@@ -78,12 +92,17 @@ class Session:
         torch.set_num_threads(asked_threads(settings.threads))
         with report_out_of_memory("preparing the device", None, self.device):
             use_device(self.device)
-            attach_once(self.device)
+            if traces:
+                attach_once(self.device)
         self.versions = software_versions(driver_version())
         self.commit, self.no_commit = commit()
         self.settings = settings
-        # What was warmed up, and how many runs were measured; `measure.passes` updates both.
+        #: A random id of this process, and the name of its host.
+        self.process, self.host = secrets.token_hex(6), platform.node()
+        # What was warmed up, references by session and work, and how many runs were measured;
+        # `measure.warmup` and `measure.passes` update them.
         self.warmed_up: dict[object, records.Compilation | None] = {}
+        self.references: dict[object, records.Reference] = {}
         self.runs = 0
         dtype, _ = pick_precision(settings.dtype, self.facts)
         self.dtype = torch_dtype(dtype)
@@ -99,7 +118,7 @@ class Session:
         if settings.compile != "none":
             from mfuscope.measure import compilation  # importing the compiler takes seconds
 
-            self.compilation = compilation.CompilationMonitor(self.device)
+            self.compilation = compilation.CompilationMonitor(self.device, traces=traces)
             if settings.compile == "all":
                 compilation.compile_vision(self.model)
         self._inputs = input_maker(spec, loaded.folder, settings.prompt, loaded.model.config)
@@ -114,6 +133,7 @@ class Session:
             dtype=dtype,
             attention=settings.attention,
             experts_implementation=_experts_implementation(self.model),
+            positions=self.positions,
         )
 
     @property

@@ -15,12 +15,30 @@ import numpy as np
 import pandas as pd
 
 from mfuscope.core.errors import UserError
-from mfuscope.core.records import Activity, Calibration, Ceiling, Conditions, Hardware, Run
+from mfuscope.core.records import Activity, Calibration, Ceiling, Counters, Hardware, Run
 from mfuscope.core.runs import RunKey
+from mfuscope.metrics.counted import counter_columns
+from mfuscope.metrics.device import device_activity
+from mfuscope.metrics.passes import Reading, Span, orders, overlaps, pass_columns
 from mfuscope.metrics.workload import Workload, directional_workload, headline_workload
 
 # A higher utilisation means an error in FLOPs, time or peak.
 MFU_LIMIT = 1.5
+
+# Columns of integers that may be absent.
+_WHOLE = (
+    "image_tokens",
+    "prefill_kernels",
+    "prefill_lost_launches",
+    "decode_lost_launches",
+    "trace_cut_events",
+    "trace_left_out_events",
+    "prefill_involuntary_switches",
+    "decode_involuntary_switches",
+    "prefill_major_faults",
+    "decode_major_faults",
+    "gpu_processes",
+)
 
 
 def key_of(run: Run) -> RunKey:
@@ -57,34 +75,18 @@ def utilisation(
     }
 
 
-def device_activity(run: Run, activity: Activity) -> dict[str, float | None]:
-    """Busy time of the device and number of kernels, per stage.
-
-    Busy times come from the traced pass: a profiler slows launches, but hardly kernels. The busy
-    share is the busy time divided by the time of the timed pass; the rest to 1 is launch overhead
-    and host work. If the trace has fewer decode steps than the run, decode is scaled by steps.
-    """
-    found: dict[str, float | None] = {}
-    prefill, decode = activity.stages["prefill"], activity.stages.get("decode")
-    steps = run.timed.new_tokens - 1
-    busy = {"prefill": prefill.device_busy_ms, "decode": None}
-    found["prefill_kernels"] = prefill.kernels
-    found["decode_kernels_per_step"] = None
-    if decode is not None and decode.steps and decode.kernels is not None:
-        found["decode_kernels_per_step"] = decode.kernels / decode.steps
-    if decode is not None and decode.steps and decode.device_busy_ms is not None:
-        busy["decode"] = decode.device_busy_ms / decode.steps * steps
-    for stage, time in (("prefill", run.timed.prefill_ms), ("decode", run.timed.decode_ms)):
-        at_work = busy[stage]
-        found[f"{stage}_device_busy_ms"] = at_work
-        found[f"{stage}_busy_share"] = None if at_work is None else at_work / time
-    return found
-
-
 def run_metrics(
-    run: Run, activity: Activity, calibration: Calibration, hardware: Hardware, ceiling: Ceiling
+    run: Run,
+    activity: Activity,
+    calibration: Calibration,
+    hardware: Hardware,
+    ceiling: Ceiling,
+    counters: Counters | None = None,
 ) -> dict[str, object]:
     """One row of metrics.csv.
+
+    Args:
+        counters: of the run's resolution, None where nothing was counted.
 
     Raises:
         UserError: the precision has no peak, model or prompt differ from those of `calibration`,
@@ -155,6 +157,7 @@ def run_metrics(
         **{f"mfu_{stage}_of_ceiling": value for stage, value in of_ceiling.items()},
         **{f"mfu_{stage}_busy": value for stage, value in mfu_busy.items()},
         "mbu_decode_busy": _mbu(step_bytes, steps, busy[2], hardware),
+        **counter_columns(run, calibration, counters, peak.tflops),
         "decode_weight_gb_per_token": _giga(work.step_weight_bytes, copies),
         "decode_kv_gb_per_token": _giga(work.step_kv_bytes, copies),
         "prefill_flop_per_byte": work.prefill_flops / work.prefill_bytes
@@ -188,8 +191,9 @@ def run_metrics(
         "traced_decode_ms": run.traced.decode_ms,
         "traced_step_mean_ms": _mean(run.traced.step_ms),
         **at_work,
-        "sm_clock_mhz": _clock(timed.conditions_before, timed.conditions_after),
-        "throttle_reasons": _throttled(timed.conditions_before, timed.conditions_after),
+        **pass_columns(run),
+        "reference_prefill_ms": run.session.reference.prefill_ms,
+        "reference_step_ms": run.session.reference.step_ms,
         "runs_before": run.runs_before,
         "passes_agree": run.passes_agree,
         "token_ids_sha256": timed.token_ids_sha256,
@@ -240,19 +244,6 @@ def _giga(value: float | None, shared_by: int = 1) -> float | None:
     return None if value is None else value / shared_by / 1e9
 
 
-def _clock(*conditions: Conditions) -> float | None:
-    """The lowest SM clock in MHz: a drop explains more than a recovery."""
-    known = [one.sm_clock_mhz for one in conditions if one.sm_clock_mhz is not None]
-    return min(known, default=None)
-
-
-def _throttled(*conditions: Conditions) -> str | None:
-    """Throttle reasons joined by `+`, or `none`; None where not known."""
-    known = [one.throttle_reasons for one in conditions if one.throttle_reasons is not None]
-    found = sorted({reason for reasons in known for reason in reasons})
-    return ("+".join(found) or "none") if known else None
-
-
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
@@ -263,17 +254,20 @@ def metrics_table(
     calibrations: Mapping[tuple[str, str], Calibration],
     hardware: Hardware,
     ceiling: Ceiling,
+    counters: Mapping[tuple[str, str], Counters] | None = None,
 ) -> pd.DataFrame:
     """metrics.csv: one row per run, in the runs' order.
 
     Args:
         activities: of the runs' traces, in the same order.
         calibrations: by (variant, resolution).
+        counters: the same, where hardware was counted.
 
     Raises:
         UserError: see `run_metrics`; or a run's resolution has no calibration.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
+    spans, readings = [], []
     for run, activity in zip(runs, activities, strict=True):
         key = run.variant, run.page.resolution
         if key not in calibrations:
@@ -282,7 +276,16 @@ def metrics_table(
                 "calibration: its page changed while the workflow ran",
                 "run the same command again",
             )
-        rows.append(run_metrics(run, activity, calibrations[key], hardware, ceiling))
+        rows.append(
+            run_metrics(
+                run, activity, calibrations[key], hardware, ceiling, (counters or {}).get(key)
+            )
+        )
+        spans.append(Span.of(run))
+        readings.append(Reading.of(activity))
     table = pd.DataFrame(rows)
-    # Integers, absent values included.
-    return table.astype({"image_tokens": "Int64", "prefill_kernels": "Int64"})
+    after = list(table.columns).index("process") + 1
+    together = {"order": orders(spans), "overlapping_jobs": overlaps(spans, readings)}
+    for place, (name, values) in enumerate(together.items(), after):
+        table.insert(place, name, values)
+    return table.astype(dict.fromkeys(_WHOLE, "Int64"))

@@ -1,4 +1,4 @@
-"""Mean and spread over repeats, per page and over pages."""
+"""Mean and spread over repeats, per page and over pages; of rates total work / total time too."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,6 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import special
+
+from mfuscope.metrics.device import WAITS
+from mfuscope.metrics.totals import RATES, TOTALS, totals, work_and_time
 
 ALL = "all"
 
@@ -20,6 +23,9 @@ _STATISTICS = (
     "max",
     "std_repeats",
 )
+
+#: The totals of what is no rate.
+NO_TOTALS = dict.fromkeys(TOTALS, np.nan)
 
 #: Columns of names in metrics.csv.
 NAMES = ("variant", "image", "weights")
@@ -49,6 +55,12 @@ SUMMARISED = (
     "mfu_decode_busy",
     "mfu_model_busy",
     "mbu_decode_busy",
+    "hfu_prefill",
+    "hfu_decode",
+    "padding_prefill",
+    "padding_decode",
+    "dram_gb_prefill",
+    "dram_gb_per_token",
     "decode_weight_gb_per_token",
     "decode_kv_gb_per_token",
     "prefill_flop_per_byte",
@@ -69,6 +81,7 @@ SUMMARISED = (
     "decode_device_busy_ms",
     "prefill_busy_share",
     "decode_busy_share",
+    *(f"{stage}_waiting_{wait}_ms" for stage in ("prefill", "decode") for wait in WAITS),
 )
 
 
@@ -121,8 +134,10 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
 
     A page's rows are over its repeats. The rows of ``all`` are over the pages' means: their spread
     is the spread between pages, n the number of pages, and ``std_repeats`` the spread between
-    repeats.
+    repeats. Rates have their `totals` beside (`RATES`): of a page over its repeats, of ``all`` over
+    the pages, each with the mean work and time of its repeats, so that every page counts once.
     """
+    over = _totals(metrics)
     rows = []
     for variant, of_variant in metrics.groupby("variant", sort=False):
         weights = of_variant["weights"].iloc[0]
@@ -133,7 +148,28 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
                 rows.append(_row(variant, image, metric, weights) | found[-1])
         for metric, found in pages.items():
             rows.append(_row(variant, ALL, metric, weights) | describe_pages(found))
+    for row in rows:
+        row |= over.get((row["variant"], row["image"], row["metric"]), NO_TOTALS)
     return pd.DataFrame(rows)
+
+
+def _totals(metrics: pd.DataFrame) -> dict[tuple[object, object, object], dict[str, float]]:
+    """`TOTALS` of every rate, by variant, image and metric."""
+    pages = metrics.groupby(["variant", "image"], sort=False)
+    of_page = pages.ngroup().to_numpy()
+    names = [*dict.fromkeys(zip(metrics["variant"], metrics["image"], strict=True))]
+    variants = list(dict.fromkeys(variant for variant, _ in names))
+    of_variant = np.array([variants.index(variant) for variant, _ in names])
+    found: dict[tuple[object, object, object], dict[str, float]] = {}
+    for rate in RATES:
+        by_page = totals(of_page, len(names), *work_and_time(metrics, rate))
+        every = totals(of_variant, len(variants), by_page.work, by_page.time)
+        everything = [(names, by_page), ([(variant, ALL) for variant in variants], every)]
+        for places, made in everything:
+            values = np.stack([made.total, made.low, made.high], axis=1).tolist()
+            for place, row in zip(places, values, strict=True):
+                found[*place, rate] = dict(zip(TOTALS, row, strict=True))
+    return found
 
 
 def _row(variant: object, image: object, metric: str, weights: object) -> dict[str, object]:

@@ -40,20 +40,12 @@ class Workload:
 def headline_workload(calibration: Calibration, run: Run) -> Workload:
     """The run's workload by the headline's FLOP models."""
     contexts = step_contexts(run.prompt_tokens, run.timed.new_tokens)
-    language = calibration.language
-    if language is not None:
-        flops = [
-            float(sum(architecture.decode_flops(language, at, run.prompt_tokens).values()))
-            for at in contexts
-        ]
-    else:
-        flops = [decode_flops(calibration, "counted", at) for at in contexts]
     weights, kv = calibration.prefill_weight_bytes, calibration.prefill_kv_bytes
     step_kv = _step_kv_bytes(calibration, run, contexts)
     copies = run.batch_size
     return Workload(
         prefill_flops=copies * calibration.prefill_total["counted"],
-        step_flops=copies * float(np.mean(flops)),
+        step_flops=copies * steps_flops(calibration, contexts) / len(contexts),
         prefill_bytes=None if weights is None or kv is None else weights + copies * kv,
         step_weight_bytes=calibration.decode_steps[0].weight_bytes,
         step_kv_bytes=None if step_kv is None else copies * step_kv,
@@ -70,6 +62,37 @@ def directional_workload(calibration: Calibration, copies: int) -> Workload | No
     if prefill is None or step is None:
         return None
     return Workload(copies * prefill, copies * step)
+
+
+def answer_flops(calibration: Calibration, new_tokens: int) -> float:
+    """FLOPs of a page with an answer of that length, by the headline's FLOP models, of one copy.
+
+    Decode's grow with the context.
+    """
+    prefill = calibration.prefill_total["counted"]
+    if new_tokens == 1:
+        return float(prefill)
+    return prefill + steps_flops(calibration, step_contexts(calibration.prompt_tokens, new_tokens))
+
+
+def steps_flops(calibration: Calibration, contexts: range) -> float:
+    """FLOPs of decode steps, one for each context, by the headline's FLOP model.
+
+    They grow linearly with the context, up to where a sliding window is full and from there on: the
+    sum of each piece is its length times the mean of its ends.
+    """
+    language, prompt = calibration.language, calibration.prompt_tokens
+
+    def at(context: int) -> float:
+        if language is None:
+            return decode_flops(calibration, "counted", context)
+        return float(sum(architecture.decode_flops(language, context, prompt).values()))
+
+    full = 0
+    if language is not None and language.window is not None:
+        full = sum(context <= prompt + language.window for context in contexts)
+    pieces = (contexts[:full], contexts[full:])
+    return sum(len(piece) * (at(piece[0]) + at(piece[-1])) / 2 for piece in pieces if piece)
 
 
 def decode_flops(calibration: Calibration, flop_model: str, context: float) -> float:

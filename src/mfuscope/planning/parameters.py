@@ -11,6 +11,7 @@ from typing import Any
 from mfuscope.config.settings import ModelSettings
 from mfuscope.core.records import PROTOCOL
 from mfuscope.hardware.devices import describe_planned_device
+from mfuscope.measure.counters import COUNTING
 from mfuscope.models.spec import bundled_names, resolve_model
 from mfuscope.pages.categories import category_of, neutralised, read_categories
 from mfuscope.planning.plan import Plan
@@ -58,9 +59,17 @@ def run_parameters(plan: Plan, variant: str) -> dict[str, Any]:
             "no_repeat_ngram_size": inference.no_repeat_ngram_size,
             "profiler": asdict(plan.settings.profiler),
             "resolution": inference.resolution,
+            "timed_passes": plan.settings.timed_passes,
             "warmup": plan.settings.warmup,
         }
     )
+
+
+def counter_parameters(plan: Plan, variant: str) -> dict[str, Any]:
+    """What decides a variant's hardware counters: how it runs, whatever a measurement takes."""
+    run = run_parameters(plan, variant)
+    counted = {key: run[key] for key in run if key not in ("profiler", "timed_passes", "warmup")}
+    return _sorted(counted | {"counting": COUNTING})
 
 
 def device_parameters(plan: Plan) -> dict[str, Any]:
@@ -114,6 +123,7 @@ def report_settings(plan: Plan) -> dict[str, Any]:
             "peak_tflops": settings.peak_tflops,
             "profiler": asdict(settings.profiler),
             "repeats": settings.repeats,
+            "timed_passes": settings.timed_passes,
             "variants": {name: asdict(inference) for name, inference in plan.variants.items()},
             "warmup": settings.warmup,
         }

@@ -96,6 +96,33 @@ class Plan:
         """The calibration that a run needs."""
         return CalibrationKey(run.variant, self.resolution(run.variant, run.image))
 
+    def counts_hardware(self, variant: str) -> bool:
+        """Whether hardware counters are to be read for a variant."""
+        return self.device != "cpu" and self.variants[variant].counters
+
+    def check_counters(self) -> None:
+        """Check that the device that measures has hardware counters.
+
+        Raises:
+            UserError: it is a CPU.
+        """
+        if self.device == "cpu":
+            raise UserError(
+                "counters: Nsight Compute counts on CUDA GPUs, and the CPU measures",
+                "leave `counters` out, or set `device: cuda`",
+            )
+
+    def page_at(self, key: CalibrationKey) -> str:
+        """The first page of a resolution in a variant: the one that is counted.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for image in self.pages:
+            if self.resolution(key.variant, image) == key.resolution:
+                return image
+        raise KeyError(key)
+
     def check_device(self) -> None:
         """Check that the planned device is visible to this host and has what the variants need.
 

@@ -8,7 +8,8 @@ from mfuscope.report.cells import Cell, Table, absent, amount, build, figure, la
 from mfuscope.report.check import MOST
 from mfuscope.report.data import ReportData
 from mfuscope.report.formats import interval, number, percent
-from mfuscope.report.outliers import NO_CAUSE
+from mfuscope.report.spread import CV_LIMIT, FASTER, in_short
+from mfuscope.report.spread import unsteady as unsteady_times
 from mfuscope.report.survey import CONDITIONS
 
 
@@ -32,11 +33,11 @@ def slowdown(data: ReportData) -> Table:
 
 def unsteady(data: ReportData) -> Table:
     """Pages whose repeats differ much, the worst first."""
-    found = checks.unsteady(data)
+    found = unsteady_times(data)
     more = len(found) - MOST
     rest = f", the {MOST} worst ({more} more in summary.csv)" if more > 0 else ""
     return build(
-        f"Times that vary by more than {percent(checks.CV_LIMIT)} between repeats{rest}",
+        f"Times that vary by more than {percent(CV_LIMIT)} between repeats{rest}",
         (
             "Page",
             "Variant",
@@ -44,7 +45,7 @@ def unsteady(data: ReportData) -> Table:
             "Mean ± std, ms",
             "Variation",
             "Smallest to largest, ms",
-            "Recorded cause of slow runs",
+            "What explains the slower runs",
         ),
         (
             (
@@ -54,7 +55,7 @@ def unsteady(data: ReportData) -> Table:
                 mean(one.stat),
                 amount(percent(one.stat.cv or 0)),
                 amount(interval(one.stat.min or 0, one.stat.max or 0)),
-                Cell("; ".join(one.causes) or NO_CAUSE),
+                Cell(in_short(one.causes, one.excess_ms)),
             )
             for one in found[:MOST]
         ),
@@ -68,7 +69,7 @@ def outliers(data: ReportData) -> Table:
     return build(
         "Runs outside of the quartile fences (each divided by its page's median; 1.5 quartile "
         f"ranges beyond the quartiles of all runs){rest}",
-        ("Page", "Variant", "Repeat", "Stage", "Time, ms", "By the page's median", "Cause"),
+        ("Page", "Variant", "Repeat", "Stage", "Time, ms", "By the page's median", "Explained by"),
         (
             (
                 label(one.run.image),
@@ -77,7 +78,7 @@ def outliers(data: ReportData) -> Table:
                 Cell(one.stage),
                 figure(one.ms),
                 amount(f"×{number(one.ratio)}"),
-                Cell(one.cause),
+                Cell(in_short(one.excess.causes, one.excess.excess_ms) if one.excess else FASTER),
             )
             for one in data.outliers[:MOST]
         ),

@@ -1,13 +1,13 @@
 """Cells and tables, the same for HTML and Markdown."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Literal
 
 from mfuscope.report.data import Stat
-from mfuscope.report.formats import ABSENT, interval, number, percent, spread
+from mfuscope.report.formats import ABSENT, interval, number, percent, spread, unbroken
 
 #: Whether a change is for the better.
 Tone = Literal["", "better", "worse"]
@@ -125,8 +125,20 @@ def mean(stat: Stat, scale: float = 1.0) -> Cell:
     return amount(spread(stat.mean, stat.std, scale), "" if stat.n > 1 else _NO_SPREAD)
 
 
+def rate(stat: Stat, scale: float = 1.0) -> Cell:
+    """Total work / total time."""
+    value = stat.value
+    return figure(None if value is None else scale * value, reason=stat.reason)
+
+
 def confidence(stat: Stat, scale: float = 1.0) -> Cell:
-    """95 % confidence interval of the mean."""
-    if stat.ci95_low is None or stat.ci95_high is None:
+    """95 % interval of a rate."""
+    if stat.total_ci95_low is None or stat.total_ci95_high is None:
         return absent(stat.reason or _NO_SPREAD)
-    return amount(interval(stat.ci95_low, stat.ci95_high, scale))
+    return amount(interval(stat.total_ci95_low, stat.total_ci95_high, scale))
+
+
+def rate_with_interval(stat: Stat, scale: float = 1.0) -> Cell:
+    """Total work / total time, with its 95 % interval below."""
+    cell, ends = rate(stat, scale), confidence(stat, scale)
+    return cell if ends.absent else replace(cell, sub=unbroken(ends.text))

@@ -1,6 +1,6 @@
 """The report's one data object: every text is rendered from it. `gather` fills it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any
@@ -9,10 +9,14 @@ import pandas as pd
 
 from mfuscope.compare.ratios import Compared
 from mfuscope.compare.variants import Samples
-from mfuscope.core.records import Ceiling, Hardware, MissingRun, Model, SkippedPage
-from mfuscope.core.runs import RunKey
+from mfuscope.core.records import Ceiling, Counters, Hardware, MissingRun, Model, SkippedPage
+from mfuscope.metrics.counted import Reconciliation
+from mfuscope.metrics.precision import Precision
+from mfuscope.metrics.repeats import Excess
+from mfuscope.report.faults import Fault
 from mfuscope.report.operators import StageKernels, StageOperators
-from mfuscope.report.outliers import Outlier, Stage
+from mfuscope.report.outliers import Outlier
+from mfuscope.report.sessions import Neighbours, Overlap, SessionRuns
 from mfuscope.report.survey import Survey, Tokens
 
 #: The two stages of a page.
@@ -23,13 +27,14 @@ CENTRES = ("vision", "projector", "language", "rest", "decode")
 PARTS = {"vision": "vision_ms", "projector": "projector_ms", "language": "language_prefill_ms"}
 #: The times that a recommendation may shorten.
 TIMES = ("page_ms", "prefill_ms", "vision_ms", "decode_ms")
-#: MFU over both stages, of prefill and of decode.
-MFU_METRICS = ("mfu_model", "mfu_prefill", "mfu_decode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat:
-    """A row of summary.csv. Absent values are None; `reason` says why the mean is absent."""
+    """A row of summary.csv. Absent values are None; `reason` says why the mean is absent.
+
+    `total` and its interval are None for what is no rate.
+    """
 
     n: int
     mean: float | None
@@ -40,15 +45,41 @@ class Stat:
     min: float | None
     max: float | None
     std_repeats: float | None
+    total: float | None
+    total_ci95_low: float | None
+    total_ci95_high: float | None
     reason: str = ""
 
     @classmethod
     def of(cls, row: Mapping[str, Any], reason: str = "") -> "Stat":
-        """From a row of summary.csv or a result of `statistics.describe`."""
+        """From a row of summary.csv."""
         names = [field.name for field in fields(cls) if field.name not in ("n", "reason")]
         values = {name: None if pd.isna(row[name]) else float(row[name]) for name in names}
         absent = (reason or "no value") if values["mean"] is None else ""
         return cls(n=int(row["n"]), reason=absent, **values)
+
+    @property
+    def value(self) -> float | None:
+        """What the report says in one number: total work / total time of a rate, else the mean."""
+        return self.mean if self.total is None else self.total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The length of a variant's answers, and what other lengths would need.
+
+    Attributes:
+        least, most, mean: new tokens of its pages, of each page the mean over its repeats.
+        longest: the most new tokens for which the model has positions after its longest prompt;
+            None where its config names no number of positions.
+        flops: model FLOPs of prefill and decode by new tokens, mean over its pages, of one copy.
+    """
+
+    least: int
+    most: int
+    mean: float
+    longest: int | None
+    flops: Mapping[int, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +131,9 @@ class Variant:
 
     `stats` are the rows of the image ``all``, where n counts pages. `headline` equals `stats`, or
     with a single page the statistics of its repeats; `over` is ``page`` or ``repeat``.
-    `batch_size` copies of a page are decoded together, and times are of all of them. `compile_s` is
-    the longest compilation before its runs; None where nothing was compiled.
+    `answer` is the length that times are of. `batch_size` copies of a page are decoded together,
+    and times are of all of them. `compile_s` is the longest compilation before its runs; None where
+    nothing was compiled.
     """
 
     name: str
@@ -109,6 +141,7 @@ class Variant:
     stats: Mapping[str, Stat]
     headline: Mapping[str, Stat]
     over: str
+    answer: Answer
     batch_size: int = 1
     compile_s: float | None = None
 
@@ -121,6 +154,15 @@ class Variant:
     def decode_ms(self) -> float:
         """Mean decode time of a page."""
         return self.stats["decode_ms"].mean or 0.0
+
+    @property
+    def tpot_ms(self) -> float | None:
+        """Time per output token (TPOT): total decode time / decode steps; None without a step.
+
+        A step makes a token of each copy of a batch.
+        """
+        rate = self.stats["decode_tokens_per_s"].value
+        return 1e3 * self.batch_size / rate if rate else None
 
     @property
     def page_ms(self) -> float:
@@ -190,6 +232,9 @@ class ReportData:
 
     `tried` has the variants after the first one. `samples` has the times of the runs that a
     recommendation may shorten: what one of a variant proposes may have been tried in another one.
+    `excesses` say why repeats differ, `precisions` how precise they make the pages' means;
+    `sessions`, `overlaps` and `neighbours` what differed around the runs. `counted` has hardware
+    counters beside the model's FLOPs, `not_counted` the resolutions that could not be counted.
     """
 
     pages: tuple[Page, ...]
@@ -205,12 +250,19 @@ class ReportData:
     kernels: tuple[StageKernels, ...]
     survey: Survey
     outliers: tuple[Outlier, ...]
-    causes: Mapping[tuple[RunKey, Stage], Sequence[str]]
+    excesses: tuple[Excess, ...]
+    precisions: tuple[Precision, ...]
+    sessions: tuple[SessionRuns, ...]
+    overlaps: tuple[Overlap, ...]
+    neighbours: Neighbours
     settings: Mapping[str, Any]
     command: str
     commit: str | None
     skipped: tuple[SkippedPage, ...] = ()
     missing: tuple[MissingRun, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    counted: tuple[Reconciliation, ...] = ()
+    not_counted: tuple[Counters, ...] = ()
 
     @property
     def reference(self) -> Variant:

@@ -48,9 +48,20 @@ DEFINITIONS = {
         "convolutions and the LM head, count some products half, and take a fixed context of 512 "
         "for decode."
     ),
+    "hardware": (
+        "MFU counts what the model asks for, HFU what the hardware executed: FLOPs of the tensor "
+        "pipes, padding of tiles included, over the same time and peak. The padding factor is the "
+        "second divided by the first. Least bytes are the weights that are needed and the KV "
+        "cache, each once; measured are the bytes that DRAM read and wrote. Of decode the first "
+        "step was counted. Routed experts are filled up to tiles of rows, so that their hardware "
+        "FLOPs depend on the page."
+    ),
     "operators": (
         "The longest operators of each stage, from the traced passes. The profiler slows these: "
-        "read shares rather than times. operators.md has more operators and defines the columns."
+        "read shares rather than times. TFLOP/s are the FLOPs counted for an operator ÷ its time "
+        "here, and the ceiling is the best matrix product measured on this device. A dash stands "
+        "for operators without such arithmetic (copies, element-wise work) and for those of which "
+        "it is unknown. operators.md has more operators and defines the columns."
     ),
     "uncounted": "FLOPs and MFU are too low by the share of these operators.",
 }
@@ -74,7 +85,7 @@ def roofline(data: ReportData) -> str:
     if any(variant.stats["mfu_prefill_busy"].mean is not None for variant in data.variants):
         sentences.append(
             "Filled points use wall time, hollow points the time in which the device was busy: the "
-            "distance between them is launch overhead and host work."
+            "distance between them is the time in which it waits for the host."
         )
     return " ".join(sentences)
 
@@ -91,6 +102,8 @@ def assumptions(data: ReportData) -> list[str]:
         "KV cache once. Activations and re-reads are left out; in prefill they are large.",
         "Device busy times come from the traced pass, and are divided by the times of the timed "
         "pass: a profiler slows launches, but hardly kernels.",
+        "What the device waits for has the parts of the traced pass, whose host is slower, and the "
+        "length of the timed one.",
     ]
     for dtype in dtypes:
         peak = data.hardware.peaks[dtype]
@@ -106,11 +119,14 @@ def assumptions(data: ReportData) -> list[str]:
 def not_measured(data: ReportData) -> list[str]:
     """What the report cannot say, and why."""
     found = [
-        "HFU (FLOPs that the hardware executed, padding included): it needs hardware counters.",
         "Quality of the text: this report is about time.",
         "Several different pages at once: pages are measured one at a time, and a batch holds "
         "copies of one page.",
     ]
+    if not data.counted:
+        found.insert(
+            0, "HFU (FLOPs that the hardware executed, padding included): no counters were read."
+        )
     if all(v.stats["decode_tokens_per_s"].mean is None for v in data.variants):
         found.append(
             "Decode steps and their rate: the answers have one token, which prefill makes."
@@ -119,6 +135,8 @@ def not_measured(data: ReportData) -> list[str]:
         found.append(
             "Device busy time and kernels: on a CPU the host is the device, and its trace has "
             "no kernels."
+            if data.hardware.device.kind == "cpu"
+            else "Device busy time and kernels of prefill: no trace of it is whole (see Checks)."
         )
     if all(run.stats["energy_j"].mean is None for page in data.pages for run in page.measured):
         reasons = "; ".join(data.survey.reasons("energy_j")) or "no value"

@@ -14,14 +14,20 @@ import pandas as pd
 
 from mfuscope.compare.variants import COMPARED, images_of, samples
 from mfuscope.core.errors import InvalidFileError
-from mfuscope.core.records import Calibration, Ceiling, Hardware, MissingRun, SkippedPage
+from mfuscope.core.records import Calibration, Ceiling, Counters, Hardware, MissingRun, SkippedPage
 from mfuscope.core.runs import RunKey
-from mfuscope.metrics.statistics import ALL, SUMMARISED, describe, describe_pages
+from mfuscope.metrics.counted import reconcile
+from mfuscope.metrics.precision import precisions
+from mfuscope.metrics.repeats import excesses
+from mfuscope.metrics.statistics import ALL, NO_TOTALS, SUMMARISED, describe, describe_pages
 from mfuscope.metrics.workload import decode_flops
 from mfuscope.pages.categories import original
+from mfuscope.report.answers import answer
 from mfuscope.report.data import PARTS, TIMES, Flops, Measured, Page, ReportData, Stat, Variant
+from mfuscope.report.faults import faults
 from mfuscope.report.operators import StageKernels, StageOperators
-from mfuscope.report.outliers import outliers, slow_causes
+from mfuscope.report.outliers import outliers
+from mfuscope.report.sessions import neighbours, overlaps, sessions
 from mfuscope.report.survey import Survey
 from mfuscope.report.tried import what_was_tried
 
@@ -50,6 +56,7 @@ def gather(
     commit: str | None,
     skipped: Sequence[SkippedPage] = (),
     missing: Sequence[MissingRun] = (),
+    counters: Sequence[tuple[Counters, pd.DataFrame]] = (),
     results: Path = Path("results"),
 ) -> ReportData:
     """Put the artefacts together.
@@ -59,6 +66,7 @@ def gather(
         commit: of the checkout that renders.
         skipped: pages that could not be read.
         missing: runs without results.
+        counters: hardware counters, each with the table of its launches.
         results: the folder of the tables, for messages.
 
     Raises:
@@ -73,7 +81,9 @@ def gather(
         for key in calibration.absent.items():
             absent_flops[key] = absent_flops.get(key, 0) + 1
     pages = tuple(_pages(results, inputs, stats, survey, missing))
-    variants = tuple(_variants(stats, survey, pages, metrics))
+    variants = tuple(_variants(stats, survey, pages, metrics, calibrations))
+    found = excesses(metrics)
+    counted = {(one.variant, one.resolution): one for one in calibrations}
     return ReportData(
         pages=pages,
         variants=variants,
@@ -87,13 +97,24 @@ def gather(
         operators=tuple(operators),
         kernels=tuple(kernels),
         survey=survey,
-        outliers=tuple(outliers(metrics)),
-        causes=slow_causes(metrics),
+        outliers=tuple(outliers(metrics, found)),
+        excesses=tuple(found),
+        precisions=tuple(precisions(metrics)),
+        sessions=tuple(sessions(metrics)),
+        overlaps=tuple(overlaps(metrics)),
+        neighbours=neighbours(metrics),
+        counted=tuple(
+            reconcile(one, counted[one.variant, one.resolution], launches)
+            for one, launches in counters
+            if one.stages
+        ),
+        not_counted=tuple(one for one, _ in counters if not one.stages),
         settings=settings,
         command=command,
         commit=commit,
         skipped=tuple(skipped),
         missing=tuple(missing),
+        faults=tuple(faults(metrics)) if hardware.device.kind == "cuda" else (),
     )
 
 
@@ -156,10 +177,10 @@ def _statistics(
     for (variant, image), values in groups:
         page = (str(variant), str(image))
         found = describe(np.array(values, dtype=np.float64))
-        stats[page]["rest_ms"] = Stat.of(found, _NO_PARTS)
+        stats[page]["rest_ms"] = Stat.of(found | NO_TOTALS, _NO_PARTS)
         of_pages.setdefault(page[0], []).append(found)
     for variant, pages in of_pages.items():
-        stats[variant, ALL]["rest_ms"] = Stat.of(describe_pages(pages), _NO_PARTS)
+        stats[variant, ALL]["rest_ms"] = Stat.of(describe_pages(pages) | NO_TOTALS, _NO_PARTS)
     return stats
 
 
@@ -213,6 +234,7 @@ def _variants(
     survey: Survey,
     pages: tuple[Page, ...],
     metrics: pd.DataFrame,
+    calibrations: Sequence[Calibration],
 ) -> Iterable[Variant]:
     most = metrics.groupby("variant")[["batch_size", "compile_s"]].max().to_dict("index")
     for name, models in survey.models.items():
@@ -224,6 +246,7 @@ def _variants(
             stats=overall,
             headline=stats[name, pages[0].image] if single else overall,
             over="repeat" if single else "page",
+            answer=answer(metrics[metrics["variant"] == name], models, survey, calibrations),
             batch_size=int(most[name]["batch_size"]),
             compile_s=_known(most[name]["compile_s"]),
         )

@@ -4,7 +4,9 @@ from dataclasses import asdict
 from typing import Any
 
 from mfuscope import __version__
+from mfuscope.metrics.totals import TOTALS
 from mfuscope.report import validity as checks
+from mfuscope.report.answers import half
 from mfuscope.report.data import ReportData, Stat, Tried, Variant
 from mfuscope.report.formats import plain
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
@@ -13,14 +15,22 @@ from mfuscope.report.side_by_side import best_sentences
 from mfuscope.report.tried import fastest, highest_throughput
 from mfuscope.report.wording import (
     CENTRES,
+    a_page,
     dummy_statement,
     gaps_statement,
     stand_in_statement,
     title,
 )
 
-_HEADLINE = ("prefill_ms", "decode_tokens_per_s", "mfu_model", "mfu_prefill", "mfu_decode")
-_STATISTICS = ("n", "mean", "std", "cv", "ci95_low", "ci95_high", "std_repeats")
+_HEADLINE = (
+    "page_ms",
+    "prefill_ms",
+    "decode_tokens_per_s",
+    "mfu_model",
+    "mfu_prefill",
+    "mfu_decode",
+)
+_STATISTICS = ("n", "mean", "std", "cv", "ci95_low", "ci95_high", "std_repeats", *TOTALS)
 
 
 def head(data: ReportData) -> dict[str, Any]:
@@ -62,11 +72,18 @@ def _variant(data: ReportData, variant: Variant) -> dict[str, Any]:
     return {
         "name": variant.name,
         "model": asdict(variant.model),
+        "answer": {
+            "new_tokens_least": variant.answer.least,
+            "new_tokens_most": variant.answer.most,
+            "new_tokens_mean": variant.answer.mean,
+            "tpot_ms": variant.tpot_ms,
+            "half_decode_tokens": half(variant),
+        },
         "headline": {name: _statistics(variant.headline[name]) for name in _HEADLINE},
         "limit": {
             "stage": stage.stage,
             "kind": stage.kind,
-            "sentence": plain(limit_sentence(stage, variant.page_ms)),
+            "sentence": plain(limit_sentence(stage, variant.page_ms, a_page(variant))),
         },
         "cost_centres": [
             {"key": one.key, "stage": CENTRES[one.key].stage, "ms": one.ms, "share": one.share}

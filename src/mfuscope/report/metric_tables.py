@@ -1,56 +1,26 @@
 """The report's tables of results: times, MFU, decode steps, peaks."""
 
-from dataclasses import replace
-
 import numpy as np
 
-from mfuscope.report.cells import Cell, Table, amount, build, confidence, figure, label, mean, share
+from mfuscope.report.cells import (
+    Cell,
+    Table,
+    amount,
+    build,
+    confidence,
+    figure,
+    label,
+    mean,
+    rate,
+    rate_with_interval,
+    share,
+)
 from mfuscope.report.data import Measured, Page, ReportData, Stat, Variant
-from mfuscope.report.formats import number
 from mfuscope.report.limits import StageName, stage_facts
+from mfuscope.report.traces import no_busy_time
+from mfuscope.report.wording import answers
 
-_HEADLINE = {
-    "prefill_ms": 1.0,
-    "decode_tokens_per_s": 1.0,
-    "mfu_model": 100.0,
-    "mfu_prefill": 100.0,
-    "mfu_decode": 100.0,
-}
 _MFU_STAGES = {"model": "mfu_model", "prefill": "mfu_prefill", "decode": "mfu_decode"}
-
-
-def headline_cell(variant: Variant, metric: str, scale: float) -> Cell:
-    """A headline number; below a spread between pages stands the spread between repeats."""
-    stat = variant.headline[metric]
-    cell = mean(stat, scale)
-    if variant.over != "page" or not stat.mean or stat.std_repeats is None:
-        return cell
-    return replace(cell, sub=f"± {number(scale * stat.std_repeats, 2)} between repeats")
-
-
-def headline(data: ReportData) -> Table:
-    """The headline numbers per variant."""
-    over = data.variants[0].over
-    return build(
-        f"Headline numbers: mean ± standard deviation between {over}s; n counts {over}s",
-        (
-            "Variant",
-            "n",
-            "Prefill, ms",
-            "Decode, tokens/s",
-            "MFU, %",
-            "MFU of prefill, %",
-            "MFU of decode, %",
-        ),
-        (
-            (
-                label(v.name),
-                amount(str(v.headline["prefill_ms"].n)),
-                *(headline_cell(v, metric, scale) for metric, scale in _HEADLINE.items()),
-            )
-            for v in data.variants
-        ),
-    )
 
 
 def times(data: ReportData) -> Table:
@@ -77,8 +47,8 @@ def times(data: ReportData) -> Table:
         )
 
     return build(
-        "Time per page in ms: mean ± standard deviation between repeats. Prefill is the sum of the "
-        "last four",
+        "Time per page in ms, with an answer of that many new tokens: mean ± standard deviation "
+        "between repeats. Prefill is the sum of the last four",
         (
             "Page",
             "Variant",
@@ -105,7 +75,7 @@ def mfu(data: ReportData) -> Table:
             label(variant if several else ""),
             Cell(stage),
             amount(str(stat.n)),
-            mean(stat, 100),
+            rate(stat, 100),
             confidence(stat, 100),
             share(stat.cv, stat.reason or "a single value has no spread"),
             figure(
@@ -119,9 +89,10 @@ def mfu(data: ReportData) -> Table:
     everything = [("all pages", v.name, v.stats) for v in data.variants]
     everything += [(page.image, m.variant, m.stats) for page in data.pages for m in page.measured]
     return build(
-        "MFU in %: mean ± standard deviation, 95 % confidence interval of the mean, and variation "
-        "(standard deviation by mean). A page's n counts its repeats. For all pages, n counts "
-        "pages and the statistics are over their means; the last column is between repeats",
+        "MFU in %: total work ÷ total time with its 95 % interval; and of the single MFUs the "
+        "variation (standard deviation by mean) and the standard deviation between repeats. A "
+        "page's n counts its repeats. For all pages, n counts pages, and interval and variation "
+        "are between them",
         (
             "Page",
             "Variant",
@@ -142,7 +113,7 @@ def mfu(data: ReportData) -> Table:
 
 def wall_and_busy(data: ReportData) -> Table:
     """MFU over wall time beside MFU over the device's busy time."""
-    reason = "only a GPU's trace has the device's busy time"
+    reason = no_busy_time(data)
 
     def row(variant: Variant, stage: str) -> tuple[Cell, ...]:
         stats = variant.stats
@@ -153,16 +124,17 @@ def wall_and_busy(data: ReportData) -> Table:
             Cell(stage),
             mean(stats[f"{stage}_ms"]),
             figure(busy.mean, reason=reason),
-            share(stats[f"{stage}_busy_share"].mean, reason),
+            share(stats[f"{stage}_busy_share"].value, reason),
             figure(stats[kernels].mean, reason=reason),
-            mean(stats[f"mfu_{stage}"], 100),
-            figure(_percent(stats[f"mfu_{stage}_busy"].mean), reason=reason),
+            rate(stats[f"mfu_{stage}"], 100),
+            figure(_percent(stats[f"mfu_{stage}_busy"].value), reason=reason),
         )
 
     return build(
-        "Launch overhead and kernel efficiency: MFU over wall time, and over the time in which the "
-        "device was busy. Means over pages; busy times are from the traced pass, wall times from "
-        "the timed one",
+        "Waiting and kernel efficiency: MFU over wall time, and over the time in which the "
+        f"device was busy. Times ({answers(data)} a page) and kernels are means over pages, shares "
+        "and MFU total work ÷ total time; busy times are from the traced pass, wall times from the "
+        "timed one",
         (
             "Variant",
             "Stage",
@@ -180,8 +152,8 @@ def wall_and_busy(data: ReportData) -> Table:
 def utilisation(data: ReportData) -> Table:
     """Utilisation of the measured ceiling and of the memory's bandwidth."""
     return build(
-        "Utilisation of the measured ceiling and of the bandwidth: mean ± standard deviation "
-        "between pages",
+        "Utilisation of the measured ceiling and of the bandwidth: total work ÷ total time, with "
+        "the 95 % interval. FLOP per byte: mean ± standard deviation between pages",
         (
             "Variant",
             "Model, % of ceiling",
@@ -194,10 +166,10 @@ def utilisation(data: ReportData) -> Table:
         (
             (
                 label(v.name),
-                mean(v.stats["mfu_model_of_ceiling"], 100),
-                mean(v.stats["mfu_prefill_of_ceiling"], 100),
-                mean(v.stats["mfu_decode_of_ceiling"], 100),
-                mean(v.stats["mbu_decode"], 100),
+                rate_with_interval(v.stats["mfu_model_of_ceiling"], 100),
+                rate_with_interval(v.stats["mfu_prefill_of_ceiling"], 100),
+                rate_with_interval(v.stats["mfu_decode_of_ceiling"], 100),
+                rate_with_interval(v.stats["mbu_decode"], 100),
                 mean(v.stats["prefill_flop_per_byte"]),
                 mean(v.stats["decode_flop_per_byte"]),
             )
@@ -250,14 +222,14 @@ def roofline(data: ReportData) -> Table:
             figure(facts.intensity, reason=why),
             figure(facts.ridge, reason=why),
             figure(facts.tflops),
-            figure(facts.busy_tflops, reason="only a GPU's trace has the device's busy time"),
+            figure(facts.busy_tflops, reason=no_busy_time(data)),
             share(facts.compute_share, why),
             share(facts.memory_share, why),
             Cell(facts.kind),
         )
 
     return build(
-        "Roofline in numbers, means over pages. Bytes are the minimum that must move: intensity is "
+        "Roofline in numbers, over all pages. Bytes are the minimum that must move: intensity is "
         "an upper bound, the share of bandwidth a lower one. Ridge and shares refer to the "
         "measured ceilings; shares are over busy time where it is known",
         (

@@ -10,13 +10,19 @@ import jinja2
 from markupsafe import Markup
 
 from mfuscope.report import (
+    answers,
     appendix,
+    bars,
     definitions,
     flops,
     formats,
+    headline,
     operator_tables,
+    reconciliation,
     side_by_side,
+    spread,
     stakeholder,
+    traces,
     wording,
 )
 from mfuscope.report import (
@@ -26,7 +32,7 @@ from mfuscope.report import (
     validity as checks,
 )
 from mfuscope.report.cells import Cell, Table
-from mfuscope.report.data import STAGES, Measured, Page, ReportData, Variant
+from mfuscope.report.data import ReportData, Variant
 from mfuscope.report.figures import Drawing, draw
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
 from mfuscope.report.recommendations import advice, recommend
@@ -55,38 +61,6 @@ class Texts:
     stakeholder: str
     operators: str
     figures: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One piece of a bar: a cost centre, where it starts and how long it is, in % of the scale."""
-
-    key: str
-    name: str
-    start: float
-    length: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """Where the time of one page goes in one variant."""
-
-    variant: str
-    segments: tuple[Segment, ...]
-    error: tuple[float, float] | None
-    total: str
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """Device busy and idle in a stage of a variant, in % of the stage; `label` in text."""
-
-    variant: str
-    stage: str
-    busy: float
-    label: str
 
 
 def markdown(text: object, strict: bool = False) -> str:
@@ -134,68 +108,6 @@ def _markdown_cell(cell: Cell) -> str:
     return markdown(cell.text) + (f" ({markdown(more, strict=True)})" if more else "")
 
 
-def bars(data: ReportData) -> list[tuple[str, list[Bar]]]:
-    """The bars of each page's variants, all on one scale with the longest bar at 100 %."""
-    parts = {(p.image, m.variant): _parts(m) for p in data.pages for m in p.measured}
-    longest = max((_reach(m) for p in data.pages for m in p.measured), default=0.0) or 1.0
-    return [
-        (
-            page.image,
-            [_bar(page, m, parts[page.image, m.variant], longest) for m in page.measured],
-        )
-        for page in data.pages
-    ]
-
-
-def _reach(measured: Measured) -> float:
-    """The end of a page's bar, its error bar included."""
-    whole = measured.stats["page_ms"]
-    return (whole.mean or 0.0) + (whole.std or 0.0)
-
-
-def _parts(measured: Measured) -> list[tuple[str, float]]:
-    """Cost centres and their ms, in the order of execution."""
-    found = [(key, max(stat.mean, 0.0)) for key, stat in measured.centres.items() if stat.mean]
-    if all(key == "decode" for key, _ in found):
-        found.insert(0, ("prefill", measured.stats["prefill_ms"].mean or 0.0))
-    return found
-
-
-def _bar(page: Page, measured: Measured, parts: list[tuple[str, float]], longest: float) -> Bar:
-    total = sum(ms for _, ms in parts)
-    segments, start = [], 0.0
-    for key, ms in parts:
-        length = 100 * ms / longest
-        name = wording.CENTRES[key].name
-        share = formats.percent(ms / total) if total else ""
-        label = f"{name}: {formats.milliseconds(ms)} ({share})"
-        segments.append(Segment(key, name, start, length, label))
-        start += length
-    variant = measured.variant if len(page.measured) > 1 else ""
-    std = measured.stats["page_ms"].std or 0.0
-    ends = (100 * max(total - std, 0) / longest, min(100 * (total + std) / longest, 100))
-    label = ", ".join([page.image, variant][: 1 + bool(variant)] + [s.label for s in segments])
-    if std:
-        label += f", ± {formats.milliseconds(std)} between repeats"
-    text = formats.milliseconds(total)
-    return Bar(variant, tuple(segments), ends if std else None, text, label)
-
-
-def activities(data: ReportData) -> list[Activity]:
-    """How long the device was busy in each stage, for the stages whose traces say so."""
-    found = []
-    for variant in data.variants:
-        for stage in STAGES:
-            share = variant.stats[f"{stage}_busy_share"].mean
-            ms = variant.stats[f"{stage}_device_busy_ms"].mean
-            if share is not None and ms is not None:
-                busy = min(100 * share, 100)
-                text = f"{stage}: device busy {formats.milliseconds(ms)} ({formats.percent(share)})"
-                name = variant.name if len(data.variants) > 1 else ""
-                found.append(Activity(name, stage, busy, text))
-    return found
-
-
 def environment() -> jinja2.Environment:
     """Jinja's environment: HTML is escaped automatically, Markdown by the filter ``md``."""
     made = jinja2.Environment(
@@ -241,7 +153,7 @@ def render(data: ReportData) -> Texts:
 
 def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any]:
     main = data.variants[0]
-    drawn = bars(data)
+    drawn = bars.bars(data)
     recommendations = {v.name: recommend(data, v) for v in data.variants}
     return {
         "data": data,
@@ -258,20 +170,24 @@ def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any
         "peak_statement": wording.peak_statement(
             data.hardware, (v.model.dtype for v in data.variants)
         ),
-        "interval_statement": wording.interval_statement(data),
         "bars": drawn,
-        "activities": activities(data),
+        "activities": bars.activities(data),
         "figures": drawings,
+        "answers": answers,
+        "headline": headline.headline(data),
         "recommendations": recommendations,
         "advised": _advised(data),
         "advice": advice,
         "experiment": advice.Experiment(data.command),
         "side_by_side": side_by_side,
+        "spread": spread,
+        "reconciliation": reconciliation,
         "definitions": definitions,
-        "legend": _legend(drawn),
+        "legend": bars.legend(drawn),
         "checks": checks.all_checks(data),
         "steadiness": checks.steadiness(data),
         "tables": tables,
+        "traces": traces,
         "operator_tables": operator_tables,
         "flops": flops,
         "appendix": appendix,
@@ -291,9 +207,4 @@ def _advised(data: ReportData) -> list[str]:
 
 def _limit(data: ReportData, variant: Variant) -> str:
     stage = stage_facts(variant, main_stage(variant), data.hardware, data.ceiling)
-    return limit_sentence(stage, variant.page_ms)
-
-
-def _legend(drawn: list[tuple[str, list[Bar]]]) -> list[tuple[str, str]]:
-    used = {segment.key for _, found in drawn for bar in found for segment in bar.segments}
-    return [(key, centre.name) for key, centre in wording.CENTRES.items() if key in used]
+    return limit_sentence(stage, variant.page_ms, wording.a_page(variant))

@@ -27,6 +27,7 @@ from mfuscope.report.tried import (
     speed_metric,
     verdict_of,
 )
+from mfuscope.report.wording import answer_text, page_of
 
 #: Measures the usual cures beside the reference.
 WHAT_IF = "snakemake --configfile config/what-if.yaml"
@@ -94,8 +95,8 @@ def speeds(data: ReportData) -> Table:
         )
     columns = [column for column, _, _ in _SPEEDS]
     return build(
-        f"Times and speeds: the reference's own, and each variant's divided by them "
-        f"{_sample(data)}",
+        f"Times and speeds ({answer_text(data.reference.answer)} a page): the reference's own, and "
+        f"each variant's divided by them {_sample(data)}",
         ("Variant", "Verdict", *columns, "Same tokens", "Compilation, s"),
         rows,
         dropped={*columns, "Compilation, s"},
@@ -141,7 +142,7 @@ def _own(data: ReportData, columns: tuple[Column, ...]) -> list[Cell]:
     for _, metric, text in columns:
         stat = data.reference.stats.get(metric)
         means = [one.compared[metric].reference_mean for one in data.tried]
-        value = stat.mean if stat else next((mean for mean in means if mean is not None), None)
+        value = stat.value if stat else next((mean for mean in means if mean is not None), None)
         cells.append(absent(_NOT_MEASURED) if value is None else amount(text(value)))
     return cells
 
@@ -206,26 +207,26 @@ def best_sentences(data: ReportData) -> list[str]:
     found = []
     best, batch = fastest(data), highest_throughput(data)
     if best is not None:
-        found.append(f"Fastest of what was tried: {_fast(best)}{_tokens(best)}.")
+        found.append(f"Fastest of what was tried: {_fast(data, best)}{_tokens(best)}.")
     sure = fastest_with_same_tokens(data)
     if sure is not None and sure is not best:
-        found.append(f"Fastest with the same tokens: {_fast(sure)}.")
+        found.append(f"Fastest with the same tokens: {_fast(data, sure)}.")
     if batch is not None:
         one = batch.compared["pages_per_s"]
         found.append(
             f"Highest throughput: {batch.variant.name} ({changes_text(batch.changes)}) completes "
-            f"{number(one.variant_mean or 0)} pages/s instead of "
-            f"{number(one.reference_mean or 0)}: {times(one, 'as many')}{_tokens(batch)}; "
-            f"{IDENTICAL}."
+            f"{number(one.variant_mean or 0)} pages/s ({answer_text(data.reference.answer)} each) "
+            f"instead of {number(one.reference_mean or 0)}: {times(one, 'as many')}"
+            f"{_tokens(batch)}; {IDENTICAL}."
         )
     return [*(found or [_none_best(data)]), *_other_work(data)]
 
 
-def _fast(best: Tried) -> str:
+def _fast(data: ReportData, best: Tried) -> str:
     one = best.compared["page_ms"]
     return (
         f"{best.variant.name} ({changes_text(best.changes)}) takes "
-        f"{milliseconds(one.variant_mean or 0)} for a page instead of "
+        f"{milliseconds(one.variant_mean or 0)} for {page_of(data.reference)} instead of "
         f"{milliseconds(one.reference_mean or 0)}: {times(one, 'as fast', inverse=True)}"
     )
 
@@ -278,7 +279,7 @@ def times(found: Compared, what: str, *, inverse: bool = False) -> str:
     text = f"{number(ratio)} times {what}"
     if low is None or high is None or not (ends := ratio_interval(ratio, low, high)):
         return text
-    return f"{text} (95 % interval {ends})"
+    return f"{text} (95\N{NO-BREAK SPACE}% interval {ends})"
 
 
 def _tokens(one: Tried) -> str:

@@ -9,6 +9,7 @@ from mfuscope.report.formats import milliseconds, number, percent, plural, ratio
 from mfuscope.report.limits import StageFacts, main_stage, stage_facts
 from mfuscope.report.recommendations import Proof, Recommendation
 from mfuscope.report.side_by_side import IDENTICAL, changes_text
+from mfuscope.report.spread import CV_LIMIT
 from mfuscope.report.tried import (
     fastest,
     fastest_with_same_tokens,
@@ -17,8 +18,7 @@ from mfuscope.report.tried import (
     speed_metric,
     verdict_of,
 )
-from mfuscope.report.validity import CV_LIMIT
-from mfuscope.report.wording import CENTRES, stand_in_statement
+from mfuscope.report.wording import CENTRES, a_page, answer_text, page_of, stand_in_statement
 
 #: Recommendations that fit on one page.
 MOST_STEPS = 3
@@ -51,7 +51,7 @@ def bottom_line(data: ReportData, variant: Variant) -> str:
     share = percent(stage.ms / variant.page_ms) if variant.page_ms else "all"
     busy = "only a part" if stage.busy_share is None else percent(stage.busy_share)
     reasons = {
-        "launch": f"there the accelerator is at work {busy} of the time, and otherwise waits for "
+        "host": f"there the accelerator is at work {busy} of the time, and otherwise waits for "
         "the computer beside it to hand out the next small piece of work. A faster accelerator "
         "would change little",
         "memory": "there it waits for the model's numbers to arrive from memory. Faster memory or "
@@ -72,8 +72,9 @@ def meaning(data: ReportData, variant: Variant) -> list[str]:
     amount = "Most of the time" if top.share > 0.5 else "The largest part of the time"
     points = [
         f"{amount}, {percent(top.share)} of it, goes into {centre.work}. If this part "
-        f"cost nothing at all, a page would take {milliseconds(variant.page_ms - top.ms)} instead "
-        f"of {milliseconds(variant.page_ms)}: no work on it can bring more than that.",
+        f"cost nothing at all, {a_page(variant)} would take "
+        f"{milliseconds(variant.page_ms - top.ms)} instead of {milliseconds(variant.page_ms)}: no "
+        "work on it can bring more than that.",
     ]
     busy = _device_share(
         stage_facts(
@@ -85,7 +86,7 @@ def meaning(data: ReportData, variant: Variant) -> list[str]:
     )
     if busy is not None:
         points.append(busy)
-    mfu = variant.headline["mfu_model"].mean
+    mfu = variant.headline["mfu_model"].value
     if mfu is not None:
         peak = data.hardware.peaks[variant.model.dtype]
         best = (
@@ -107,7 +108,7 @@ def _device_share(stage: StageFacts) -> str | None:
         return None
     consequence = (
         "in the time that remains it waited for its next piece of work"
-        if stage.kind == "launch"
+        if stage.kind == "host"
         else "it was at work most of the time"
     )
     return (
@@ -167,9 +168,8 @@ def _compared(data: ReportData, one: Tried) -> str:
     found = one.compared[metric]
     if found.ratio is None:
         return f"{name}: nothing to compare was measured."
-    sentence = (
-        f"{name}: {_values(found, batch)}, {_difference(found, verdict_of(one, metric), batch)}"
-    )
+    difference = _difference(found, verdict_of(one, metric), batch)
+    sentence = f"{name}: {_values(data, one, metric)}, {difference}"
     if batch:
         copies = plural(one.variant.batch_size, "copy", "copies")
         sentence += f". It works on {copies} of a page at once: {IDENTICAL}"
@@ -180,11 +180,14 @@ def _compared(data: ReportData, one: Tried) -> str:
     return f"{sentence}."
 
 
-def _values(found: Compared, batch: bool) -> str:
+def _values(data: ReportData, one: Tried, metric: str) -> str:
+    found = one.compared[metric]
     new, old = found.variant_mean or 0.0, found.reference_mean or 0.0
-    if batch:
-        return f"{number(new)} pages a second instead of {number(old)}"
-    return f"{milliseconds(new)} a page instead of {milliseconds(old)}"
+    own, usual = answer_text(one.variant.answer), answer_text(data.reference.answer)
+    other = "" if own == usual else f" of {usual}"
+    if metric == "pages_per_s":
+        return f"{number(new)} pages of {own} a second instead of {number(old)}{other}"
+    return f"{milliseconds(new)} a page of {own} instead of {milliseconds(old)}{other}"
 
 
 def _difference(found: Compared, verdict: str, batch: bool) -> str:
@@ -210,10 +213,11 @@ def next_steps(
         steps.append("Measure the full model on the accelerator that it will run on.")
     best, sure = fastest(data), fastest_with_same_tokens(data)
     if sure is not None:
-        steps.append(f"Use {_fast(sure)}.")
+        steps.append(f"Use {_fast(data, sure)}.")
     if best is not None and not best.same_tokens:
         steps.append(
-            f"Check the text, which may be another one, and use this if it is right: {_fast(best)}."
+            "Check the text, which may be another one, and use this if it is right: "
+            f"{_fast(data, best)}."
         )
     for one in recommendations[:MOST_STEPS]:
         if one.proof is not None and variant.page_ms:
@@ -223,14 +227,14 @@ def next_steps(
         else:
             left = max(variant.ms_per_page - one.gain_ms, 0.0)
             steps.append(
-                f"{one.plain} At the very best a page would take {milliseconds(left)} instead of "
-                f"{milliseconds(variant.ms_per_page)}."
+                f"{one.plain} At the very best {page_of(variant)} would take "
+                f"{milliseconds(left)} instead of {milliseconds(variant.ms_per_page)}."
             )
     return steps or ["Nothing that was measured suggests an obvious next step."]
 
 
-def _fast(one: Tried) -> str:
-    found = _values(one.compared["page_ms"], batch=False)
+def _fast(data: ReportData, one: Tried) -> str:
+    found = _values(data, one, "page_ms")
     return f"{one.variant.name} ({changes_text(one.changes)}): {found}"
 
 
@@ -244,10 +248,10 @@ def _proven(variant: Variant, proof: Proof, metric: str | None) -> str:
     left = max(variant.ms_per_page - proof.gain_ms, 0.0)
     if metric == "page_ms":
         return (
-            f"It was tried ({proof.variant}): a page takes {milliseconds(left)} instead of "
-            f"{milliseconds(variant.ms_per_page)}, its share of the time of a batch."
+            f"It was tried ({proof.variant}): {page_of(variant)} takes {milliseconds(left)} "
+            f"instead of {milliseconds(variant.ms_per_page)}, its share of the time of a batch."
         )
     return (
-        f"It was tried ({proof.variant}): what this part gained alone brings a page to "
+        f"It was tried ({proof.variant}): what this part gained alone brings {page_of(variant)} to "
         f"{milliseconds(left)} instead of {milliseconds(variant.ms_per_page)}."
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mfuscope.core.records import Compilation, Conditions, Device, Model, Pass, Run, Versions
 from mfuscope.core.runs import RunKey
+from mfuscope.metrics.operator_work import TracedPass
 from mfuscope.metrics.run_metrics import key_of
 from mfuscope.metrics.workload import mean_context
 
@@ -73,12 +74,13 @@ class Survey:
         resolution: by (variant, image).
         tokens: by (variant, image).
         contexts: summed mean context of the decode steps, and runs, by (variant, resolution).
-        disagreeing: runs whose two passes made different tokens.
+        disagreeing: runs whose passes made different tokens.
         throttled: runs by variant and throttle reason, before or after the timed pass.
         conditions: least and most by name, before and after the timed passes.
         absent: number of runs by (field, reason).
         contents: SHA-256 of the measured file by (variant, image), each once.
         commits: number of runs by commit of mfuscope; None where not known.
+        traced: what decides the work of each run's traced pass.
         traced_steps: decode steps of the traced and of the timed pass, each pair once.
         steps: decode step times of the timed passes in ms, one array a run, by variant.
         compiled: what was compiled, by variant.
@@ -104,6 +106,7 @@ class Survey:
     conditions: dict[str, tuple[float, float]] = field(default_factory=dict)
     absent: Counter[tuple[str, str]] = field(default_factory=Counter)
     contents: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    traced: dict[RunKey, TracedPass] = field(default_factory=dict)
     traced_steps: set[tuple[int, int]] = field(default_factory=set)
     commits: Counter[str | None] = field(default_factory=Counter)
     steps: dict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))
@@ -122,7 +125,7 @@ class Survey:
 
     def add(self, run: Run) -> None:
         """Add a run."""
-        key = key_of(run)
+        key, timed = key_of(run), run.timed
         self.keys.add(key)
         page = (run.variant, run.image)
         self.runs[run.variant] += 1
@@ -131,8 +134,9 @@ class Survey:
         self.devices.setdefault((run.device.name, run.device.uuid), run.device)
         self.versions[run.versions] += 1
         self.commits[run.commit] += 1
-        self.traced_steps.add((len(run.traced.step_ms), len(run.timed.step_ms)))
-        self.steps[run.variant].append(np.array(run.timed.step_ms, dtype=np.float32))
+        self.traced[key] = TracedPass.of(run)
+        self.traced_steps.add((len(run.traced.step_ms), len(timed.step_ms)))
+        self.steps[run.variant].append(np.array(timed.step_ms, dtype=np.float32))
         self.first = min(self.first or run.measured_at, run.measured_at)
         self.last = max(self.last, run.measured_at)
         first, last = self.spans.get(run.variant, (run.measured_at, run.measured_at))
@@ -146,12 +150,12 @@ class Survey:
         self._add_tokens(page, run)
         if not run.passes_agree:
             self.disagreeing.append(key)
-        conditions = (run.timed.conditions_before, run.timed.conditions_after)
+        conditions = [c for p in run.passes for c in (p.conditions_before, p.conditions_after)]
         for reason in sorted({r for c in conditions for r in c.throttle_reasons or ()}):
             self.throttled[run.variant, reason].append(key)
         for one in conditions:
             self._add_conditions(one)
-        self.absent.update({*run.absent.items(), *_absences(run.timed), *_absences(run.traced)})
+        self.absent.update({*run.absent.items(), *_absences(timed), *_absences(run.traced)})
 
     def _add_tokens(self, page: tuple[str, str], run: Run) -> None:
         new = run.timed.new_tokens

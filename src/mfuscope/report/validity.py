@@ -7,26 +7,12 @@ from dataclasses import dataclass
 
 from mfuscope.core.runs import RunKey
 from mfuscope.report.check import Check, capped
-from mfuscope.report.data import ReportData, Stat
+from mfuscope.report.data import STAGES, ReportData
 from mfuscope.report.formats import listing, number, percent, plural
-from mfuscope.report.outliers import NO_CAUSE
+from mfuscope.report.spread import CV_LIMIT, unsteady
+from mfuscope.report.traces import whole_traces
+from mfuscope.report.validity_of_sessions import one_session, undisturbed
 from mfuscope.report.validity_of_variants import compilations, replays, simultaneity
-
-#: Coefficient of variation (std / mean) from which repeats are called unsteady.
-CV_LIMIT = 0.1
-
-_STEADY = {"prefill_ms": "prefill", "decode_ms": "decode"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unsteady:
-    """A page whose repeats vary by more than the limit, with the causes of its slow runs."""
-
-    variant: str
-    image: str
-    stage: str
-    stat: Stat
-    causes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +48,9 @@ def all_checks(data: ReportData) -> list[Check]:
         _passes(data),
         _throttling(data),
         *steadiness(data),
+        one_session(data),
+        *undisturbed(data),
+        *whole_traces(data),
         _tracing(data),
         _uncounted(data),
         _contents(data),
@@ -92,27 +81,6 @@ def slowdowns(data: ReportData) -> list[Slowdown]:
     return found
 
 
-def unsteady(data: ReportData) -> list[Unsteady]:
-    """Pages and stages whose repeats vary by more than the limit, the worst first."""
-    causes: dict[tuple[str, str, str], dict[str, None]] = {}
-    for (run, stage), recorded in data.causes.items():
-        causes.setdefault((run.variant, run.image, stage), {}).update(dict.fromkeys(recorded))
-    found = [
-        Unsteady(
-            variant=measured.variant,
-            image=page.image,
-            stage=stage,
-            stat=stat,
-            causes=tuple(causes.get((measured.variant, page.image, stage), ())),
-        )
-        for page in data.pages
-        for measured in page.measured
-        for metric, stage in _STEADY.items()
-        if (stat := measured.stats[metric]).cv is not None and stat.cv > CV_LIMIT
-    ]
-    return sorted(found, key=lambda one: -(one.stat.cv or 0))
-
-
 def absences(data: ReportData) -> list[Absence]:
     """Absent values of all artefacts, grouped by reason."""
     total = data.survey.total
@@ -134,16 +102,16 @@ def absences(data: ReportData) -> list[Absence]:
 
 
 def _passes(data: ReportData) -> Check:
-    title, runs = "Timed and traced pass agree", data.survey.total
+    title, runs = "Timed and traced passes agree", data.survey.total
     wrong = data.survey.disagreeing
     if not wrong:
         text = (
-            f"In {plural(runs, 'run')} both passes made the same tokens, as far as the shorter "
-            "pass went."
+            f"In {plural(runs, 'run')} all passes made the same tokens, as far as the traced "
+            "one went."
         )
         return Check(title=title, verdict="ok", text=text)
     text = (
-        f"In {len(wrong)} of {plural(runs, 'run')} the two passes made different tokens, so the "
+        f"In {len(wrong)} of {plural(runs, 'run')} passes made different tokens, so the "
         "traced operators may differ from the timed ones."
     )
     return Check(title=title, verdict="warning", text=text, details=capped(map(_run_name, wrong)))
@@ -177,7 +145,7 @@ def _throttling(data: ReportData) -> Check:
 
 def _steadiness(data: ReportData) -> Check:
     title = f"Repeats within {percent(CV_LIMIT)}"
-    stats = [m.stats[metric] for page in data.pages for m in page.measured for metric in _STEADY]
+    stats = [m.stats[f"{of}_ms"] for page in data.pages for m in page.measured for of in STAGES]
     known = [stat for stat in stats if stat.cv is not None]
     if not known:
         text = "Every page was measured once: the variation between repeats is not known."
@@ -192,8 +160,9 @@ def _steadiness(data: ReportData) -> Check:
         return Check(title=title, verdict="ok", text=text)
     text = (
         f"{len(wrong)} of {len(known)} times vary by more than {percent(CV_LIMIT)} between "
-        "repeats (standard deviation by mean); they are listed under Steadiness. Their means are "
-        "rough: differences of that size between variants or pages are not significant."
+        "repeats (standard deviation by mean); they are listed under Steadiness with what explains "
+        "them. Their means are rough: differences of that size between variants or pages are not "
+        "significant."
     )
     return Check(title=title, verdict="warning", text=text)
 
@@ -206,10 +175,9 @@ def _fences(data: ReportData) -> Check:
     if not data.outliers:
         text = "No run lies outside of the quartile fences."
         return Check(title=title, verdict="ok", text=text)
-    known = sum(one.cause != NO_CAUSE for one in data.outliers)
     text = (
-        f"{plural(len(data.outliers), 'time')} of a stage outside of the quartile fences, "
-        f"{known} of them with a recorded cause; they are listed under Steadiness."
+        f"{plural(len(data.outliers), 'time')} of a stage outside of the quartile fences; they are "
+        "listed under Steadiness."
     )
     return Check(title=title, verdict="warning", text=text)
 

@@ -1,12 +1,12 @@
 """The report's sentences, composed from the data."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from mfuscope.core.records import Hardware
-from mfuscope.report.data import MFU_METRICS, ReportData, Stat, Variant
-from mfuscope.report.formats import count, listing, milliseconds, percent, plural, size
+from mfuscope.report.data import Answer, ReportData, Variant
+from mfuscope.report.formats import count, listing, milliseconds, number, percent, plural, size
 
 #: Bundled models that stand in for a full-size one.
 STAND_INS = {"deepseek-ocr-nano": "DeepSeek-OCR"}
@@ -70,6 +70,28 @@ def name_in_sentence(key: str) -> str:
     }.get(key, key)
 
 
+def answer_text(answer: Answer) -> str:
+    """The length of the answers: ``64 new tokens``, ``12 to 64 new tokens``."""
+    fewest = "" if answer.least == answer.most else f"{answer.least:,} to "
+    return f"{fewest}{plural(answer.most, 'new token')}"
+
+
+def page_of(variant: Variant) -> str:
+    """A page with the length of its answer."""
+    return f"a page of {answer_text(variant.answer)}"
+
+
+def a_page(variant: Variant) -> str:
+    """What the times of a variant are of: a page, or a batch of copies, and the answer's length."""
+    copies = variant.batch_size
+    return page_of(variant) if copies == 1 else f"a batch of {copies} copies of {page_of(variant)}"
+
+
+def answers(data: ReportData) -> str:
+    """The lengths of the answers of all variants."""
+    return per_variant(data, lambda variant: answer_text(variant.answer))
+
+
 def time_sentence(variant: Variant) -> str:
     """Where the time of a page goes, in one sentence."""
     prefill, decode = variant.prefill_ms, variant.decode_ms
@@ -86,11 +108,9 @@ def time_sentence(variant: Variant) -> str:
         opening = "Prefill dominates"
         stages.reverse()
     parts = [c for c in variant.centres if CENTRES[c.key].stage == "prefill"]
-    copies = variant.batch_size
-    what = "a page" if copies == 1 else f"a batch of {copies} copies of a page"
     sentence = (
-        f"{opening}: of the {milliseconds(variant.page_ms)} that {what} takes on average, "
-        f"{stages[0]}, {stages[1]}"
+        f"{opening}: of the {milliseconds(variant.page_ms)} that {a_page(variant)} takes on "
+        f"average, {stages[0]}, {stages[1]}"
     )
     if not variant.parts_known or not prefill:
         return f"{sentence}; prefill's parts are not known separately."
@@ -200,6 +220,7 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
         ),
         ("Precision", _precision(data)),
         ("Attention", per_variant(data, lambda v: v.model.attention)),
+        ("Answers", per_variant(data, _answers_and_mean)),
         (
             "Measured",
             f"{plural(pages, 'page')} × {plural(data.repeats, 'repeat')} × "
@@ -207,6 +228,12 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
         ),
         ("When", dates(data)),
     ]
+
+
+def _answers_and_mean(variant: Variant) -> str:
+    answer = variant.answer
+    mean = "" if answer.least == answer.most else f", mean {number(answer.mean)}"
+    return f"{answer_text(answer)}{mean}"
 
 
 def _precision(data: ReportData) -> str:
@@ -244,22 +271,3 @@ def peak_statement(hardware: Hardware, dtypes: Iterable[str]) -> str:
         "table": "The peak is the theoretical dense peak from the table of devices.",
     }
     return " ".join(text for source, text in sentences.items() if source in sources)
-
-
-def interval_statement(data: ReportData) -> str:
-    """A warning about confidence intervals that reach below 0; empty without any."""
-    of_pages = any(_reaches_below_0(m.stats) for page in data.pages for m in page.measured)
-    over_pages = any(_reaches_below_0(variant.stats) for variant in data.variants)
-    if not of_pages and not over_pages:
-        return ""
-    cause = listing(["a page's repeats"] * of_pages + ["for all pages the pages"] * over_pages)
-    more = listing(["more repeats or a quieter device"] * of_pages + ["more pages"] * over_pages)
-    return (
-        f"Some intervals reach below 0, which no MFU can be: {cause} are too few, or differ too "
-        f"much. {more.capitalize()} narrow them."
-    )
-
-
-def _reaches_below_0(stats: Mapping[str, Stat]) -> bool:
-    lows = (stats[metric].ci95_low for metric in MFU_METRICS)
-    return any(low is not None and low < 0 for low in lows)

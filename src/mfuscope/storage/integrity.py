@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mfuscope.core.errors import InvalidFileError
-from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
+from mfuscope.core.records import Activity, Calibration, Ceiling, Counters, Hardware, Run
 from mfuscope.core.text import one_line
 from mfuscope.storage.artefacts import TRUNCATED, check_regular, read_json
 from mfuscope.storage.paths import (
@@ -22,6 +22,7 @@ from mfuscope.storage.paths import (
     TEXTS,
     RunPaths,
     stored_calibrations,
+    stored_counters,
     stored_runs,
 )
 from mfuscope.storage.validation import Record, read_record, wrong_size
@@ -67,6 +68,11 @@ def find_invalid(results: Path) -> list[Finding]:
         for finding in _run_findings(RunPaths.of(results, key))
     ]
     problems = {path: _read(path, Calibration)[1] for path in stored_calibrations(results)}
+    for path in stored_counters(results):
+        record, problems[path] = _read(path, Counters)
+        table = path.with_suffix(".csv")
+        size = record.table_bytes if record else 0
+        problems[table] = _problem(_check_table, table, size)
     problems[results / CEILING] = _read(results / CEILING, Ceiling)[1]
     problems[results / HARDWARE] = _read(results / HARDWARE, Hardware)[1]
     problems |= {results / name: _problem(_check_text, results / name) for name in TEXTS}

@@ -14,6 +14,7 @@ TEXTS: Final = (
     *("inputs.csv", "metrics.csv", "summary.csv", "comparison.csv", "flops.csv"),
     *("report.html", "report.md", "report.json", "stakeholder.md", "operators.md", "flops.md"),
     *("figures/roofline.svg", "figures/decode_steps.svg", "figures/time.svg"),
+    *("figures/answer_length.svg", "figures/operator_roofline.svg"),
 )
 
 _FOLDERS: Final = {
@@ -67,14 +68,21 @@ def calibration_path(results: Path, key: CalibrationKey) -> Path:
     return Path(f"{results}/{key.variant}/calibration/{key.resolution}.json")
 
 
+def counters_path(results: Path, key: CalibrationKey) -> Path:
+    """Where the hardware counters of a variant's resolution lie, a table of that name beside."""
+    return Path(f"{results}/{key.variant}/counters/{key.resolution}.json")
+
+
 def calibration_key(path: Path) -> CalibrationKey:
-    """Which calibration lies there, by its path alone.
+    """Of which resolution the calibration or the counters there are, by their path alone.
 
     Raises:
-        ValueError: the path is of no calibration.
+        ValueError: the path is of neither.
     """
-    if len(path.parts) < 3 or path.parts[-2] != "calibration":
-        raise ValueError(f"{path} is not results/VARIANT/calibration/RESOLUTION.json")
+    if len(path.parts) < 3 or path.parts[-2] not in ("calibration", "counters"):
+        raise ValueError(
+            f"{path} is not results/VARIANT/calibration/RESOLUTION.json (or counters/)"
+        )
     return CalibrationKey(path.parts[-3], path.stem)
 
 
@@ -93,13 +101,22 @@ def stored_calibrations(results: Path) -> list[Path]:
     return sorted(results.glob("*/calibration/*.json"))
 
 
+def stored_counters(results: Path) -> list[Path]:
+    """Every record of hardware counters in a folder of results, sorted."""
+    return sorted(results.glob("*/counters/*.json"))
+
+
 def stored_artefacts(results: Path) -> list[Path]:
-    """Every artefact in a folder of results: those of runs, calibrations, then the workflow's."""
+    """Every artefact in a folder of results: of runs, of resolutions, then of the workflow."""
     kinds = [field.name for field in fields(RunPaths)]
     of_runs = [
         getattr(RunPaths.of(results, key), kind) for key in stored_runs(results) for kind in kinds
     ]
     of_workflow = [results / name for name in (CEILING, HARDWARE, *TEXTS)]
-    return [
-        path for path in (*of_runs, *stored_calibrations(results), *of_workflow) if path.exists()
+    counters = stored_counters(results)
+    of_resolutions = [
+        *stored_calibrations(results),
+        *counters,
+        *(path.with_suffix(".csv") for path in counters),
     ]
+    return [path for path in (*of_runs, *of_resolutions, *of_workflow) if path.exists()]

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from mfuscope.core.errors import InvalidFileError, TraceError
-from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
+from mfuscope.core.records import Activity, Calibration, Ceiling, Counters, Hardware, Run
 from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.storage.artefacts import TRUNCATED, read_json
 from mfuscope.storage.paths import RunPaths, calibration_key, run_key
 
-Record = TypeVar("Record", Run, Activity, Calibration, Ceiling, Hardware)
+Record = TypeVar("Record", Run, Activity, Calibration, Counters, Ceiling, Hardware)
 _SHOWN = 100  # characters of a key: a record may hold anything
 
 
@@ -28,7 +28,7 @@ def read_record(path: Path, kind: type[Record]) -> Record:
         raise InvalidFileError(path, f"is no valid {kind.__name__.lower()} record ({lack})")
     if isinstance(record, Run | Activity):
         check_filing(path, RunKey(record.variant, record.image, record.repeat))
-    elif isinstance(record, Calibration):
+    elif isinstance(record, Calibration | Counters):
         check_filing(path, CalibrationKey(record.variant, record.resolution))
     return record
 
@@ -44,7 +44,7 @@ def check_filing(path: Path, key: RunKey | CalibrationKey) -> None:
     """
     of_run = isinstance(key, RunKey)
     if key != (run_key(path) if of_run else calibration_key(path)):
-        noun = "run" if of_run else "calibration"
+        noun = "run" if of_run else path.parts[-2]
         raise InvalidFileError(path, f"is the record of the {noun} {str(key)[:_SHOWN]}")
 
 
@@ -88,7 +88,7 @@ def wrong_size(path: Path, recorded: int) -> str:
     return ""
 
 
-def _lacks(record: Run | Activity | Calibration | Ceiling | Hardware) -> Iterator[str]:
+def _lacks(record: Run | Activity | Calibration | Counters | Ceiling | Hardware) -> Iterator[str]:
     match record:
         case Run():
             yield from _run_lacks(record)
@@ -97,6 +97,8 @@ def _lacks(record: Run | Activity | Calibration | Ceiling | Hardware) -> Iterato
                 yield "no stage `prefill`"
         case Calibration():
             yield from _calibration_lacks(record)
+        case Counters():
+            yield from _counters_lacks(record)
         case Ceiling():
             yield from _ceiling_lacks(record)
         case Hardware():
@@ -104,9 +106,13 @@ def _lacks(record: Run | Activity | Calibration | Ceiling | Hardware) -> Iterato
 
 
 def _run_lacks(run: Run) -> Iterator[str]:
-    for name, one in (("timed", run.timed), ("traced", run.traced)):
+    if not run.passes:
+        yield "no timed pass"
+    for name, one in (*(("timed", one) for one in run.passes), ("traced", run.traced)):
         if one.new_tokens < 1 or one.prefill_ms <= 0 or one.decode_ms < 0:
-            yield f"times or tokens of its {name} pass are not above 0"
+            yield f"times or tokens of a {name} pass are not above 0"
+    if len({one.new_tokens for one in run.passes}) > 1:
+        yield "its timed passes made different numbers of tokens"
 
 
 def _calibration_lacks(calibration: Calibration) -> Iterator[str]:
@@ -116,6 +122,13 @@ def _calibration_lacks(calibration: Calibration) -> Iterator[str]:
     contexts = [step.context_tokens for step in calibration.decode_steps]
     if len(contexts) < 2 or any(first == second for first, second in pairwise(contexts)):
         yield "no two decode steps"
+
+
+def _counters_lacks(counters: Counters) -> Iterator[str]:
+    if not counters.stages and "stages" not in counters.absent:
+        yield "neither stages nor a reason"
+    if counters.stages and "prefill" not in counters.stages:
+        yield "no counted prefill"
 
 
 def _ceiling_lacks(ceiling: Ceiling) -> Iterator[str]:

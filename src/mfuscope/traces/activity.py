@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mfuscope.core.errors import TraceError
 from mfuscope.core.records import Activity, StageActivity
 from mfuscope.core.runs import RunKey
-from mfuscope.traces.columns import (
-    KERNEL,
-    OPERATOR,
-    OUTSIDE,
-    RUNTIME,
-    STAGES,
-    STEP_PREFIX,
-    Bools,
-    Ints,
-    Trace,
-)
+from mfuscope.traces.intervals import Bools, Ints, union
+from mfuscope.traces.losses import find_losses
 from mfuscope.traces.replays import Replays, find_replays
+from mfuscope.traces.spans import KERNEL, OPERATOR, RUNTIME, STAGES, STEP_PREFIX, Trace
+from mfuscope.traces.waiting import waiting
+
+# Values of a stage that need all of its device events, and those that need any.
+_WHOLE = ("kernels", "device_busy_ms", "waiting")
+_COUNTED = ("graph_launches", "launches", "lost_launches")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,14 +28,19 @@ class Launches:
     ``operator``: index of the operator that the profiler names as running at the launch, as in
     ``key_averages()``. Both are -1 where the trace does not say, and ``operator`` for all events of
     ``replays``, whose operators were captured earlier. ``stage``: code of the stage in which the
-    call started, or without a call the operator; the event itself may run in a later stage.
-    ``outside`` if neither is known.
+    call started, or without a call the operator; the event itself may run in a later stage. If
+    neither is known, the stage in which the event itself started, or the last one before it.
     """
 
     call: Ints
     operator: Ints
     stage: Ints
     replays: Replays
+
+    @property
+    def unclaimed(self) -> Bools:
+        """Which events no call of the trace launched."""
+        return self.call < 0
 
 
 def launches(trace: Trace) -> Launches:
@@ -49,20 +51,24 @@ def launches(trace: Trace) -> Launches:
     replays = find_replays(trace)
     operator[replays.replayed] = -1  # what encloses the launch of a graph is none of its operators
     origin = np.where(call >= 0, call, operator)
-    stage = np.full(len(device), OUTSIDE, dtype=np.int64)
-    stage[origin >= 0] = trace.stage_at(host.start[origin[origin >= 0]])
-    return Launches(call, operator, stage, replays)
+    # The device works off its launches after the host has left the last stage.
+    last = max(end for _, end in trace.windows.values()) - 1
+    started = np.minimum(device.start, last)
+    started[origin >= 0] = host.start[origin[origin >= 0]]
+    return Launches(call, operator, trace.stage_at(started), replays)
 
 
 def activity(trace: Trace, key: RunKey, weights: str, steps: int) -> Activity:
     """Wall time, device time and kernels of ``prefill`` and, if the run had one, ``decode``.
 
-    ``wall_ms``: length of the stage's annotation. ``steps``: decode steps in it. ``kernels``:
-    kernels launched in it, those of replayed CUDA graphs included, without copies and memsets.
-    ``device_busy_ms``: time in which at least one device event launched in it was running, on any
-    stream, also after the stage's end. ``graph_launches``: replays of CUDA graphs. The last three
-    are None if the trace holds no device event; kernels and busy time are None too if a graph was
-    launched of whose kernels the trace lacks some.
+    ``wall_ms``: length of the stage's annotation. ``steps``: decode steps in it. ``launches``:
+    calls in it that launch a kernel, a copy, a memset or a graph; ``lost_launches``: those whose
+    device events the trace lacks. ``kernels``: kernels launched in it, those of replayed CUDA
+    graphs included, without copies and memsets. ``device_busy_ms``: time in which at least one
+    device event launched in it was running, on any stream, also after the stage's end.
+    ``graph_launches``: replays of CUDA graphs. ``waiting``: see `traces.waiting`. All but the first
+    two are None if the trace holds no device event; kernels, busy time and waiting are None too if
+    the trace lost a part of the stage (`traces.losses`).
 
     Args:
         key: the run that the trace is of.
@@ -81,12 +87,14 @@ def activity(trace: Trace, key: RunKey, weights: str, steps: int) -> Activity:
             trace.path, f"holds {annotated} decode steps, and its run made {steps} of them"
         )
     found = launches(trace)
-    replays = found.replays
+    replays, losses = found.replays, find_losses(trace, found.replays)
     replayed_in = trace.stage_at(trace.host.start[replays.call])
     absent = {}
+    if lacking := losses.reasons(trace.windows):
+        absent = dict.fromkeys(_WHOLE, lacking)
     if not len(device):
         no_device = "the trace holds no device event"
-        absent = dict.fromkeys(("kernels", "device_busy_ms", "graph_launches"), no_device)
+        absent = dict.fromkeys((*_WHOLE, *_COUNTED, "unclaimed_share"), no_device)
     elif not replays.known.all():
         absent["graph_operators"] = (
             f"{np.count_nonzero(~replays.known)} of {len(replays.call)} launches of CUDA graphs "
@@ -96,19 +104,28 @@ def activity(trace: Trace, key: RunKey, weights: str, steps: int) -> Activity:
     for stage, (start, end) in trace.windows.items():
         code = STAGES.index(stage)
         mine = found.stage == code
-        lost = np.count_nonzero((replayed_in == code) & replays.partial)
-        whole = len(device) > 0 and not lost
-        if len(device) and lost:
-            lacking = f"the trace lost kernels of {lost} launches of CUDA graphs in {stage}"
-            absent |= dict.fromkeys(("kernels", "device_busy_ms"), lacking)
-        busy_ns = _union(device.start[mine], device.end[mine])
-        stages[stage] = StageActivity(
+        traced = StageActivity(
             wall_ms=(end - start) / 1e6,
             steps=steps if stage == "decode" else 0,
-            kernels=int(np.count_nonzero(device.kind[mine] == KERNEL)) if whole else None,
-            device_busy_ms=busy_ns / 1e6 if whole else None,
-            graph_launches=int(np.count_nonzero(replayed_in == code)) if len(device) else None,
+            kernels=None,
+            device_busy_ms=None,
         )
+        if len(device):
+            traced = replace(
+                traced,
+                graph_launches=int(np.count_nonzero(replayed_in == code)),
+                launches=int(losses.launches[code]),
+                lost_launches=int(losses.lost[code]),
+            )
+        if len(device) and not losses.reason(stage):
+            traced = replace(
+                traced,
+                kernels=int(np.count_nonzero(device.kind[mine] == KERNEL)),
+                device_busy_ms=union(device.start[mine], device.end[mine]).length / 1e6,
+                waiting=waiting(trace, stage),
+            )
+        stages[stage] = traced
+    ran = device.end - device.start
     return Activity(
         variant=key.variant,
         image=key.image,
@@ -116,6 +133,8 @@ def activity(trace: Trace, key: RunKey, weights: str, steps: int) -> Activity:
         weights=weights,
         trace_events=trace.events,
         stages=stages,
+        repaired=trace.repaired,
+        unclaimed_share=float(ran[found.unclaimed].sum() / ran.sum()) if ran.any() else None,
         absent=absent,
     )
 
@@ -129,15 +148,3 @@ def _find(wanted: Ints, keys: Ints, eligible: Bools) -> Ints:
     sorted_keys = keys[candidates]
     place = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)
     return np.where(sorted_keys[place] == wanted, candidates[place], -1)
-
-
-def _union(start: Ints, end: Ints) -> int:
-    """Nanoseconds covered by at least one of the intervals."""
-    if not start.size:
-        return 0
-    order = np.argsort(start, kind="stable")
-    start, end = start[order], end[order]
-    reached = np.maximum.accumulate(end)
-    begin = start.copy()
-    begin[1:] = np.maximum(start[1:], reached[:-1])
-    return int(np.maximum(end - begin, 0).sum())

@@ -12,32 +12,35 @@ three decimals, so the conversion is exact, and comparing integers decides nesti
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Container
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mfuscope.core.errors import TraceError
 from mfuscope.traces.file import Event, read_document
 from mfuscope.traces.graphs import CapturedGraph, from_metadata
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-
-#: Stages in table order; a code is an index into this tuple. ``outside`` has the events that
-#: started in neither annotation: they stay, so that the rows add up to the whole trace.
-STAGES: Final = ("prefill", "decode", "outside")
-OUTSIDE: Final = STAGES.index("outside")
-STEP_PREFIX: Final = "decode_step["
-
-#: Kinds of spans. An operator's code is lower than a runtime call's: of two spans with the same
-#: times the operator is the parent, because operators enclose calls.
-ANNOTATION, OPERATOR, RUNTIME, OVERHEAD, KERNEL, COPY = range(6)
+from mfuscope.traces.intervals import Ints
+from mfuscope.traces.repairs import repaired
+from mfuscope.traces.spans import (
+    ANNOTATION,
+    COPY,
+    COPY_NAME,
+    KERNEL,
+    OPERATOR,
+    OUTSIDE,
+    OVERHEAD,
+    RUNTIME,
+    STAGES,
+    STEP_PREFIX,
+    MemoryRecords,
+    Spans,
+    Trace,
+)
 
 _ANNOTATION_KINDS: Final = {"user_annotation": ANNOTATION}
 _HOST_KINDS: Final = {"cpu_op": OPERATOR, "cuda_runtime": RUNTIME, "cuda_driver": RUNTIME}
@@ -45,8 +48,10 @@ _HOST_KINDS: Final = {"cpu_op": OPERATOR, "cuda_runtime": RUNTIME, "cuda_driver"
 _OVERHEAD_KINDS: Final = {"overhead": OVERHEAD}
 # Without `gpu_user_annotation`, which spans kernels that are counted themselves.
 _DEVICE_KINDS: Final = {"kernel": KERNEL, "gpu_memcpy": COPY, "gpu_memset": COPY}
-#: Names of copies and memsets. In graphs the driver runs copies as kernels (``memcpy32_post``).
-COPY_NAME: Final = re.compile(r"(memcpy|memset)(?=[ (\d_])", re.IGNORECASE)
+# All that `read_launches` reads.
+_LAUNCH_CATEGORIES: Final = frozenset(
+    {*_ANNOTATION_KINDS, "cuda_runtime", "cuda_driver", *_DEVICE_KINDS}
+)
 _MEMORY_CATEGORY: Final = "cpu_instant_event"
 _MEMORY_NAME: Final = "[memory]"
 
@@ -70,76 +75,6 @@ _ACCELERATOR_DEVICE_TYPES: Final = (1, 6, 12, 20)  # CUDA, HIP, XPU, PrivateUse1
 _MAX_US: Final = 9e15
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Spans:
-    """Events with a duration, one array element each; all arrays have the same length.
-
-    ``kind``: a constant of this module. ``name``: index into ``Trace.names``. ``thread``: number
-    of the host thread or device stream. ``start``, ``end``: ns, ``end >= start``. ``external_id``:
-    the profiler's number of the operator, and on a device event of the operator that launched it.
-    ``correlation``: number that a device event shares with its launching call. 0 means no number.
-    """
-
-    kind: Ints
-    name: Ints
-    thread: Ints
-    start: Ints
-    end: Ints
-    external_id: Ints
-    correlation: Ints
-
-    def __len__(self) -> int:
-        return len(self.start)
-
-    def take(self, index: Ints) -> Spans:
-        """The spans at the given indices, in the order of the indices."""
-        return Spans(*(getattr(self, column)[index] for column in self.__slots__))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MemoryRecords:
-    """Allocations (positive) and frees (negative): host ``thread``, ``time`` in ns, bytes."""
-
-    thread: Ints
-    time: Ints
-    cpu_bytes: Ints
-    device_bytes: Ints
-
-    def __len__(self) -> int:
-        return len(self.time)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trace:
-    """One run's trace.
-
-    ``host`` holds operators and runtime calls, sorted by thread, then start, the longer one first,
-    so that an event's ancestors precede it. ``annotations``, ``overhead`` (the profiler's own
-    pauses) and ``device`` (kernels, copies, memsets) keep the file's order. ``memory`` is empty
-    unless the profiler ran with ``profile_memory``. ``windows`` gives start and end (ns) of
-    ``prefill`` and, if there was one, ``decode``. ``events`` is the number of all events in the
-    file. ``graphs`` are the CUDA graphs captured before; their operators are in ``names`` too.
-    """
-
-    path: Path
-    names: tuple[str, ...]
-    annotations: Spans
-    host: Spans
-    overhead: Spans
-    device: Spans
-    memory: MemoryRecords
-    windows: dict[str, tuple[int, int]]
-    events: int
-    graphs: tuple[CapturedGraph, ...] = ()
-
-    def stage_at(self, time: Ints) -> Ints:
-        """Stage codes (see ``STAGES``) of times in ns, on any thread."""
-        stage = np.full(len(time), OUTSIDE, dtype=np.int64)
-        for name, (start, end) in self.windows.items():
-            stage[(time >= start) & (time < end)] = STAGES.index(name)
-        return stage
-
-
 def read_trace(path: str | Path) -> Trace:
     """Read a trace, gzipped or plain; its first bytes decide, not its name.
 
@@ -151,12 +86,29 @@ def read_trace(path: str | Path) -> Trace:
             annotation. The trace of a run of one token has neither steps nor ``decode``.
         OSError: the file cannot be opened.
     """
-    trace = read_window(path)
-    return replace(trace, windows=_windows(trace.path, trace.names, trace.annotations))
+    return _with_stages(read_window(path))
 
 
-def read_window(path: str | Path) -> Trace:
-    """Read a trace without stages: ``windows`` is empty.
+def read_launches(path: str | Path) -> Trace:
+    """Read only stages, runtime calls and device events: no operators, no memory.
+
+    Raises:
+        TraceError, OSError: see `read_trace`.
+    """
+    return _with_stages(read_window(path, _LAUNCH_CATEGORIES))
+
+
+def _with_stages(trace: Trace) -> Trace:
+    windows = _windows(trace.path, trace.names, trace.annotations)
+    return repaired(replace(trace, windows=windows))
+
+
+def read_window(path: str | Path, categories: Container[str] | None = None) -> Trace:
+    """Read a trace without stages: ``windows`` is empty, and no time is repaired.
+
+    Args:
+        path: gzipped or plain.
+        categories: of the events to read; None reads all that are known.
 
     Raises:
         TraceError, OSError: see `read_trace`; annotations are not checked.
@@ -168,17 +120,23 @@ def read_window(path: str | Path) -> Trace:
     except (LookupError, TypeError, ValueError) as error:
         raise TraceError(path, f"has damaged metadata of CUDA graphs ({error})") from error
     try:
-        return _columns(path, document.events, graphs)
+        return _columns(path, document.events, graphs, categories)
     except OverflowError as error:
         raise TraceError(path, "holds a number that does not fit 64 bits") from error
 
 
-def _columns(path: Path, events: list[Event], graphs: tuple[CapturedGraph, ...]) -> Trace:
+def _columns(
+    path: Path,
+    events: list[Event],
+    graphs: tuple[CapturedGraph, ...],
+    categories: Container[str] | None,
+) -> Trace:
     kinds = _ANNOTATION_KINDS | _HOST_KINDS | _OVERHEAD_KINDS | _DEVICE_KINDS
     by_category: dict[str, list[Event]] = {c: [] for c in (*kinds, _MEMORY_CATEGORY)}
+    wanted = {c: found for c, found in by_category.items() if not categories or c in categories}
     for event in events:
         copy = event.cat == "kernel" and COPY_NAME.match(event.name)
-        bucket = by_category.get("gpu_memcpy" if copy else event.cat)
+        bucket = wanted.get("gpu_memcpy" if copy else event.cat)
         if bucket is not None:
             bucket.append(event)
     by_category["cpu_op"] = [e for e in by_category["cpu_op"] if e.name not in _HIDDEN]
@@ -189,10 +147,10 @@ def _columns(path: Path, events: list[Event], graphs: tuple[CapturedGraph, ...])
     def spans(kinds: dict[str, int]) -> Spans:
         return _spans(path, by_category, kinds, names, threads)
 
-    annotations, host = spans(_ANNOTATION_KINDS), spans(_HOST_KINDS)
+    annotations, host = _forward(spans(_ANNOTATION_KINDS)), _forward(spans(_HOST_KINDS))
     # Parents before children: of equal starts the longer span, of equal spans the lower kind.
     host = host.take(np.lexsort((host.kind, -host.end, host.start, host.thread)))
-    overhead, device = spans(_OVERHEAD_KINDS), spans(_DEVICE_KINDS)
+    overhead, device = _forward(spans(_OVERHEAD_KINDS)), spans(_DEVICE_KINDS)
     nbytes = _ints([e.args.nbytes for e in memory])
     device_type = _ints([e.args.device_type for e in memory])
     for graph in graphs:
@@ -232,10 +190,15 @@ def _spans(
         name=_ints([names[e.name] for e in events]),
         thread=_ints([threads[e.pid, e.tid] for e in events]),
         start=start,
-        end=start + np.maximum(_nanoseconds(path, [e.dur for e in events]), 0),
+        end=start + _nanoseconds(path, [e.dur for e in events]),
         external_id=_ints([e.args.external_id for e in events]),
         correlation=_ints([e.args.correlation for e in events]),
     )
+
+
+def _forward(spans: Spans) -> Spans:
+    """The spans, none of which ends before it starts."""
+    return replace(spans, end=np.maximum(spans.end, spans.start))
 
 
 def _windows(path: Path, names: tuple[str, ...], annotations: Spans) -> dict[str, tuple[int, int]]:

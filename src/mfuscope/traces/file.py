@@ -28,6 +28,13 @@ _END: Final = re.compile(rb'\}\s*\]\s*(,\s*"\w+":\s*("[^"]*"|[\w.+-]+)\s*)*\}\s*
 _TAIL_BYTES: Final = 8 << 10  # enough for the last fields
 _KERNEL: Final = b'"cat": "kernel"'
 
+# The setting profiler.with_stack adds an event for each Python function. torch writes its name and
+# file as they are: quotes in them end the string, and not all are UTF-8. No table needs the names.
+_FUNCTION: Final = b'"cat": "python_function"'
+_FUNCTION_NAME: Final = re.compile(
+    rb"(" + _FUNCTION + rb',\s*"name": ").*?(",\s*"pid": [-\w"]+,\s*"tid": )', re.DOTALL
+)
+
 # Archives of results must not reveal the machine. torch writes the host's name near the beginning
 # of a trace and the file's path at the end; the text between them is copied unchanged.
 _PRIVATE: Final = re.compile(rb'"(host_name|traceName)": ?"[^"]*"')
@@ -130,10 +137,14 @@ def read_document(path: Path) -> Document:
         TraceError: the file is empty, damaged, truncated or no Chrome trace.
         OSError: the file cannot be opened.
     """
+    text = _text(path)
+    if stacks := _FUNCTION in text:
+        text = _FUNCTION_NAME.sub(rb"\1\2", text)
     try:
-        return msgspec.json.decode(_text(path), type=Document)
+        return msgspec.json.decode(text, type=Document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise TraceError(path, f"is no Chrome trace in JSON ({error})") from error
+        cause = "; the setting profiler.with_stack puts names into it unescaped" if stacks else ""
+        raise TraceError(path, f"is no Chrome trace in JSON ({error}){cause}") from error
 
 
 def _text(path: Path) -> bytes:

@@ -1,7 +1,8 @@
 """The kernel table of one run: device time by stage and kernel.
 
 The operator table gives device time to the torch operator that launched it, this table to the
-kernel that ran. Both add up to the duration of all device events of the trace.
+kernel that ran. Both add up to the duration of all device events of the trace, but for stages of
+which the trace lost a part (`traces.losses`): these have no device time there and no rows here.
 """
 
 from typing import Any, Final
@@ -9,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from mfuscope.traces.activity import launches
-from mfuscope.traces.columns import COPY, KERNEL, STAGES, Trace
+from mfuscope.traces.losses import find_losses
+from mfuscope.traces.spans import COPY, KERNEL, STAGES, Trace
 
 _KIND_NAMES: Final = {KERNEL: "kernel", COPY: "copy"}
 
@@ -17,7 +19,8 @@ _KIND_NAMES: Final = {KERNEL: "kernel", COPY: "copy"}
 def kernel_table(trace: Trace) -> dict[str, list[Any]]:
     """Add up a trace's device events, one row per stage, kind and name; returns the columns.
 
-    - ``stage``: ``prefill``, ``decode`` or ``outside``, by the start of the launching call.
+    - ``stage``: ``prefill``, ``decode`` or ``outside``, by the start of the launching call, or
+      where none is known of the event.
     - ``kind``: ``kernel``, or ``copy`` for copies and memsets.
     - ``kernel``: its name, demangled as in the trace.
     - ``calls``: how often it ran.
@@ -25,8 +28,11 @@ def kernel_table(trace: Trace) -> dict[str, list[Any]]:
 
     Rows are sorted by stage, falling device time, and name. The trace of a CPU gives no rows.
     """
-    device = trace.device
-    place = launches(trace).stage * len(trace.names) + device.name
+    found = launches(trace)
+    losses = find_losses(trace, found.replays)
+    whole = np.array([not losses.reason(stage) for stage in STAGES])[found.stage]
+    device, stage = trace.device.take(np.flatnonzero(whole)), found.stage[whole]
+    place = stage * len(trace.names) + device.name
     keys, row = np.unique(np.stack([place, device.kind]), axis=1, return_inverse=True)
     row = row.reshape(-1)  # only NumPy 2.0 returns another shape
     (places, kinds), size = keys, keys.shape[1]

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from mfuscope.traces.columns import Bools, Ints, Spans
+from mfuscope.traces.intervals import Bools, Ints
+from mfuscope.traces.spans import Spans
 
 # Times are rounded to nanoseconds: a child may seem to end one after its parent.
 _TOLERANCE_NS: Final = 1
@@ -15,7 +16,7 @@ _TOLERANCE_NS: Final = 1
 def parents(host: Spans) -> Ints:
     """Index of each span's innermost enclosing span on its thread, -1 for the outermost.
 
-    ``host`` must be sorted as in :class:`~mfuscope.traces.columns.Trace`. As in
+    ``host`` must be sorted as in :class:`~mfuscope.traces.spans.Trace`. As in
     ``key_averages()``, a span that ends later than another by more than the tolerance is not inside
     it, but may be inside its parent.
     """

@@ -21,18 +21,10 @@ from typing import Any, Final
 import numpy as np
 
 from mfuscope.traces.activity import launches
-from mfuscope.traces.columns import (
-    ANNOTATION,
-    OPERATOR,
-    OVERHEAD,
-    RUNTIME,
-    STAGES,
-    Bools,
-    Ints,
-    Spans,
-    Trace,
-)
+from mfuscope.traces.intervals import Bools, Ints
+from mfuscope.traces.losses import find_losses
 from mfuscope.traces.nesting import enclosing, nearest, parents
+from mfuscope.traces.spans import ANNOTATION, OPERATOR, OVERHEAD, RUNTIME, STAGES, Spans, Trace
 
 #: Name of the row for device time and memory without an operator.
 UNATTRIBUTED: Final = "[unattributed]"
@@ -55,7 +47,7 @@ def operator_table(trace: Trace) -> dict[str, list[Any]]:
     memory without an operator, which has no calls. Columns:
 
     - ``stage``: ``prefill``, ``decode`` or ``outside``, by the start of the event on any thread;
-      for device time by the start of the launching call.
+      for device time by the start of the launching call, or where none is known of the event.
     - ``calls``: as in ``key_averages()``, which counts an operator that only wraps another of the
       same name once.
     - ``self_cpu_ms``: host time without child operators, child runtime calls and overhead. Adds up
@@ -64,7 +56,8 @@ def operator_table(trace: Trace) -> dict[str, list[Any]]:
     - ``device_ms``: summed duration of the kernels, copies and memsets that the operator itself
       launched, also through its runtime calls, or that were captured under it and replayed as part
       of a CUDA graph (`traces.replays`); a replay calls no operator. Adds up to the duration of all
-      device events. None in every row if the trace holds no device event.
+      device events. None in every row if the trace holds no device event, and in the rows of a
+      stage of which it lost a part (`traces.losses`).
     - ``self_cpu_memory_bytes``, ``self_device_memory_bytes``: allocated minus freed by the
       operator itself. None in every row if the trace holds no memory record.
 
@@ -125,6 +118,10 @@ def operator_table(trace: Trace) -> dict[str, list[Any]]:
     label = np.array([names[i] for i in name], dtype=np.str_)
     order = np.lexsort((label, -self_cpu_ns, -device_ns, stage))
 
+    lost = [bool(find_losses(trace, replays).reason(name)) for name in STAGES]
+    whole = np.array([len(device) > 0 and not one for one in lost], dtype=np.bool_)[stage]
+    device_ms = np.where(whole, device_ns / 1e6, np.nan)[order]
+
     def memory_column(nbytes: Ints) -> list[int | None]:
         held = sums(memory_rows, nbytes)[order].tolist()
         return held if len(memory) else [None] * len(held)
@@ -136,7 +133,7 @@ def operator_table(trace: Trace) -> dict[str, list[Any]]:
         "calls": np.bincount(cpu_rows[counted], minlength=size)[used][order].tolist(),
         "self_cpu_ms": (self_cpu_ns / 1e6)[order].tolist(),
         "total_cpu_ms": (sums(cpu_rows[counted], total_ns[counted]) / 1e6)[order].tolist(),
-        "device_ms": (device_ns / 1e6)[order].tolist() if len(device) else [None] * len(order),
+        "device_ms": [None if np.isnan(ms) else ms for ms in device_ms.tolist()],
         "self_cpu_memory_bytes": memory_column(memory.cpu_bytes),
         "self_device_memory_bytes": memory_column(memory.device_bytes),
     }

@@ -18,22 +18,16 @@ from typing import Final
 
 import numpy as np
 
-from mfuscope.traces.columns import (
-    COPY_NAME,
-    KERNEL,
-    OPERATOR,
-    RUNTIME,
-    Bools,
-    Ints,
-    Trace,
-    read_window,
-)
+from mfuscope.traces.columns import read_window
 from mfuscope.traces.graphs import CapturedGraph
+from mfuscope.traces.intervals import Bools, Ints
 from mfuscope.traces.nesting import nearest, parents
+from mfuscope.traces.spans import COPY_NAME, KERNEL, OPERATOR, RUNTIME, Trace
 
-_BEGIN: Final = re.compile(r"(cu|cuda)StreamBeginCapture")
-_END: Final = re.compile(r"(cu|cuda)StreamEndCapture")
-_REPLAY: Final = re.compile(r"(cu|cuda)GraphLaunch")
+#: Calls that begin and end a capture, and that replay what was captured.
+BEGIN: Final = re.compile(r"(cu|cuda)StreamBeginCapture")
+END: Final = re.compile(r"(cu|cuda)StreamEndCapture")
+REPLAY: Final = re.compile(r"(cu|cuda)GraphLaunch")
 _KERNEL_LAUNCH: Final = re.compile(r"(cu|cuda)Launch(Cooperative)?Kernel")
 _COPY: Final = re.compile(r"(cu|cuda)(Memcpy|Memset)")
 # Inductor's kernels run under an operator of the same name.
@@ -47,8 +41,8 @@ def read_capture(path: Path) -> CapturedGraph | str:
         TraceError: see `columns.read_trace`.
     """
     trace = read_window(path)
-    begin, end = _calls(trace, _BEGIN), _calls(trace, _END)
-    replays = _calls(trace, _REPLAY)
+    begin, end = _calls(trace, BEGIN), _calls(trace, END)
+    replays = _calls(trace, REPLAY)
     if len(begin) != 1 or len(end) != 1 or len(replays) != 1:
         return (
             f"its trace holds {len(begin)} begins and {len(end)} ends of a capture and "
@@ -102,7 +96,7 @@ def find_replays(trace: Trace) -> Replays:
         kernels = _canonical(graph.kernels)
         graphs[kernels] = np.where(own == graphs.get(kernels, own), own, -1)
     sizes = [Counter(kernels) for kernels in graphs]
-    calls = _calls(trace, _REPLAY)
+    calls = _calls(trace, REPLAY)
     operator = np.full(len(trace.device), -1, dtype=np.int64)
     belongs = np.zeros(len(trace.device), dtype=np.bool_)
     events = np.zeros(len(calls), dtype=np.int64)
@@ -136,18 +130,14 @@ def _nodes(trace: Trace, call: int) -> Ints:
 
 
 def _calls(trace: Trace, pattern: re.Pattern[str]) -> Ints:
-    wanted = np.array([bool(pattern.match(name)) for name in trace.names], dtype=np.bool_)
     host = trace.host
-    return np.flatnonzero((host.kind == RUNTIME) & wanted[host.name])
+    return np.flatnonzero((host.kind == RUNTIME) & trace.named(pattern)[host.name])
 
 
 def _captured_launches(trace: Trace, begin: int, end: int) -> Ints:
     """Launches, copies and memsets between two calls, on their thread, that ran nothing."""
     host = trace.host
-    launching = np.array(
-        [bool(_KERNEL_LAUNCH.match(name) or _COPY.match(name)) for name in trace.names],
-        dtype=np.bool_,
-    )
+    launching = trace.named(_KERNEL_LAUNCH) | trace.named(_COPY)
     return np.flatnonzero(
         (host.kind == RUNTIME)
         & launching[host.name]

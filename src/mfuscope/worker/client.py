@@ -20,10 +20,9 @@ from mfuscope.worker.leases import Lease, MeasuringDevice, candidates, lease
 from mfuscope.worker.protocol import (
     GREETING,
     Answer,
-    Calibrate,
-    MeasureRun,
     Opened,
     Reply,
+    Work,
     receive,
     send,
 )
@@ -52,7 +51,17 @@ class Link:
         self.model = model | {"device": held.device.torch_name}
         self.folder = _folder(runtime, model, held.device)
 
-    def ask(self, request: MeasureRun | Calibrate) -> bytes:
+    @property
+    def device(self) -> MeasuringDevice:
+        """The leased device."""
+        return self._lease.device
+
+    @property
+    def lease_file(self) -> int:
+        """The open lock: who has it open holds the device."""
+        return self._lease.file
+
+    def ask(self, request: Work) -> bytes:
         """The record that a request asks for, as JSON.
 
         Raises:
@@ -70,7 +79,7 @@ class Link:
             raise WorkerError(reply.error)
         return bytes(reply.record)
 
-    def _answer(self, request: MeasureRun | Calibrate) -> Reply:
+    def _answer(self, request: Work) -> Reply:
         answer: Opened | Reply | None = None
         with (
             self._connection() as connection,
@@ -102,8 +111,15 @@ class Link:
 
         All of them are idle, since this job holds the device.
         """
-        on_device = self._runtime.owner_folder.glob(f"{_digest(self._lease.device.id)}-*")
-        return end_idle(folder for folder in on_device if folder != self.folder)
+        return end_idle(folder for folder in self._on_device() if folder != self.folder)
+
+    def end_workers(self) -> None:
+        """End this workflow's workers on the device, all of which are idle while it is held."""
+        end_idle(self._on_device())
+
+    def _on_device(self) -> Iterator[Path]:
+        """Where this workflow's workers on the device listen."""
+        return self._runtime.owner_folder.glob(f"{_digest(self._lease.device.id)}-*")
 
     def _connection(self) -> socket.socket:
         process = None

@@ -28,6 +28,7 @@ def measure_run(
     settings: Mapping[str, Any],
     bundled_models: Path,
     key: RunKey,
+    call: str,
 ) -> None:
     """Have the worker measure a page; write the gzipped trace, then the run's record.
 
@@ -37,6 +38,7 @@ def measure_run(
         run: where the record goes.
         trace: where the gzipped trace goes.
         settings: see `planning.parameters.run_parameters`.
+        call: the id of the workflow's call.
 
     Raises:
         UserError: the page has changed since it was planned.
@@ -54,6 +56,7 @@ def measure_run(
                     max_megapixels=max_megapixels,
                     trace=str(plain),
                     settings=dict(settings),
+                    call=call,
                 )
             )
         measured = msgspec.json.decode(record, type=Run)

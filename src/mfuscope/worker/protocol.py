@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mfuscope.core.runs import CalibrationKey, RunKey
+from mfuscope.measure.counters import CountedJob
 
 #: The worker's first byte on a connection: the worker now answers, or has died.
 GREETING = b"\x01"
@@ -52,6 +53,7 @@ class MeasureRun(ModelRequest, frozen=True, kw_only=True, tag="run"):
         max_megapixels: the page is refused if it has more.
         trace: path of the trace, plain JSON.
         settings: see `planning.parameters.run_parameters`.
+        call: the id of the workflow's call.
     """
 
     key: RunKey
@@ -59,6 +61,7 @@ class MeasureRun(ModelRequest, frozen=True, kw_only=True, tag="run"):
     max_megapixels: float
     trace: str
     settings: dict[str, Any]
+    call: str
 
 
 class Calibrate(ModelRequest, frozen=True, kw_only=True, tag="calibration"):
@@ -67,11 +70,24 @@ class Calibrate(ModelRequest, frozen=True, kw_only=True, tag="calibration"):
     key: CalibrationKey
 
 
+class TraceCounted(ModelRequest, frozen=True, kw_only=True, tag="counted"):
+    """Trace the pass that is to be counted.
+
+    Attributes:
+        trace: path of the trace, plain JSON.
+    """
+
+    job: CountedJob
+    trace: str
+
+
 class End(msgspec.Struct, frozen=True, tag="end"):
     """End the worker."""
 
 
-Request = MeasureRun | Calibrate | End
+#: Requests of jobs.
+Work = MeasureRun | Calibrate | TraceCounted
+Request = Work | End
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):

@@ -26,11 +26,12 @@ from mfuscope.worker.protocol import (
     GREETING,
     Calibrate,
     End,
-    MeasureRun,
     ModelRequest,
     Opened,
     Reply,
     Request,
+    TraceCounted,
+    Work,
     receive,
     send,
 )
@@ -50,7 +51,7 @@ class Worker:
     def __init__(self) -> None:
         self._session: Session | None = None
 
-    def record(self, request: MeasureRun | Calibrate, opened: Callable[[], None]) -> object:
+    def record(self, request: Work, opened: Callable[[], None]) -> object:
         """The record that a request asks for; calls `opened` once the model is ready."""
         session = self._open(request)
         opened()
@@ -58,6 +59,10 @@ class Worker:
             from mfuscope.measure.calibration import calibrate
 
             return calibrate(session, request.key)
+        if isinstance(request, TraceCounted):
+            from mfuscope.measure.counted_pass import trace_pass
+
+            return trace_pass(session, request.job, Path(request.trace))
         from mfuscope.measure.passes import RunSettings, measure
 
         return measure(
@@ -67,6 +72,7 @@ class Worker:
             RunSettings.from_mapping(request.settings),
             key=request.key,
             max_megapixels=request.max_megapixels,
+            call=request.call,
         )
 
     def _open(self, request: ModelRequest) -> "Session":
@@ -74,6 +80,9 @@ class Worker:
             from mfuscope.measure.session import open_session
 
             self._session = open_session(request.model, Path(request.bundled))
+            # It lives as long as this process: no collection need look at it, which takes 0.2 s.
+            gc.collect()
+            gc.freeze()
         return self._session
 
 

@@ -25,6 +25,7 @@ class Call:
     """What a call resolved.
 
     Attributes:
+        id: names the call in the records of its runs.
         settings: those that differ from their defaults (`Settings.overrides`).
         device: what `settings.device` resolved to.
         owner: the process that owns the workers (``str(Owner)``).
@@ -35,6 +36,7 @@ class Call:
         partial: this call reports what there is after another call had failures.
     """
 
+    id: str
     settings: Mapping[str, Any]
     device: str
     owner: str

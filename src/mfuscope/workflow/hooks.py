@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Final
 
 from mfuscope.core.errors import Findings, UserError
+from mfuscope.measure import ncu
 from mfuscope.planning.parameters import headline
 from mfuscope.planning.plan import Plan
 from mfuscope.storage.locks import hold_results
@@ -19,12 +20,12 @@ from mfuscope.worker.ending import end_workers
 from mfuscope.worker.runtime import remove_abandoned
 from mfuscope.workflow.call import VARIABLE, Call
 from mfuscope.workflow.internals import Engine, PlannedJob
-from mfuscope.workflow.missing import missing_runs
+from mfuscope.workflow.missing import missing_runs, uncounted
 from mfuscope.workflow.submission import check_submission
 
 #: Rules that hold the measuring device for one run.
 PROFILING: Final = ("profile", "profile_again")
-_BATCHED: Final = (*PROFILING, "read_operators", "calibrate")
+_BATCHED: Final = (*PROFILING, "read_operators", "calibrate", "count_hardware")
 # Nothing is measured for a report after failures, whatever has changed meanwhile.
 _DERIVING: Final = (
     *("resolve_hardware", "inspect_images", "tabulate_metrics", "summarise", "compare_variants"),
@@ -82,10 +83,16 @@ class Hooks:
         if measures:
             remove_abandoned(self.call.runtime)
             self.say(headline(self.plan))
+        counts = "count_hardware" in self.rules and self.engine.runs_here
+        if counts and (reason := ncu.obstacle(ncu.find_ncu(), "")):
+            self.say(f"hardware counters cannot be read, all else is measured: {reason}")
 
     def succeed(self) -> None:
         """End the workers, and say where the results are."""
         end_workers(self.call.runtime)
+        if "count_hardware" in self.rules:
+            for line in uncounted(self.results):
+                self.say(line)
         if "render_report" in self.rules:
             self.say(
                 f"report: {self.results}/report.html (and report.md, stakeholder.md, operators.md "

@@ -34,7 +34,7 @@ INTERNALS: Final = {
 }
 
 # The groups of jobs that rules name.
-_GROUPS: Final = ("measure", "read", "calibrate")
+_GROUPS: Final = ("measure", "read", "calibrate", "count")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The start of a process that reads the Snakefile: settings resolved, the plan made."""
 
 import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -100,12 +101,14 @@ def _without(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
 
 
 def _call(settings: Settings, device: str) -> Call:
+    started = time.time()
     return Call(
+        id=f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(started))}-{secrets.token_hex(3)}",
         settings=settings.overrides,
         device=device,
         owner=str(Owner.of(os.getpid())),
         limits=Limits(settings.keep_alive, settings.run_timeout, settings.start_timeout),
         runtime_dir=str(settings.runtime_dir),
         max_image_megapixels=settings.max_image_megapixels,
-        started=time.time(),
+        started=started,
     )

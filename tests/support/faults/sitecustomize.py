@@ -18,6 +18,8 @@ from worker_faults import FAULTS, asked_for, hang_if_asked
 
 WORKER = "mfuscope.worker.server"
 STAND_IN = Path(__file__).parents[1] / "stand_in_model.py"
+# What a worker imports to serve a job; other modules of the package need no torch.
+REPLACED = [f"mfuscope.measure.{name}" for name in ("session", "passes", "calibration")]
 
 
 def change_sessions(sessions: Any) -> None:
@@ -56,7 +58,7 @@ class Replacing(MetaPathFinder):
     """Has the stand-in imported in place of what measures."""
 
     def find_spec(self, name: str, path: object, target: object = None) -> Any:
-        if name.startswith("mfuscope.measure."):
+        if name in REPLACED:
             return importlib.util.spec_from_file_location(name, STAND_IN)
         return None
 

@@ -5,7 +5,9 @@ are those of report.css in the light scheme; inlined, they follow the page's sch
 """
 
 from mfuscope.report.data import ReportData
+from mfuscope.report.figures.answer_length import paint_answer_length
 from mfuscope.report.figures.decode_steps import paint_decode_steps
+from mfuscope.report.figures.operator_roofline import paint_operator_roofline
 from mfuscope.report.figures.roofline import paint_roofline
 from mfuscope.report.figures.style import Drawing, drawing
 from mfuscope.report.figures.time import paint_time
@@ -16,6 +18,8 @@ PAINTERS = {
     "roofline": paint_roofline,
     "decode_steps": paint_decode_steps,
     "time": paint_time,
+    "answer_length": paint_answer_length,
+    "operator_roofline": paint_operator_roofline,
 }
 
 

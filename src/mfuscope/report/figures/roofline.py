@@ -93,7 +93,7 @@ def paint_roofline(figure: Figure, data: ReportData, wide: bool) -> str:
 def _achieved(data: ReportData, measured: Measured, stage: str) -> tuple[float, float] | None:
     """FLOP per byte and TFLOP/s of a page's stage."""
     intensity = measured.stats[f"{stage}_flop_per_byte"].mean
-    mfu = measured.stats[f"mfu_{stage}"].mean
+    mfu = measured.stats[f"mfu_{stage}"].value
     if not intensity or not mfu:
         return None
     dtype = next(v.model.dtype for v in data.variants if v.name == measured.variant)
@@ -103,7 +103,7 @@ def _achieved(data: ReportData, measured: Measured, stage: str) -> tuple[float, 
 def _busy_point(axes: Axes, data: ReportData, variant: Variant, stage: str, marker: str) -> None:
     """The mean over the device's busy time alone, above the mean over wall time."""
     intensity = variant.stats[f"{stage}_flop_per_byte"].mean
-    wall, busy = (variant.stats[f"mfu_{stage}{end}"].mean for end in ("", "_busy"))
+    wall, busy = (variant.stats[f"mfu_{stage}{end}"].value for end in ("", "_busy"))
     if not intensity or not wall or not busy:
         return
     peak = data.hardware.peaks[variant.model.dtype].tflops

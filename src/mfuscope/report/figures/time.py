@@ -7,6 +7,7 @@ from mfuscope.report.data import CENTRES, Measured, Page, ReportData
 from mfuscope.report.figures.style import COLOURS
 from mfuscope.report.formats import printable
 from mfuscope.report.wording import CENTRES as CENTRE_WORDS
+from mfuscope.report.wording import answers
 
 #: Bars that the figure has room for.
 MOST_PAGES = 24
@@ -34,7 +35,8 @@ def paint_time(figure: Figure, data: ReportData, wide: bool) -> str:
     room = 34 if wide else 14
     axes.set_yticks(places, [_row_label(page, one, data, room) for page, one in shown])
     axes.invert_yaxis()
-    axes.set_xlabel("ms a page, mean ± standard deviation between repeats")
+    what = "ms a page, mean ± standard deviation between repeats"
+    axes.set_xlabel(f"{what}{'; ' if wide else chr(10)}{answers(data)}")
     axes.grid(True, axis="x")
     axes.set_axisbelow(True)
     if len(rows) > len(shown):

@@ -12,6 +12,7 @@ from dataclasses import replace
 from mfuscope.report.data import ReportData, Variant
 from mfuscope.report.limits import stage_facts
 from mfuscope.report.recommendations.confidence import more_repeats, steady_clocks
+from mfuscope.report.recommendations.experts import copied_experts
 from mfuscope.report.recommendations.proof import prove
 from mfuscope.report.recommendations.rule import Facts, Proof, Recommendation
 from mfuscope.report.recommendations.speed import (
@@ -35,6 +36,7 @@ RULES: tuple[Callable[[Facts], Iterable[Recommendation]], ...] = (
     compute_bound,
     vision_dominates,
     small_operators,
+    copied_experts,
     steady_clocks,
     more_repeats,
 )

@@ -1,5 +1,6 @@
 """Settings that test what the rules recommend; None where no setting does."""
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,16 @@ def _can_compile(facts: Facts) -> bool:
 def batch(facts: Facts) -> Cure:
     """Decode more copies of a page at once."""
     return {"batch_size": _COPIES * facts.variant.batch_size}
+
+
+def experts(facts: Facts) -> Cure:
+    """Another implementation of routed experts: a kernel of a hub, or the loop over experts.
+
+    The loop breaks a captured graph, so that planning refuses it there.
+    """
+    if importlib.util.find_spec("kernels") is not None:  # transformers takes the others from it
+        return {"experts": "sonicmoe"}
+    return None if is_compiled(facts, "decode") else {"experts": "eager"}
 
 
 def fewer_pixels(facts: Facts) -> Cure:

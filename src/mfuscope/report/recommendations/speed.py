@@ -1,11 +1,11 @@
 """Rules that shorten a page's time. Each gain is the upper bound that the measurement gives."""
 
-import re
 from collections.abc import Iterable
 
 from mfuscope.report.formats import milliseconds, number, percent
-from mfuscope.report.operators import OVERHEAD
+from mfuscope.report.limits import waiting_words
 from mfuscope.report.recommendations import cures
+from mfuscope.report.recommendations.kinds import expert_gathers, other_work, time_ms
 from mfuscope.report.recommendations.rule import Facts, Recommendation
 from mfuscope.report.wording import CENTRES, name_in_sentence
 
@@ -29,14 +29,8 @@ CACHE_LIMIT = 0.3
 FP8_CAPABILITY = (8, 9)
 
 
-_PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "linear", "matmul"}
-
-
-_MATRIX_WORDS = _PRODUCTS | {"einsum", "attention", "convolution", "conv1d", "conv2d", "conv3d"}
-
-
 def launches(facts: Facts) -> Iterable[Recommendation]:
-    """The device waits for launches: capture them once, or make each launch larger."""
+    """The device waits for the host: capture the launches once, or make each one larger."""
     for stage, unit in ((facts.decode, "decode step"), (facts.prefill, "prefill")):
         idle, share = stage.idle_ms, stage.busy_share
         if idle is None or share is None or idle < IDLE_LIMIT * stage.ms:
@@ -57,6 +51,8 @@ def launches(facts: Facts) -> Iterable[Recommendation]:
             )
         if stage.kernels:
             evidence.append(f"{number(stage.kernels)} kernels are launched per {unit}")
+        if waits := waiting_words(stage):
+            evidence.append(f"the device waits for the host{waits}")
         how = (
             'a static KV cache with torch.compile(mode="reduce-overhead") captures it; other '
             "pages decoded at the same time could use the idle device as well"
@@ -176,7 +172,7 @@ def vision_dominates(facts: Facts) -> Iterable[Recommendation]:
     vision, prefill = facts.variant.stats["vision_ms"].mean, facts.prefill
     if not vision or not prefill.ms or vision < VISION_LIMIT * prefill.ms:
         return
-    if prefill.kind in ("launch", "compute") or cures.is_smallest(facts):
+    if prefill.kind in ("host", "compute") or cures.is_smallest(facts):
         return  # fewer pixels need as many launches; compute_bound recommends it already
     gain, seen = _smallest(facts, "vision_ms")
     yield Recommendation(
@@ -224,13 +220,12 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
     """Far below both roofs: fuse small operators, or make matrix products larger."""
     for stage in (facts.prefill, facts.decode):
         operators = facts.operators(stage.stage)
-        if stage.kind not in ("kernels", "launch") or operators is None:
+        if stage.kind not in ("kernels", "host") or operators is None:
             continue
         total = operators.device_ms if operators.on_device else operators.self_cpu_ms
-        rows = operators.rows if operators.on_device else operators.by_cpu
-        other = [row for row in rows if row.kind != OVERHEAD and not is_matrix_work(row.name)]
-        times = [row.device_ms if operators.on_device else row.self_cpu_ms for row in other]
-        rest = sum(time for time in times if time)
+        other = other_work(facts, operators)
+        rest = time_ms(operators, other)
+        products = 1 - (rest + time_ms(operators, expert_gathers(facts, operators))) / (total or 1)
         if not total:
             continue
         reached = f"{stage.stage} reaches {percent(stage.compute_share or 0)} of the measured "
@@ -241,8 +236,8 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
             reached += " while the device is at work"
         what = "device time" if operators.on_device else "CPU time"
         after = (
-            " It counts in full only once launches no longer limit."
-            if stage.kind == "launch"
+            " It counts in full only once the host no longer limits."
+            if stage.kind == "host"
             else ""
         )
         if rest >= ELEMENTWISE_LIMIT * total and not cures.is_compiled(facts, stage.stage):
@@ -274,7 +269,7 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
                 "not that of a single page.",
                 plain="Work on several pages at the same time, which uses the device better.",
                 evidence=(
-                    f"{percent(1 - rest / total)} of {stage.stage}'s {what} is matrix products, "
+                    f"{percent(products)} of {stage.stage}'s {what} is matrix products, "
                     "convolutions and attention",
                     reached,
                 ),
@@ -282,10 +277,3 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
                 metric="page_ms",
                 cure=cures.batch(facts),
             )
-
-
-def is_matrix_work(operator: str) -> bool:
-    """Whether an operator is a matrix product, a convolution or attention, by its name."""
-    name = operator.lower()
-    words = re.split(r"[^a-z0-9]+|_", name.rpartition("::")[2])
-    return "attn" in name or not _MATRIX_WORDS.isdisjoint(words)

@@ -1,0 +1,225 @@
+"""What hardware counters say about a run: HFU, padding, DRAM traffic.
+
+``hfu = FLOPs of the tensor pipes / (time x peak)``, ``padding = FLOPs of the tensor pipes / model
+FLOPs``. The counters are of one page per resolution (docs/measurement.md): every run at the
+resolution has the same kernels, apart from how many rows each expert gets. Of decode its first step
+was counted; its counters stand for every step.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mfuscope.core.errors import UserError
+from mfuscope.core.records import Calibration, Counters, CounterTotals, Run
+from mfuscope.metrics.operator_work import Traffic
+from mfuscope.metrics.workload import decode_flops
+
+COLUMNS = (
+    "hfu_prefill",
+    "hfu_decode",
+    "padding_prefill",
+    "padding_decode",
+    "dram_gb_prefill",
+    "dram_gb_per_token",
+)
+
+
+def counter_columns(
+    run: Run, calibration: Calibration, counters: Counters | None, peak_tflops: float
+) -> dict[str, float | None]:
+    """The columns of metrics.csv from the counters of the run's resolution; None without them.
+
+    FLOPs and bytes count every copy of a batch, bytes per token are shared by the copies.
+
+    Raises:
+        UserError: the counters are of another model or precision.
+    """
+    found: dict[str, float | None] = dict.fromkeys(COLUMNS)
+    if counters is None or not counters.stages:
+        return found
+    _check_same(run, counters)
+    steps, copies, peak = run.timed.new_tokens - 1, run.batch_size, peak_tflops * 1e12
+    prefill, step = counters.stages.get("prefill"), counters.stages.get("decode_step")
+    if prefill is not None:
+        flops, nbytes = prefill.tensor_flops, prefill.dram_bytes
+        if flops is not None:
+            found["hfu_prefill"] = flops / (run.timed.prefill_ms / 1e3 * peak)
+            model = copies * calibration.prefill_total["counted"]
+            found["padding_prefill"] = flops / model
+        if nbytes is not None:
+            found["dram_gb_prefill"] = nbytes / 1e9
+    if step is not None and steps:
+        flops, nbytes = step.tensor_flops, step.dram_bytes
+        if flops is not None:
+            found["hfu_decode"] = flops * steps / (run.timed.decode_ms / 1e3 * peak)
+            found["padding_decode"] = flops / (copies * step_model_flops(calibration))
+        if nbytes is not None:
+            found["dram_gb_per_token"] = nbytes / copies / 1e9
+    return found
+
+
+def step_model_flops(calibration: Calibration) -> float:
+    """Counted FLOPs of the first decode step, of one copy."""
+    return decode_flops(calibration, "counted", calibration.prompt_tokens + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Model FLOPs beside what the hardware did, in a stage or component; None where not known.
+
+    Attributes:
+        model_flops: counted at dispatch, of all copies.
+        hardware: the counters.
+        least_bytes: that must be moved: weights, and keys and values of all copies.
+    """
+
+    model_flops: float | None
+    hardware: CounterTotals
+    least_bytes: float | None = None
+
+    @property
+    def padding(self) -> float | None:
+        """FLOPs of the tensor pipes / model FLOPs."""
+        if not self.model_flops or self.hardware.tensor_flops is None:
+            return None
+        return self.hardware.tensor_flops / self.model_flops
+
+    @property
+    def gbs(self) -> float | None:
+        """DRAM traffic in GB/s while the kernels ran."""
+        if self.hardware.dram_bytes is None or not self.hardware.device_ms:
+            return None
+        return self.hardware.dram_bytes / 1e6 / self.hardware.device_ms
+
+    @property
+    def traffic_factor(self) -> float | None:
+        """Measured / least bytes."""
+        if self.hardware.dram_bytes is None or not self.least_bytes:
+            return None
+        return self.hardware.dram_bytes / self.least_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedOperator:
+    """What the hardware did in one operator of a stage (``prefill``, ``decode_step``)."""
+
+    stage: str
+    name: str
+    calls: int
+    device_ms: float
+    tensor_flops: float | None
+    dram_bytes: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """The counters of a resolution joined with its calibration.
+
+    Attributes:
+        stages: `Work` of ``prefill`` and ``decode_step``.
+        components: the same by component, of the stages whose launches were matched.
+        operators: of the same stages.
+    """
+
+    counters: Counters
+    copies: int
+    stages: Mapping[str, Work]
+    components: Mapping[str, Mapping[str, Work]]
+    operators: tuple[CountedOperator, ...]
+
+
+def reconcile(
+    counters: Counters, calibration: Calibration, launches: pd.DataFrame
+) -> Reconciliation:
+    """Join the counters of a resolution with its calibration.
+
+    Args:
+        launches: the table beside the record.
+    """
+    copies, step = int(counters.settings["batch_size"]), calibration.decode_steps[0]
+    flops = {"prefill": calibration.prefill_flops, "decode_step": step.flops}
+    total = {"prefill": calibration.prefill_total, "decode_step": step.total}
+    weights = {"prefill": calibration.prefill_weight_bytes, "decode_step": step.weight_bytes}
+    kv = {"prefill": calibration.prefill_kv_bytes, "decode_step": step.kv_bytes}
+    stages = {
+        stage: Work(
+            model_flops=copies * total[stage]["counted"],
+            hardware=counters.stages[stage],
+            least_bytes=_least(weights[stage], kv[stage], copies),
+        )
+        for stage in flops
+        if stage in counters.stages
+    }
+    components = {
+        stage: {
+            name: Work(
+                model_flops=_times(copies, flops[stage].get(name, {}).get("counted")),
+                hardware=totals,
+            )
+            for name, totals in of_stage.items()
+        }
+        for stage, of_stage in counters.components.items()
+    }
+    return Reconciliation(
+        counters=counters,
+        copies=copies,
+        stages=stages,
+        components=components,
+        operators=tuple(_operators(launches)),
+    )
+
+
+def traffic(launches: pd.DataFrame) -> Traffic:
+    """Bytes that one prefill and one decode step move in DRAM, by stage and operator.
+
+    Args:
+        launches: the table beside a record of counters.
+    """
+    stages = {"prefill": "prefill", "decode_step": "decode"}
+    return {
+        (stages[one.stage], one.name): one.dram_bytes
+        for one in _operators(launches)
+        if one.dram_bytes is not None
+    }
+
+
+def _operators(launches: pd.DataFrame) -> Iterator[CountedOperator]:
+    known = launches[launches["operator"].notna()]
+    columns = ["device_ns", "tensor_flops", "dram_read_bytes", "dram_write_bytes"]
+    for (stage, name), rows in known.groupby(["stage", "operator"], sort=False):
+        ns, flops, read, written = (
+            rows[column].sum(skipna=False) for column in columns
+        )  # NaN where a counter is absent
+        moved = read + written
+        yield CountedOperator(
+            stage=str(stage),
+            name=str(name),
+            calls=len(rows),
+            device_ms=float(ns) / 1e6,
+            tensor_flops=None if pd.isna(flops) else float(flops),
+            dram_bytes=None if pd.isna(moved) else float(moved),
+        )
+
+
+def _least(weights: int | None, kv: int | None, copies: int) -> float | None:
+    return None if weights is None or kv is None else weights + copies * kv
+
+
+def _times(copies: int, value: float | None) -> float | None:
+    return None if value is None else copies * value
+
+
+def _check_same(run: Run, counters: Counters) -> None:
+    measured = (run.model.fingerprint, run.model.dtype, run.prompt_tokens)
+    model = counters.counted.model
+    counted = (model.fingerprint, model.dtype, counters.counted.prompt_tokens)
+    if measured != counted:
+        path = f"results/{run.variant}/counters/{run.page.resolution}.json"
+        raise UserError(
+            f"run {run.variant}/{run.image}/{run.repeat} has model, dtype and prompt tokens "
+            f"{measured}, its hardware counters {counted}",
+            f"`rm {shlex.quote(path)}` and run the same command again",
+        )

@@ -1,0 +1,78 @@
+"""The time of a page over the length of its answer, extrapolated with a constant TPOT."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from mfuscope.report.answers import LENGTHS, drawn, half, page_ms
+from mfuscope.report.data import ReportData, Variant
+from mfuscope.report.figures.style import COLOURS
+from mfuscope.report.formats import number, plural
+
+_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+
+
+def paint_answer_length(figure: Figure, data: ReportData, wide: bool) -> str:
+    """Page time over new tokens, with the measured length and where decode takes half of a page."""
+    variants = [variant for variant in data.variants if variant.tpot_ms is not None]
+    if not variants:
+        return "Answers of other lengths are not known: no decode step was measured."
+    axes, most = figure.add_subplot(), max(variant.batch_size for variant in variants)
+    for index, variant in enumerate(variants):
+        _lines(axes, variant, index, alone=len(variants) == 1)
+    _points(axes, variants)
+    base = 4 if wide else 8  # of the ticks
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xlim(1, max(2, *map(drawn, variants)))
+    axes.set_xticks([base**power for power in range(13) if base**power <= LENGTHS[-1]])
+    axes.set_xlabel("new tokens of the answer")
+    axes.set_ylabel("ms a page" if most == 1 else "ms a page or batch")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 1)))
+        axis.set_minor_formatter(NullFormatter())
+    axes.grid(True, which="major")
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower left", ncols=3 if wide else 1)
+    return ""
+
+
+def _lines(axes: Axes, variant: Variant, index: int, *, alone: bool) -> None:
+    """A variant's line; of a single one prefill and decode too, which meet where each is half."""
+    tpot, new = variant.tpot_ms or 0.0, np.geomspace(1, drawn(variant), 200)
+    axes.plot(
+        new,
+        variant.prefill_ms + (new - 1) * tpot,
+        ls=_STYLES[index % len(_STYLES)],
+        color=COLOURS["ink"],
+        lw=1.5,
+        label="page" if alone else variant.name,
+    )
+    if alone:
+        axes.axhline(variant.prefill_ms, color=COLOURS["prefill"], lw=1.3, label="prefill")
+        later = new[(new - 1) * tpot >= 0.2 * variant.prefill_ms]
+        axes.plot(later, (later - 1) * tpot, color=COLOURS["decode"], lw=1.3, label="decode")
+
+
+def _points(axes: Axes, variants: Sequence[Variant]) -> None:
+    """Where decode takes half of a page, and what was measured."""
+    halves = [(at, page_ms(v, at)) for v in variants if (at := half(v) or 1.0) <= drawn(v)]
+    where = f": {plural(round(halves[0][0]), 'new token')}" if len(variants) == 1 and halves else ""
+    measured = [(v.answer.mean, v.page_ms) for v in variants]
+    for points, marker, colour, label in (
+        (halves, "o", "decode", f"decode takes half{where}"),
+        (measured, "D", "prefill", "measured"),
+    ):
+        if points:
+            axes.plot(
+                *zip(*points, strict=True),
+                marker,
+                color=COLOURS[colour],
+                mec=COLOURS["surface"],
+                ms=6,
+                ls="none",
+                label=label,
+            )

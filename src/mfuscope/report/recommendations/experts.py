@@ -1,0 +1,44 @@
+"""A rule on how routed experts compute."""
+
+from collections.abc import Iterable
+
+from mfuscope.report.formats import listing, milliseconds, percent
+from mfuscope.report.recommendations import cures
+from mfuscope.report.recommendations.kinds import expert_gathers, time_ms
+from mfuscope.report.recommendations.rule import Facts, Recommendation
+
+
+def copied_experts(facts: Facts) -> Iterable[Recommendation]:
+    """Each decode step copies the weights of its experts before it multiplies with them."""
+    operators, stage = facts.operators("decode"), facts.decode
+    on_cpu = facts.data.hardware.device.kind == "cpu"
+    if operators is None or operators.on_device == on_cpu:  # nothing, or not where it computes
+        return
+    gathers = expert_gathers(facts, operators)
+    total = operators.device_ms if operators.on_device else operators.self_cpu_ms
+    share = time_ms(operators, gathers) / total if total else 0.0
+    if not share:
+        return
+    step_ms = facts.variant.stats["step_mean_ms"].mean or 0.0
+    of_step = share * step_ms * stage.at_work_ms / stage.ms if stage.ms else 0.0
+    later = (
+        " It counts in full only once the host no longer limits." if stage.kind == "host" else ""
+    )
+    yield Recommendation(
+        rule="copied_experts",
+        title="Compute routed experts without copying their weights (setting experts)",
+        text="batched_mm, with which generate() decodes, copies the weights of every token's "
+        "experts into a new tensor before it multiplies: they are read twice and written once. "
+        "An implementation that reads them where they are saves the copy: `eager` loops over the "
+        "experts, and transformers' sonicmoe and deepgemm are single kernels (they need the "
+        f"package kernels and a GPU that they support).{later}",
+        plain="Use the model's numbers where they lie, instead of copying them in every step.",
+        evidence=(
+            f"{percent(share)} of decode's {'CPU' if on_cpu else 'device'} time, "
+            f"{milliseconds(of_step)} of every step, gathers weights of experts "
+            f"({listing([row.name for row in gathers])})",
+        ),
+        gain_ms=stage.at_work_ms * share,
+        metric="decode_ms",
+        cure=cures.experts(facts),
+    )

@@ -1,0 +1,120 @@
+"""Checks of what was beside the runs: other sessions, readers of traces, GPU processes."""
+
+from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter
+from typing import Literal
+
+from mfuscope.compare.ratios import Compared
+from mfuscope.compare.verdicts import verdict
+from mfuscope.metrics.causes import STAGES
+from mfuscope.report.check import Check, capped
+from mfuscope.report.data import ReportData
+from mfuscope.report.formats import fixed, listing, plural
+from mfuscope.report.sessions import Overlap, SessionRuns, differences
+
+
+def one_session(data: ReportData) -> Check:
+    """Whether repeats of a page come from sessions of equal conditions."""
+    title, several = "Repeats of one session", data.sessions
+    if not several:
+        text = "All repeats of a page were measured by one process in one call."
+        return Check(title=title, verdict="ok", text=text)
+    apart: dict[str, list[str]] = {}
+    for variant, own in groupby(several, key=attrgetter("variant")):
+        if found := differences(list(own)):
+            apart.setdefault(listing(found), []).append(variant)
+    details = [_session(one) for one in several]
+    if not apart:
+        text = (
+            "Some pages have repeats of several sessions (calls or processes). Load, clocks and a "
+            "reference pass of each session agree. Mean times of a session against those of all:"
+        )
+        return Check(title=title, verdict="ok", text=text, details=capped(details))
+    differing = [f"{listing(variants)}: {found}" for found, variants in apart.items()]
+    text = (
+        "Some pages have repeats of several sessions (calls or processes), and their conditions "
+        f"differ ({'; '.join(differing)}). A mean over them is of no one condition: measure these "
+        "pages in one call, or compare sessions. Mean times of a session against those of all:"
+    )
+    return Check(title=title, verdict="warning", text=text, details=capped(details))
+
+
+def _session(one: SessionRuns) -> str:
+    effects = [
+        f"{stage} {_change(ratio)}" for stage, ratio in one.effect.items() if ratio is not None
+    ]
+    references = [
+        f"{stage} {_change(ratio)}" for stage, ratio in one.reference.items() if ratio is not None
+    ]
+    met = [f"reference pass: {listing(references)}"] if references else []
+    met += [f"load {one.load:.1f}"] if one.load is not None else []
+    met += [f"SM clock {one.sm_clock_mhz:.0f} MHz"] if one.sm_clock_mhz is not None else []
+    return (
+        f"{one.variant}, call {one.session}, process {one.process} "
+        f"({plural(one.runs, 'run')} of {plural(one.pages, 'page')}): {listing(effects)}; "
+        f"{', '.join(met)}"
+    )
+
+
+def undisturbed(data: ReportData) -> Iterable[Check]:
+    """Whether traces were read beside timed passes, and what else was on the GPU."""
+    title = "No trace read beside a timed pass"
+    if not data.overlaps:
+        text = "No job of this workflow read a trace on the host while it timed a pass."
+        yield Check(title=title, verdict="ok", text=text)
+    else:
+        beside = sum(one.beside for one in data.overlaps)
+        text = (
+            f"A trace was read on the same host during {beside} of "
+            f"{plural(data.survey.total, 'run')}. Their times against those of the other runs of "
+            "the same pages:"
+        )
+        details = capped(_overlap(one) for one in data.overlaps)
+        yield Check(title=title, verdict=_slowed(data), text=text, details=details)
+    if data.hardware.device.kind == "cuda":
+        yield _alone(data)
+
+
+def _slowed(data: ReportData) -> Literal["ok", "warning", "unknown"]:
+    times = [one.times[stage] for one in data.overlaps for stage in STAGES]
+    if any(verdict("_ms", found) == "slower" for found in times):
+        return "warning"
+    return "unknown" if any(found.ratio is None for found in times) else "ok"
+
+
+def _overlap(one: Overlap) -> str:
+    known = [(stage, found, found.ratio) for stage, found in one.times.items()]
+    told = [f"{stage} {_difference(t, ratio)}" for stage, t, ratio in known if ratio is not None]
+    found = listing(told) or "no other run of these pages to compare with"
+    return f"{one.variant} ({one.beside} of {plural(one.runs, 'run')}): {found}"
+
+
+def _difference(found: Compared, ratio: float) -> str:
+    if found.ci95_low is None or found.ci95_high is None:
+        return f"{_change(ratio)} (no interval)"
+    return (
+        f"{_change(ratio)} (95 % interval {_change(found.ci95_low)} to "
+        f"{_change(found.ci95_high)}, {verdict('_ms', found)})"
+    )
+
+
+def _alone(data: ReportData) -> Check:
+    title, found = "Nothing else on the GPU", data.neighbours
+    if found.beside:
+        text = (
+            "Other processes were on the GPU right after timed passes of "
+            f"{found.beside} of {plural(data.survey.total, 'run')}, at most {found.most} at once."
+        )
+        return Check(title=title, verdict="warning", text=text)
+    if found.known < data.survey.total:
+        text = "NVML does not show the processes of some or all runs, as in containers."
+        return Check(title=title, verdict="unknown", text=text)
+    return Check(
+        title=title, verdict="ok", text="NVML showed no other process after any timed pass."
+    )
+
+
+def _change(ratio: float) -> str:
+    """A ratio as a change in percent, with its sign."""
+    return f"{'+' if ratio >= 1 else ''}{fixed(100 * (ratio - 1), 1)}\N{NO-BREAK SPACE}%"
