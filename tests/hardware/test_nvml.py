@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import pynvml
 import pytest
 from builders import CALL
 from checkpoints import MODELS, ROOT
+from processes import wait_for
 from validate import validate
 
 from mfuscope.config.settings import ModelSettings, ProfilerSettings
@@ -139,6 +142,28 @@ def test_any_call_may_fail(call: str, driver: Driver) -> None:
     values = {name: getattr(state, name) for name in Conditions.__slots__ if name != "absent"}
     assert state.absent == {name: reason for name, value in values.items() if value is None}
     assert (len(state.absent) > 0) == (call in CONDITIONS)
+
+
+def test_idle_workers_of_other_variants_are_no_neighbours(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep their models on the GPU, and compute nothing while this one measures."""
+    code = "import time; time.sleep(60)"
+    command = [sys.executable, "-c", code]
+    with (
+        subprocess.Popen([*command, "mfuscope.worker.server"]) as worker,
+        subprocess.Popen(command) as stranger,
+    ):
+        pids = [os.getpid(), worker.pid, stranger.pid]
+        running = [SimpleNamespace(pid=pid) for pid in pids]
+        monkeypatch.setitem(ANSWERS, "nvmlDeviceGetComputeRunningProcesses", lambda handle: running)
+        try:
+            line = Path(f"/proc/{worker.pid}/cmdline")
+            wait_for(lambda: b"server" in line.read_bytes(), "the worker's command")
+            assert nvml.other_processes("GPU-a") == (1, "")
+        finally:
+            worker.kill()
+            stranger.kill()
 
 
 @pytest.mark.parametrize("call", ["nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetName"])

@@ -8,7 +8,7 @@ from checkpoints import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfuscope.core.records import CounterTotals
+from mfuscope.core.counters import CounterTotals
 from mfuscope.measure import ncu
 from mfuscope.measure.counters import CountedLaunch, by_component, by_stage, join, totals
 from mfuscope.measure.ncu import KernelCount

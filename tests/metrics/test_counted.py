@@ -7,8 +7,8 @@ import builders
 import pandas as pd
 import pytest
 
+from mfuscope.core.counters import Counters
 from mfuscope.core.errors import UserError
-from mfuscope.core.records import Counters
 from mfuscope.metrics.counted import COLUMNS, counter_columns, reconcile, traffic
 from mfuscope.metrics.run_metrics import run_metrics
 

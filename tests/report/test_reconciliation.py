@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from report_data import repeats, tables
 
-from mfuscope.core.records import Counters
+from mfuscope.core.counters import Counters
 from mfuscope.metrics.counted import Work
 from mfuscope.report import reconciliation
 from mfuscope.report.data import ReportData
@@ -67,7 +67,7 @@ def test_components_have_a_reason_for_their_padding() -> None:
     (one,) = counted().counted
     rows = {row[1].text: row for row in reconciliation.components(one).rows}
     assert rows["LM head"][4].text == "8.03"
-    assert rows["LM head"][5].text == "1 row of a product fill up a tile of 8 rows or more"
+    assert rows["LM head"][5].text == "products of 1 row run on tiles of 8 rows or more"
 
 
 def work(padding: float | None) -> Work:
@@ -86,7 +86,9 @@ def work(padding: float | None) -> Work:
         ("prefill", "router", 0.0, "the router computes in fp32"),
         ("prefill", "patch_embedding", 0.0, "other pipes"),
         ("prefill", "clip", 0.8, "a part runs outside"),
-        ("decode_step", "dense_mlp", 8.0, "a tile of 8 rows"),
+        ("prefill", "attention", 0.7, "causal mask"),
+        ("prefill", "attention_projections", 1.1, "rows and columns"),
+        ("decode_step", "dense_mlp", 8.0, "tiles of 8 rows"),
     ],
 )
 def test_reasons(stage: str, component: str, padding: float | None, reason: str) -> None:

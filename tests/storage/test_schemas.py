@@ -26,6 +26,7 @@ from validate import (
 )
 
 from mfuscope.config.settings import ModelSettings, resolve_settings
+from mfuscope.core import counters as counted_records
 from mfuscope.core import records
 from mfuscope.metrics.run_metrics import MFU_LIMIT, metrics_table
 from mfuscope.metrics.statistics import SUMMARISED, summarise
@@ -44,7 +45,7 @@ ARTEFACT_SCHEMAS = [name for name in schemas() if name != "config.schema.yaml"]
 RECORDS: dict[str, type] = {
     "run": records.Run,
     "calibration": records.Calibration,
-    "counters": records.Counters,
+    "counters": counted_records.Counters,
     "ceiling": records.Ceiling,
     "hardware": records.Hardware,
     "activity": records.Activity,

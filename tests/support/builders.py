@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from mfuscope.core import counters as counted_records
 from mfuscope.core import records
 from mfuscope.core.language import Language
 from mfuscope.flops import architecture, directional
@@ -386,9 +387,9 @@ def calibration(**changes: Any) -> records.Calibration:
     return replace(made, **changes)
 
 
-def totals(**changes: Any) -> records.CounterTotals:
+def totals(**changes: Any) -> counted_records.CounterTotals:
     """What the hardware did in a stage."""
-    made = records.CounterTotals(
+    made = counted_records.CounterTotals(
         kernels=700,
         device_ms=3.0,
         tensor_flops=10_000_000_000,
@@ -398,13 +399,13 @@ def totals(**changes: Any) -> records.CounterTotals:
     return replace(made, **changes)
 
 
-def counters(**changes: Any) -> records.Counters:
+def counters(**changes: Any) -> counted_records.Counters:
     """Counters of the resolution of `calibration`, of which decode runs on padded tiles."""
     prefill = totals(kernels=1568, device_ms=19.0, tensor_flops=1_500_000_000_000)
     vision = totals(kernels=690, device_ms=13.0, tensor_flops=1_200_000_000_000)
     head = totals(kernels=1, device_ms=0.1, tensor_flops=2_658_140_160)
     experts = totals(kernels=1567, device_ms=18.9, tensor_flops=1_497_341_859_840)
-    made = records.Counters(
+    made = counted_records.Counters(
         variant="baseline",
         resolution="1024",
         weights="dummy",
@@ -414,7 +415,7 @@ def counters(**changes: Any) -> records.Counters:
         replay_mode="application",
         metrics=["gpu__time_duration.sum"],
         settings={"batch_size": 1},
-        counted=records.CountedPass(
+        counted=counted_records.CountedPass(
             page=page(),
             model=model(),
             prompt_tokens=278,

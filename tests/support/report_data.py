@@ -19,6 +19,7 @@ from builders import (
 )
 
 from mfuscope.compare.variants import compare_variants
+from mfuscope.core import counters as counted_records
 from mfuscope.core import records
 from mfuscope.metrics.run_metrics import metrics_table
 from mfuscope.metrics.statistics import summarise
@@ -59,7 +60,7 @@ def tables(
     frames: dict[str, int | None] | None = None,
     command: str = "snakemake",
     damaged: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] | None = None,
-    counters: Sequence[tuple[records.Counters, pd.DataFrame]] = (),
+    counters: Sequence[tuple[counted_records.Counters, pd.DataFrame]] = (),
 ) -> Tables:
     """The artefacts of these runs, put together as the workflow does it.
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from checkpoints import ROOT
 
-from mfuscope.core.records import Counters
+from mfuscope.core.counters import Counters
 from mfuscope.core.runs import CalibrationKey
 from mfuscope.measure import ncu
 from mfuscope.storage.tables import read_table

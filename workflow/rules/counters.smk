@@ -18,7 +18,11 @@ def every_counters(wildcards):
 
 def counters_there(wildcards):
     """Hardware counters that are asked for, and those that are there."""
-    asked = [] if CALL.partial else [k for k in resolutions() if PLAN.counts_hardware(k.variant)]
+    asked = (
+        []
+        if CALL.partial
+        else [k for k in resolutions() if PLAN.counts_hardware(k.variant)]
+    )
     there = [k for k in resolutions() if counters_path(RESULTS, k).is_file()]
     return [str(counters_path(RESULTS, key)) for key in dict.fromkeys([*asked, *there])]
 

@@ -6,15 +6,8 @@ with job_log(snakemake.log[0]):
     from pathlib import Path
 
     from mfuscope.compare import variants
-    from mfuscope.core.records import (
-        Calibration,
-        Ceiling,
-        Counters,
-        Hardware,
-        MissingRun,
-        Run,
-        SkippedPage,
-    )
+    from mfuscope.core.counters import Counters
+    from mfuscope.core.records import Calibration, Ceiling, Hardware, MissingRun, Run, SkippedPage
     from mfuscope.core.versions import commit
     from mfuscope.metrics.counted import traffic
     from mfuscope.metrics.statistics import NAMES, SUMMARISED

@@ -5,7 +5,8 @@ from mfuscope.workflow.joblog import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from mfuscope.core.records import Activity, Calibration, Ceiling, Counters, Hardware, Run
+    from mfuscope.core.counters import Counters
+    from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
     from mfuscope.metrics.run_metrics import metrics_table
     from mfuscope.provenance.consistency import check_consistent
     from mfuscope.provenance.facts import read_provenance

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pynvml
@@ -21,6 +22,10 @@ _THROTTLE_REASONS = {
     pynvml.nvmlClocksThrottleReasonSyncBoost: "sync_boost",
     pynvml.nvmlClocksThrottleReasonApplicationsClocksSetting: "applications_clocks_setting",
 }
+
+
+# Idle workers of other variants keep their models on the GPU, and compute nothing.
+_WORKER = b"mfuscope.worker.server"
 
 
 def _initialise() -> str:
@@ -204,7 +209,7 @@ def read_energy_mj(uuid: str | None) -> tuple[int | None, str]:
 
 
 def other_processes(uuid: str | None) -> tuple[int | None, str]:
-    """How many processes other than this one use the GPU, or None and the reason."""
+    """How many processes use the GPU, without mfuscope's workers, or None and the reason."""
     if uuid is None:
         return None, "not a GPU"
     if reason := _initialise():
@@ -221,4 +226,12 @@ def other_processes(uuid: str | None) -> tuple[int | None, str]:
     if os.getpid() not in pids:
         # NVML numbers processes as the host does, or shows none.
         return None, "NVML does not show this process itself, as in a container"
-    return len(pids) - 1, ""
+    return len([pid for pid in pids - {os.getpid()} if not _is_worker(pid)]), ""
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether a process is a worker of mfuscope, which is idle while another one measures."""
+    try:
+        return _WORKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

@@ -13,6 +13,7 @@ from typing import Any, Final
 import torch
 
 from mfuscope.config.settings import ProfilerSettings
+from mfuscope.core import counters as counted_records
 from mfuscope.core import records
 from mfuscope.core.errors import UserError
 from mfuscope.flops.attribution import label_methods, label_modules
@@ -43,7 +44,7 @@ def count_pass(job: CountedJob) -> None:
     torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]
 
 
-def trace_pass(session: Session, job: CountedJob, trace: Path) -> records.CountedPass:
+def trace_pass(session: Session, job: CountedJob, trace: Path) -> counted_records.CountedPass:
     """Trace the same pass, with a range around each component of the model.
 
     Args:
@@ -65,7 +66,7 @@ def trace_pass(session: Session, job: CountedJob, trace: Path) -> records.Counte
             new_tokens = _one_pass(session, page, generation, on_logits)
     profile.export_chrome_trace(str(trace))
     check_written(trace)
-    return records.CountedPass(
+    return counted_records.CountedPass(
         page=records.Page(
             path=job.page,
             sha256=facts.sha256,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mfuscope.core.records import CounterTotals
+from mfuscope.core.counters import CounterTotals
 from mfuscope.measure.ncu import DRAM, TIME, KernelCount, Metrics
 from mfuscope.traces.sequence import OTHER, TracedLaunch, function_name, is_copy
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from mfuscope.core.counters import Counters, CounterTotals
 from mfuscope.core.errors import UserError
-from mfuscope.core.records import Calibration, Counters, CounterTotals, Run
+from mfuscope.core.records import Calibration, Run
 from mfuscope.metrics.operator_work import Traffic
 from mfuscope.metrics.workload import decode_flops
 

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from mfuscope.core.counters import Counters
 from mfuscope.core.errors import UserError
-from mfuscope.core.records import Activity, Calibration, Ceiling, Counters, Hardware, Run
+from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
 from mfuscope.core.runs import RunKey
 from mfuscope.metrics.counted import counter_columns
 from mfuscope.metrics.device import device_activity

@@ -9,7 +9,8 @@ import pandas as pd
 
 from mfuscope.compare.ratios import Compared
 from mfuscope.compare.variants import Samples
-from mfuscope.core.records import Ceiling, Counters, Hardware, MissingRun, Model, SkippedPage
+from mfuscope.core.counters import Counters
+from mfuscope.core.records import Ceiling, Hardware, MissingRun, Model, SkippedPage
 from mfuscope.metrics.counted import Reconciliation
 from mfuscope.metrics.precision import Precision
 from mfuscope.metrics.repeats import Excess

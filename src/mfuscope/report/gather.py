@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from mfuscope.compare.variants import COMPARED, images_of, samples
+from mfuscope.core.counters import Counters
 from mfuscope.core.errors import InvalidFileError
-from mfuscope.core.records import Calibration, Ceiling, Counters, Hardware, MissingRun, SkippedPage
+from mfuscope.core.records import Calibration, Ceiling, Hardware, MissingRun, SkippedPage
 from mfuscope.core.runs import RunKey
 from mfuscope.metrics.counted import reconcile
 from mfuscope.metrics.precision import precisions

@@ -5,6 +5,7 @@ import numpy as np
 from mfuscope.report.cells import (
     Cell,
     Table,
+    absent,
     amount,
     build,
     confidence,
@@ -16,7 +17,8 @@ from mfuscope.report.cells import (
     share,
 )
 from mfuscope.report.data import Measured, Page, ReportData, Stat, Variant
-from mfuscope.report.limits import StageName, stage_facts
+from mfuscope.report.formats import percent
+from mfuscope.report.limits import StageFacts, StageName, stage_facts
 from mfuscope.report.traces import no_busy_time
 from mfuscope.report.wording import answers
 
@@ -224,14 +226,15 @@ def roofline(data: ReportData) -> Table:
             figure(facts.tflops),
             figure(facts.busy_tflops, reason=no_busy_time(data)),
             share(facts.compute_share, why),
-            share(facts.memory_share, why),
+            _of_bandwidth(facts, why),
             Cell(facts.kind),
         )
 
     return build(
         "Roofline in numbers, over all pages. Bytes are the minimum that must move: intensity is "
-        "an upper bound, the share of bandwidth a lower one. Ridge and shares refer to the "
-        "measured ceilings; shares are over busy time where it is known",
+        "an upper bound, the share of bandwidth a lower one, unless hardware counters tell the "
+        "bytes that moved. Ridge and shares refer to the measured ceilings; shares are over busy "
+        "time where it is known",
         (
             "Variant",
             "Stage",
@@ -240,11 +243,18 @@ def roofline(data: ReportData) -> Table:
             "TFLOP/s",
             "TFLOP/s while busy",
             "Of arithmetic",
-            "Of bandwidth, at least",
+            "Of bandwidth",
             "Limited by",
         ),
         (row(variant, stage) for variant in data.variants for stage in ("prefill", "decode")),
     )
+
+
+def _of_bandwidth(facts: StageFacts, why: str) -> Cell:
+    if facts.memory_share is None:
+        return absent(why)
+    least = "" if facts.traffic_counted else "≥\N{NO-BREAK SPACE}"
+    return amount(f"{least}{percent(facts.memory_share)}")
 
 
 def steps(data: ReportData) -> Table:

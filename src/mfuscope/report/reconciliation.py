@@ -2,7 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 
-from mfuscope.flops.components import COMPONENTS, LM_HEAD, ROUTED_EXPERTS, ROUTER
+from mfuscope.flops.components import (
+    ATTENTION,
+    COMPONENTS,
+    GLOBAL_ATTENTION,
+    LM_HEAD,
+    ROUTED_EXPERTS,
+    ROUTER,
+    WINDOWED_ATTENTION,
+)
 from mfuscope.metrics.counted import Reconciliation, Work
 from mfuscope.report.cells import Cell, Table, amount, build, figure, label, share
 from mfuscope.report.data import ReportData
@@ -13,6 +21,7 @@ from mfuscope.report.formats import fixed, number, percent, plural
 WITHIN = 0.15
 #: Padding factors closer to 1 need no reason.
 _PLAIN = 0.03
+_ATTENTION = (ATTENTION, GLOBAL_ATTENTION, WINDOWED_ATTENTION)
 _STAGES = {"prefill": "prefill", "decode_step": "decode step"}
 _UTILISATIONS = {"prefill": "prefill", "decode_step": "decode"}
 
@@ -165,18 +174,25 @@ def components(one: Reconciliation) -> Table:
         (
             (
                 Cell(_STAGES[stage]),
-                Cell(component_name(name)),
+                Cell(name),
                 *_flops(work),
-                Cell(padding_reason(stage, name, work, one.copies)),
+                Cell(reason),
                 amount(f"{work.hardware.kernels:,}"),
                 figure(work.hardware.device_ms),
                 figure(_giga(work.hardware.dram_bytes), 3, "no counter"),
                 figure(work.gbs, 3, "no counter"),
             )
             for stage in stage_names
-            for name, work in _ordered(one.components[stage])
+            for name, work, reason in _rows(one, stage)
         ),
     )
+
+
+def _rows(one: Reconciliation, stage: str) -> Iterator[tuple[str, Work, str]]:
+    """Name, work and reason of a stage's components, and of all of them together."""
+    for name, work in _ordered(one.components[stage]):
+        yield component_name(name), work, padding_reason(stage, name, work, one.copies)
+    yield "all", one.stages[stage], ""
 
 
 def _ordered(found: Mapping[str, Work]) -> list[tuple[str, Work]]:
@@ -192,14 +208,15 @@ def padding_reason(stage: str, component: str, work: Work, copies: int) -> str:
     if not work.hardware.tensor_flops:
         what = "the router computes in fp32" if component == ROUTER else "other pipes compute it"
         return f"{what}: nothing on the tensor pipes of the model's precision"
+    if padding < 1 and component == ATTENTION:
+        return "tiles that the causal mask hides are left out, which model FLOPs count"
     if padding < 1:
         return "a part runs outside of the tensor pipes of the model's precision"
-    rows = f"{plural(copies, 'row')} of a product"
     if stage == "decode_step" or component == LM_HEAD:
-        return f"{rows} fill up a tile of 8 rows or more"
+        return f"products of {plural(copies, 'row')} run on tiles of 8 rows or more"
     if component == ROUTED_EXPERTS:
         return "the rows of each expert are filled up to whole tiles"
-    if "attention" in component:
+    if component in _ATTENTION:
         return "heads and sequences are filled up to whole tiles"
     return "rows and columns are filled up to whole tiles"
 

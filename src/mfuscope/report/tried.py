@@ -25,9 +25,13 @@ WORK: Final = frozenset(
 )
 
 
+# Settings that change what is looked at, and nothing that is measured.
+_OBSERVING = ("counters",)
+
+
 def changes(reference: Mapping[str, Any], variant: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in which a variant differs from the reference, with its own values."""
-    names = dict.fromkeys([*reference, *variant])
+    names = dict.fromkeys(name for name in [*reference, *variant] if name not in _OBSERVING)
     return {name: variant.get(name) for name in names if variant.get(name) != reference.get(name)}
 
 

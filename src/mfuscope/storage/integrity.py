@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mfuscope.core.counters import Counters
 from mfuscope.core.errors import InvalidFileError
-from mfuscope.core.records import Activity, Calibration, Ceiling, Counters, Hardware, Run
+from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
 from mfuscope.core.text import one_line
 from mfuscope.storage.artefacts import TRUNCATED, check_regular, read_json
 from mfuscope.storage.paths import (

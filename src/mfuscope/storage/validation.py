@@ -5,8 +5,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
+from mfuscope.core.counters import Counters
 from mfuscope.core.errors import InvalidFileError, TraceError
-from mfuscope.core.records import Activity, Calibration, Ceiling, Counters, Hardware, Run
+from mfuscope.core.records import Activity, Calibration, Ceiling, Hardware, Run
 from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.storage.artefacts import TRUNCATED, read_json
 from mfuscope.storage.paths import RunPaths, calibration_key, run_key

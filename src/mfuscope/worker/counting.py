@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mfuscope.core.records import CountedPass, Counters
+from mfuscope.core.counters import CountedPass, Counters
 from mfuscope.core.runs import CalibrationKey
 from mfuscope.measure import counters, ncu
 from mfuscope.storage.artefacts import write_columns, write_json

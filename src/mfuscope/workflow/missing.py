@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from mfuscope.core.counters import Counters
 from mfuscope.core.errors import InvalidFileError
-from mfuscope.core.records import Counters, MissingRun
+from mfuscope.core.records import MissingRun
 from mfuscope.core.runs import CalibrationKey, RunKey
 from mfuscope.planning.parameters import run_parameters
 from mfuscope.planning.plan import Plan

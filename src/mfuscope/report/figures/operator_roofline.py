@@ -61,7 +61,8 @@ def paint_operator_roofline(figure: Figure, data: ReportData, wide: bool) -> str
             )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel("measured intensity, FLOP of the tensor pipes per byte of DRAM")
+    where = "FLOP of the tensor pipes per byte of DRAM"
+    axes.set_xlabel(f"measured intensity, {where}" if wide else "measured FLOP per byte of DRAM")
     axes.set_ylabel("TFLOP/s")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(numticks=7 if wide else 5))

@@ -41,7 +41,7 @@ def followers(data: ReportData, variant: Variant, cure: Mapping[str, Any]) -> It
         for free in ("batch_size", "resolution"):
             if free in cure:
                 wanted[free] = settings.get(free)
-        if other.name == variant.name or wanted != settings:
+        if other.name == variant.name or changes(wanted, settings):
             continue
         if "batch_size" in cure and other.batch_size <= variant.batch_size:
             continue

@@ -231,7 +231,8 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
         reached = f"{stage.stage} reaches {percent(stage.compute_share or 0)} of the measured "
         reached += "arithmetic"
         if stage.memory_share is not None:
-            reached += f" and at least {percent(stage.memory_share)} of the measured bandwidth"
+            least = "" if stage.traffic_counted else "at least "
+            reached += f" and {least}{percent(stage.memory_share)} of the measured bandwidth"
         if operators.on_device:
             reached += " while the device is at work"
         what = "device time" if operators.on_device else "CPU time"
