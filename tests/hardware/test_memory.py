@@ -46,6 +46,7 @@ def test_what_is_free_on_the_host() -> None:
     assert 0 < memory.free < memory.total <= total * 1024
 
 
+@pytest.mark.faults
 def test_the_limit_of_the_address_space_counts() -> None:
     """As batch systems set it (``ulimit -v``)."""
     code = f"""

@@ -1,6 +1,7 @@
 """Fixtures of the report's tests."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from unittest import mock
 
 import pytest
@@ -9,10 +10,20 @@ from report_data import repeats, tables
 from mfuscope.report import figures
 from mfuscope.report import render as render_module
 
+# The tests of what a browser shows.
+_WITH_FIGURES = "test_browser"
 
-@pytest.fixture(scope="module")
-def drawn_once() -> Iterator[None]:
+
+@cache
+def _drawings() -> Mapping[str, figures.Drawing]:
+    return figures.draw(tables(repeats()).data)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn_once(request: pytest.FixtureRequest) -> Iterator[None]:
     """Figures take a second to draw, and have tests of their own (test_figures.py)."""
-    drawings = figures.draw(tables(repeats()).data)
-    with mock.patch.object(render_module, "draw", return_value=drawings):
+    if request.module.__name__.endswith(_WITH_FIGURES):
+        yield
+        return
+    with mock.patch.object(render_module, "draw", side_effect=lambda data: _drawings()):
         yield

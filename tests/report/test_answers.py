@@ -22,8 +22,6 @@ from mfuscope.report.side_by_side import speeds
 from mfuscope.report.stakeholder import comparison
 from mfuscope.report.wording import a_page, answer_text, facts, time_sentence
 
-pytestmark = pytest.mark.usefixtures("drawn_once")
-
 
 def measured(**new: int) -> list[records.Run]:
     """Pages with answers of these lengths, two repeats of each; no two times are alike."""

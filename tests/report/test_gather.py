@@ -25,8 +25,6 @@ from mfuscope.report.operator_flops import RunWork
 from mfuscope.report.operators import aggregate_operators
 from mfuscope.report.render import render
 
-pytestmark = pytest.mark.usefixtures("drawn_once")
-
 
 def test_numbers_are_those_of_the_summary() -> None:
     images = ("a.png", "b.png")

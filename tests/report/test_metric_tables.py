@@ -164,7 +164,7 @@ def test_roofline_in_numbers(variant: str, stage: str) -> None:
         "TFLOP/s": number(wall),
         "TFLOP/s while busy": number(busy),
         "Of arithmetic": percent(busy / gemm),
-        "Of bandwidth, at least": percent(busy * 1e3 / intensity / COPY_GBS),
+        "Of bandwidth": "≥\N{NO-BREAK SPACE}" + percent(busy * 1e3 / intensity / COPY_GBS),
         "Limited by": "kernels",
     }
 

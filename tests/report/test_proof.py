@@ -30,8 +30,6 @@ from mfuscope.report.recommendations.rule import Facts
 from mfuscope.report.render import render
 from mfuscope.report.stakeholder import next_steps
 
-pytestmark = pytest.mark.usefixtures("drawn_once")
-
 SLOW = Made()
 QUICK = Made(changes=GRAPHS, decode_ms=150.0)
 

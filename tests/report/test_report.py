@@ -27,9 +27,6 @@ from mfuscope.report.definitions import DEFINITIONS
 from mfuscope.report.render import Texts, breakable, markdown, render
 from mfuscope.report.wording import time_sentence
 
-pytestmark = pytest.mark.usefixtures("drawn_once")
-
-
 NASTY = "<script>alert(1)</script> | `id` *x* _y_.png"
 
 

@@ -13,8 +13,6 @@ from mfuscope.report.check import Check
 from mfuscope.report.sessions import differences, neighbours, overlaps, sessions
 from mfuscope.report.validity import all_checks
 
-pytestmark = pytest.mark.usefixtures("drawn_once")
-
 
 def two(**second: Any) -> pd.DataFrame:
     """Two pages with two repeats in each of two sessions; columns of the second session."""

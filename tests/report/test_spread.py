@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from builders import a_pass, activity, cpu_activity, host, host_stage, run
 from report_data import tables, texts
 from report_reader import section
@@ -19,8 +18,6 @@ from mfuscope.report.spread import (
     unsteady,
     words,
 )
-
-pytestmark = pytest.mark.usefixtures("drawn_once")
 
 
 def repeats(*decodes: dict[str, Any]) -> list[records.Run]:

@@ -17,8 +17,6 @@ from mfuscope.report.side_by_side import batch_statement, best_sentences, resour
 from mfuscope.report.stakeholder import comparison, next_steps
 from mfuscope.report.tried import WORK, fastest, highest_throughput, same_work
 
-pytestmark = pytest.mark.usefixtures("drawn_once")
-
 SLOW = Made()
 QUICK = Made(changes=GRAPHS, decode_ms=150.0, busy_ms=(95.0, 80.0), compile_s=27.0)
 EIGHT = Made(changes={**GRAPHS, "batch_size": 8}, prefill_ms=300.0, decode_ms=400.0)

@@ -25,8 +25,6 @@ from mfuscope.report.check import Check
 from mfuscope.report.render import render
 from mfuscope.report.validity import all_checks
 
-pytestmark = pytest.mark.usefixtures("drawn_once")
-
 
 def test_passes_that_disagree_are_listed() -> None:
     runs = repeats(3)

@@ -91,6 +91,7 @@ def test_every_run_may_have_a_fresh_process(tmp_path: Path, faults: Faults) -> N
         assert (workflow.folder / "second.json.gz").exists()
 
 
+@pytest.mark.faults
 def test_garbage_on_the_socket_leaves_the_worker_alone(workflow: Workflow) -> None:
     """Any process of the same user may send it; those of others cannot reach the socket."""
     workflow.measure("before")
@@ -125,6 +126,7 @@ def test_a_silent_connection_delays_others_for_a_while_only(
 # --- errors --------------------------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_an_error_in_the_model_fails_its_run_alone(workflow: Workflow) -> None:
     workflow.measure("before")
     workflow.faults.ask_for("raise")
@@ -145,6 +147,7 @@ def test_a_user_error_leaves_the_worker_alone(workflow: Workflow) -> None:
     assert workflow.measure("after").runs_before == 1
 
 
+@pytest.mark.faults
 def test_a_run_that_runs_out_of_memory_fails_alone(workflow: Workflow) -> None:
     workflow.measure("before")
     workflow.faults.ask_for("short")
@@ -181,6 +184,7 @@ def test_idle_workers_of_other_variants_make_room(workflow: Workflow) -> None:
 # --- kills ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_a_killed_worker_fails_its_run_alone(workflow: Workflow) -> None:
     workflow.measure("before")
     workflow.faults.ask_for("hang")
@@ -193,6 +197,7 @@ def test_a_killed_worker_fails_its_run_alone(workflow: Workflow) -> None:
     assert workflow.measure("after").runs_before == 0
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_does_not_outlive_its_job(
     workflow: Workflow, signal_number: signal.Signals
@@ -209,6 +214,7 @@ def test_a_worker_does_not_outlive_its_job(
     assert workflow.measure("after").runs_before == 0
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("in_a_run", [False, True])
 def test_neither_worker_nor_job_outlives_its_workflow(
     tmp_path: Path, faults: Faults, in_a_run: bool
@@ -228,6 +234,7 @@ def test_neither_worker_nor_job_outlives_its_workflow(
 # --- hanging -------------------------------------------------------------------------------------
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_run_that_takes_too_long_is_ended(workflow: Workflow, stopped: bool) -> None:
     workflow.faults.ask_for("build", 1)
@@ -245,6 +252,7 @@ def test_a_run_that_takes_too_long_is_ended(workflow: Workflow, stopped: bool) -
     assert workflow.measure("after").runs_before == 0
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_model_that_is_never_ready_is_ended(workflow: Workflow, stopped: bool) -> None:
     workflow.faults.ask_for("build", 600)
@@ -261,6 +269,7 @@ def test_a_model_that_is_never_ready_is_ended(workflow: Workflow, stopped: bool)
     assert workflow.measure("after").runs_before == 0
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("workflow_ends", [False, True])
 def test_an_idle_worker_that_was_stopped_is_ended(workflow: Workflow, workflow_ends: bool) -> None:
     workflow.measure("before")

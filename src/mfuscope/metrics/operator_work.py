@@ -16,6 +16,11 @@ from mfuscope.metrics.workload import step_contexts, steps_flops
 Traffic = Mapping[tuple[str, str], float]
 
 
+# Least share of an operator's CPU time that is its own where it computes. One that hands its work
+# on keeps a few percent; one that computes may lose most of it to a child that was interrupted.
+_OWN = 0.1
+
+
 class TracedPass(NamedTuple):
     """What decides the work of a traced pass, beside its variant."""
 
@@ -160,6 +165,6 @@ def _unknown(counted: Work, traced: TracedOperator | None, on_cpu: bool, replays
         return "how its FLOPs grow with the context is not known"
     if not (traced.self_cpu_ms if on_cpu else traced.device_ms):
         return "it has no time of its own in the trace"
-    if on_cpu and traced.self_cpu_ms < 0.5 * traced.total_cpu_ms:
+    if on_cpu and traced.self_cpu_ms < _OWN * traced.total_cpu_ms:
         return "most of its time is that of operators that it calls"
     return ""
