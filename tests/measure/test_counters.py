@@ -35,8 +35,9 @@ def test_every_kernel_of_a_gpu_finds_its_operator_and_component(
     counts: list[KernelCount], traced: list[TracedLaunch]
 ) -> None:
     """Both of one pass of the nano model on an H100, in processes of their own."""
-    rows, mismatches = join(counts, traced, METRICS)
+    rows, mismatches, partial = join(counts, traced, METRICS)
     assert not mismatches
+    assert not partial
     assert all(row.operator and row.component for row in rows)
     stages, components = by_stage(rows), by_component(rows, mismatches)
     assert {name: one.kernels for name, one in stages.items()} == {
@@ -63,7 +64,7 @@ def test_another_kernel_in_the_trace_is_told_and_nothing_is_guessed(
     place = next(i for i, one in enumerate(traced) if one.stage == "decode_step") + 3
     changed = [*traced]
     changed[place] = replace(changed[place], kernel="void scope::another<int>(int)")
-    rows, mismatches = join(counts, changed, METRICS)
+    rows, mismatches, _ = join(counts, changed, METRICS)
     assert list(mismatches) == ["decode_step"]
     assert "number 4 is" in mismatches["decode_step"]
     assert "another in the trace" in mismatches["decode_step"]
@@ -73,10 +74,27 @@ def test_another_kernel_in_the_trace_is_told_and_nothing_is_guessed(
     assert by_stage(rows)["decode_step"].kernels == 265  # what was counted stays
 
 
-def test_a_lost_kernel_is_a_mismatch(counts: list[KernelCount], traced: list[TracedLaunch]) -> None:
-    _, mismatches = join(counts, traced[:-1], METRICS)
+def test_a_kernel_that_the_trace_lost_is_a_mismatch(
+    counts: list[KernelCount], traced: list[TracedLaunch]
+) -> None:
+    rows, mismatches, partial = join(counts, traced[:-1], METRICS)
     assert mismatches["decode_step"].startswith("of 265 counted and 264 traced kernels")
     assert mismatches["decode_step"].endswith("and none in the trace")
+    assert not partial
+    assert by_stage(rows)["decode_step"].kernels == 265
+
+
+def test_a_part_of_a_stage_is_no_stage(
+    counts: list[KernelCount], traced: list[TracedLaunch]
+) -> None:
+    """ncu that is ended early leaves a table of what it had counted."""
+    rows, mismatches, partial = join(counts[:-100], traced, METRICS)
+    assert not mismatches
+    assert list(partial) == ["decode_step"]
+    assert partial["decode_step"].startswith("ncu counted 1")
+    assert partial["decode_step"].endswith("of its 265 kernels")
+    assert set(by_stage(rows)) == {"prefill", "vision", "projector", "language_prefill"}
+    assert list(by_component(rows, mismatches)) == ["prefill"]
 
 
 def count(kernel: str, *ranges: str, flops: float = 0.0) -> KernelCount:
@@ -89,7 +107,7 @@ def test_copies_that_run_as_kernels_have_no_owner() -> None:
     step = ("decode", "decode_step[0]")
     counted = [count("memcpy32_post", *step), count("void f<int>(int)", *step)]
     traced = [TracedLaunch("decode_step", "void a::f<float>(float)", "aten::mm", "router")]
-    rows, mismatches = join(counted, traced, METRICS)
+    rows, mismatches, _ = join(counted, traced, METRICS)
     assert not mismatches
     assert [(row.operator, row.component) for row in rows] == [
         ("", "other"),

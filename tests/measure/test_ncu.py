@@ -33,6 +33,7 @@ def test_the_answer_of_a_gpu_is_read() -> None:
         ("==ERROR== something", "no table"),
         ("\n".join(ROWS[:2]), "no kernel"),
         (TABLE.replace('"2,880"', '"n/a"'), "'n/a' for gpu__time_duration.sum"),
+        (TABLE.replace('"2,880"', '"nan"'), "'nan' for gpu__time_duration.sum"),
     ],
 )
 def test_what_is_no_answer_is_none(text: str, problem: str) -> None:
@@ -96,20 +97,18 @@ def test_replays_of_graphs_are_counted_kernel_by_kernel(tmp_path: Path) -> None:
     assert {"--clock-control", "--cache-control"} <= set(plain)  # both stay as they are
 
 
-def test_an_answer_without_permission_names_the_remedy() -> None:
-    output = "==ERROR== ERR_NVGPUCTRPERM - The user does not have permission ..."
-    assert "--cap-add SYS_ADMIN" in ncu.why_failed(output, "")
-
-
 @pytest.mark.parametrize(
     ("output", "reason"),
     [
+        ("==ERROR== ERR_NVGPUCTRPERM - The user does not have permission", "--cap-add SYS_ADMIN"),
         ("==PROF== x\n==ERROR== The application returned\n", "ncu: The application returned"),
-        ("Traceback", "ncu wrote no table of kernels"),
+        ("==PROF== Profiling\n==WARNING== Note\n", ""),
     ],
 )
-def test_other_failures_are_told_as_ncu_tells_them(output: str, reason: str) -> None:
-    assert ncu.why_failed(output, "ncu wrote no table of kernels") == reason
+def test_errors_of_ncu_are_told_with_their_remedy(output: str, reason: str) -> None:
+    found = ncu.error_in(output)
+    assert reason in found
+    assert bool(found) == bool(reason)
 
 
 def test_the_newest_of_the_usual_places_is_found(

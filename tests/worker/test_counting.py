@@ -122,12 +122,18 @@ def test_compiled_variants_count_the_kernels_of_graphs(
         ("echo '==ERROR== ERR_NVGPUCTRPERM - no' > \"$2\"", "--cap-add SYS_ADMIN"),
         ("echo '==ERROR== Failed to find metric dram'", "ncu: Failed to find metric dram"),
         ("exit 1", "ncu wrote no table of kernels"),
+        # A table and then an error: what it holds may be a part.
+        ('cat {table} > "$2"; echo "==ERROR== Out of memory" >> "$2"', "ncu: Out of memory"),
+        # Ended early, without a word.
+        ('head -n 300 {table} > "$2"', "ncu counted"),
+        ("sed s/prefill:/other:/ {table} | sed s/decode_step/other/ > $2", "0 of its 510 kernels"),
     ],
 )
 def test_what_ncu_cannot_do_is_a_record_that_says_why(
     act: str, reason: str, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in(tmp_path, act, monkeypatch)
+    (tmp_path / "table").write_bytes(TABLE)
+    stand_in(tmp_path, act.format(table=tmp_path / "table"), monkeypatch)
     found = count(runtime, tmp_path)
     assert not found.stages
     assert reason in found.absent["stages"]

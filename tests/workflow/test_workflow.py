@@ -410,6 +410,13 @@ def test_mistakes_end_the_run_at_once(bare: Checkout) -> None:
     )
 
 
+def test_a_cpu_counts_no_hardware(bare: Checkout) -> None:
+    status, said = bare.call("counters")
+    assert status != 0
+    assert "counters: Nsight Compute counts on CUDA GPUs" in said
+    assert "Traceback" not in said
+
+
 def test_a_model_folder_without_permission_ends_the_run_at_once(
     bare: Checkout, tmp_path: Path
 ) -> None:

@@ -1,30 +1,23 @@
 from mfuscope.core.runs import CalibrationKey
-from mfuscope.measure import ncu
-from mfuscope.storage.paths import counters_path
+from mfuscope.workflow import counting
 
 
 def page_at(wildcards):
     """The page that is counted for a resolution. Another content of it counts nothing again."""
     in_batches(wildcards)
-    image = PLAN.page_at(CalibrationKey(wildcards.variant, wildcards.resolution))
-    return str(PLAN.pages[image].path)
+    key = CalibrationKey(wildcards.variant, wildcards.resolution)
+    return str(reported(counting.counted_page, PLAN, RESULTS, key))
 
 
 def every_counters(wildcards):
     """Hardware counters of every variant and resolution, which a CPU has none of."""
     reported(PLAN.check_counters)
-    return [str(counters_path(RESULTS, key)) for key in resolutions()]
+    return [str(counting.counters_path(RESULTS, key)) for key in resolutions()]
 
 
 def counters_there(wildcards):
     """Hardware counters that are asked for, and those that are there."""
-    asked = (
-        []
-        if CALL.partial
-        else [k for k in resolutions() if PLAN.counts_hardware(k.variant)]
-    )
-    there = [k for k in resolutions() if counters_path(RESULTS, k).is_file()]
-    return [str(counters_path(RESULTS, key)) for key in dict.fromkeys([*asked, *there])]
+    return counting.wanted(PLAN, RESULTS, resolutions(), new=not CALL.partial)
 
 
 rule count_hardware:
@@ -35,8 +28,8 @@ rule count_hardware:
         launches="results/{variant}/counters/{resolution}.csv",
     log:
         "logs/{variant}/counters/{resolution}.log",
-    # After the measurements: it ends idle workers, to have their memory.
-    priority: -10
+    # After the measurements, whose priorities are above: it ends idle workers, to have their memory.
+    priority: 0
     group:
         "count"
     conda:
@@ -49,7 +42,6 @@ rule count_hardware:
         settings=lambda wildcards: parameters.counter_parameters(
             PLAN, wildcards.variant
         ),
-        tool=lambda wildcards: ncu.state(),
     script:
         "../scripts/count_hardware.py"
 

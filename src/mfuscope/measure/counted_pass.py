@@ -17,7 +17,7 @@ from mfuscope.core import counters as counted_records
 from mfuscope.core import records
 from mfuscope.core.errors import UserError
 from mfuscope.flops.attribution import label_methods, label_modules
-from mfuscope.measure.counters import CountedJob
+from mfuscope.measure.counters import COUNTED_TOKENS, CountedJob
 from mfuscope.measure.profiler import recording
 from mfuscope.measure.session import Generation, Session, open_session
 from mfuscope.measure.stages import StageTimer
@@ -29,7 +29,6 @@ from mfuscope.traces.graphs import METADATA, to_metadata
 from mfuscope.traces.sequence import COMPONENT
 
 _TOKENS: Final = 2  # the first comes from prefill, the second from a decode step
-_WARM_TOKENS: Final = 6  # CUDA graphs are captured in the second call of a step
 _WARM_PASSES: Final = 8
 _TRACED: Final = ProfilerSettings(None, False, False, False)
 
@@ -95,7 +94,9 @@ def _warm_up(session: Session, page: PageInputs, generation: Generation) -> None
     """Generate until a pass compiles nothing, at least twice."""
     monitor, count = session.compilation, -1
     for _ in range(_WARM_PASSES):
-        session.generate(page, generation, most_tokens=min(_WARM_TOKENS, generation.max_new_tokens))
+        session.generate(
+            page, generation, most_tokens=min(COUNTED_TOKENS, generation.max_new_tokens)
+        )
         before, count = count, 0 if monitor is None else monitor.count
         if count == before:
             return

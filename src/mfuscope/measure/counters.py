@@ -21,6 +21,10 @@ from mfuscope.traces.sequence import OTHER, TracedLaunch, function_name, is_copy
 # counted again.
 COUNTING: Final = 1
 
+#: Most new tokens of the passes before the counted one, which makes two: CUDA graphs are captured
+#: in the second call of a step.
+COUNTED_TOKENS: Final = 6
+
 #: The stages that are counted: prefill, and its first decode step.
 PREFILL, STEP = "prefill", "decode_step"
 _STEP_RANGE: Final = "decode_step[0]"
@@ -69,24 +73,31 @@ class CountedLaunch:
 
 def join(
     counts: Sequence[KernelCount], traced: Sequence[TracedLaunch], metrics: Metrics
-) -> tuple[list[CountedLaunch], dict[str, str]]:
+) -> tuple[list[CountedLaunch], dict[str, str], dict[str, str]]:
     """The launches of both stages with their operators and components.
+
+    A stage of which ncu counted fewer kernels than were traced is left out: a part is no stage.
 
     Args:
         counts: what ncu counted, in order.
         traced: the launches of the trace, in order.
 
     Returns:
-        The rows, and the reason by stage why its operators and components are not known.
+        The rows; by stage why its operators and components are not known; and by stage why it is
+        left out.
     """
     rows: list[CountedLaunch] = []
-    mismatches = {}
+    mismatches, partial = {}, {}
     for stage in (PREFILL, STEP):
         counted = [count for count in counts if _stage(count) == stage]
         known = [launch for launch in traced if launch.stage == stage]
         owners: Iterator[TracedLaunch | None]
         # ncu counts copies that run as kernels; a trace calls them copies.
         kernels = [count for count in counted if not is_copy(count.kernel)]
+        if len(kernels) < len(known):
+            if counts:
+                partial[stage] = f"ncu counted {len(kernels)} of its {len(known)} kernels"
+            continue
         if difference := _difference(kernels, known):
             mismatches[stage] = difference
             owners = iter([None] * len(kernels))
@@ -95,7 +106,7 @@ def join(
         for count in counted:
             owner = None if is_copy(count.kernel) else next(owners)
             rows.append(_row(stage, count, owner, metrics))
-    return rows, mismatches
+    return rows, mismatches, partial
 
 
 def _stage(count: KernelCount) -> str:

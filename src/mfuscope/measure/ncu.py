@@ -6,13 +6,13 @@ of them.
 """
 
 import csv
+import math
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -189,9 +189,12 @@ def read_counts(text: str, metrics: Sequence[str]) -> list[KernelCount]:
 def _number(row: Mapping[str, str], metric: str) -> float:
     text = (row.get(metric) or "").replace(",", "")
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise ValueError(f"ncu gave {text or 'nothing'!r} for {metric}") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"ncu gave {text or 'nothing'!r} for {metric}")
+    return number
 
 
 def obstacle(ncu: Path | None, device: str) -> str:
@@ -216,14 +219,6 @@ def obstacle(ncu: Path | None, device: str) -> str:
     return ""
 
 
-@cache
-def state() -> str:
-    """The version of ncu on this host, and whether it may count; empty without ncu."""
-    if (ncu := find_ncu()) is None:
-        return ""
-    return f"{version(ncu)}{' not permitted' if obstacle(ncu, '') else ''}"
-
-
 def version(ncu: Path) -> str:
     """The version of ncu, such as 2025.3.1.0; empty where it does not say."""
     try:
@@ -234,17 +229,18 @@ def version(ncu: Path) -> str:
     return found[1] if found else ""
 
 
-def why_failed(output: str, otherwise: str) -> str:
-    """Why ncu counted nothing, with the remedy where it is known, in one line.
+def error_in(output: str) -> str:
+    """The error that ncu reports, with the remedy where it is known, in one line; or empty.
+
+    After an error its table holds a part at most.
 
     Args:
         output: what ncu and the program printed.
-        otherwise: the reason where ncu reports no error.
     """
     if _NO_PERMISSION in output:
         return _no_permission()
     found = _ERROR.search(output)
-    return f"ncu: {' '.join(found[1].split())}" if found else otherwise
+    return f"ncu: {' '.join(found[1].split())}" if found else ""
 
 
 def _no_permission() -> str:

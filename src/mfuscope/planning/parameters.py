@@ -11,7 +11,7 @@ from typing import Any
 from mfuscope.config.settings import ModelSettings
 from mfuscope.core.records import PROTOCOL
 from mfuscope.hardware.devices import describe_planned_device
-from mfuscope.measure.counters import COUNTING
+from mfuscope.measure.counters import COUNTED_TOKENS, COUNTING
 from mfuscope.models.spec import bundled_names, resolve_model
 from mfuscope.pages.categories import category_of, neutralised, read_categories
 from mfuscope.planning.plan import Plan
@@ -66,8 +66,14 @@ def run_parameters(plan: Plan, variant: str) -> dict[str, Any]:
 
 
 def counter_parameters(plan: Plan, variant: str) -> dict[str, Any]:
-    """What decides a variant's hardware counters: how it runs, whatever a measurement takes."""
+    """What decides a variant's hardware counters: how it runs, whatever a measurement takes.
+
+    The length of the answer matters for a static cache alone, whose size it is.
+    """
     run = run_parameters(plan, variant)
+    if run["cache"] == "dynamic":
+        run["max_new_tokens"] = min(run["max_new_tokens"], COUNTED_TOKENS)
+    run["ignore_eos"] = True
     counted = {key: run[key] for key in run if key not in ("profiler", "timed_passes", "warmup")}
     return _sorted(counted | {"counting": COUNTING})
 

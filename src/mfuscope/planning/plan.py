@@ -112,16 +112,23 @@ class Plan:
                 "leave `counters` out, or set `device: cuda`",
             )
 
-    def page_at(self, key: CalibrationKey) -> str:
-        """The first page of a resolution in a variant: the one that is counted.
+    def pages_at(self, key: CalibrationKey) -> list[Path]:
+        """The pages of a resolution in a variant.
 
         Raises:
-            KeyError: there is none.
+            UserError: there is none.
         """
-        for image in self.pages:
-            if self.resolution(key.variant, image) == key.resolution:
-                return image
-        raise KeyError(key)
+        paths = [
+            page.path
+            for image, page in self.pages.items()
+            if self.resolution(key.variant, image) == key.resolution
+        ]
+        if not paths:
+            raise UserError(
+                f"images: no page has the resolution {key.resolution} in the variant {key.variant}",
+                "name another resolution (inputs.csv has those of the first variant)",
+            )
+        return paths
 
     def check_device(self) -> None:
         """Check that the planned device is visible to this host and has what the variants need.

@@ -45,7 +45,7 @@ def unsteady(data: ReportData) -> Table:
             "Mean ± std, ms",
             "Variation",
             "Smallest to largest, ms",
-            "What explains the slower runs",
+            "Where it went in slower runs",
         ),
         (
             (
@@ -69,7 +69,7 @@ def outliers(data: ReportData) -> Table:
     return build(
         "Runs outside of the quartile fences (each divided by its page's median; 1.5 quartile "
         f"ranges beyond the quartiles of all runs){rest}",
-        ("Page", "Variant", "Repeat", "Stage", "Time, ms", "By the page's median", "Explained by"),
+        ("Page", "Variant", "Repeat", "Stage", "Time, ms", "By the page's median", "Where it went"),
         (
             (
                 label(one.run.image),

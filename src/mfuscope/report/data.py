@@ -15,6 +15,7 @@ from mfuscope.metrics.counted import Reconciliation
 from mfuscope.metrics.precision import Precision
 from mfuscope.metrics.repeats import Excess
 from mfuscope.report.faults import Fault
+from mfuscope.report.host_record import StageRecord
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import Outlier
 from mfuscope.report.sessions import Neighbours, Overlap, SessionRuns
@@ -234,7 +235,8 @@ class ReportData:
     `tried` has the variants after the first one. `samples` has the times of the runs that a
     recommendation may shorten: what one of a variant proposes may have been tried in another one.
     `excesses` say why repeats differ, `precisions` how precise they make the pages' means;
-    `sessions`, `overlaps` and `neighbours` what differed around the runs. `counted` has hardware
+    `host_records` what the host did in them; `sessions`, `overlaps` and `neighbours` what differed
+    around the runs. `counted` has hardware
     counters beside the model's FLOPs, `not_counted` the resolutions that could not be counted.
     """
 
@@ -253,6 +255,7 @@ class ReportData:
     outliers: tuple[Outlier, ...]
     excesses: tuple[Excess, ...]
     precisions: tuple[Precision, ...]
+    host_records: tuple[StageRecord, ...]
     sessions: tuple[SessionRuns, ...]
     overlaps: tuple[Overlap, ...]
     neighbours: Neighbours

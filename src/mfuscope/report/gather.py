@@ -26,6 +26,7 @@ from mfuscope.pages.categories import original
 from mfuscope.report.answers import answer
 from mfuscope.report.data import PARTS, TIMES, Flops, Measured, Page, ReportData, Stat, Variant
 from mfuscope.report.faults import faults
+from mfuscope.report.host_record import stage_records
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import outliers
 from mfuscope.report.sessions import neighbours, overlaps, sessions
@@ -101,6 +102,7 @@ def gather(
         outliers=tuple(outliers(metrics, found)),
         excesses=tuple(found),
         precisions=tuple(precisions(metrics)),
+        host_records=tuple(stage_records(metrics)),
         sessions=tuple(sessions(metrics)),
         overlaps=tuple(overlaps(metrics)),
         neighbours=neighbours(metrics),

@@ -73,6 +73,8 @@ def why_not(data: ReportData) -> list[str]:
 
 
 _ABSENT = {
+    "prefill": "Counters of prefill",
+    "decode_step": "Counters of the decode step",
     "tensor_flops": "FLOPs of the tensor pipes",
     "dram_bytes": "Bytes moved in DRAM",
     "components_prefill": "Operators and components of the counted prefill",

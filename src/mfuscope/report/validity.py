@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from mfuscope.core.runs import RunKey
 from mfuscope.report.check import Check, capped
 from mfuscope.report.data import STAGES, ReportData
-from mfuscope.report.formats import listing, number, percent, plural
+from mfuscope.report.formats import listing, milliseconds, number, percent, plural
 from mfuscope.report.spread import CV_LIMIT, unsteady
 from mfuscope.report.traces import whole_traces
-from mfuscope.report.validity_of_sessions import one_session, undisturbed
+from mfuscope.report.validity_of_sessions import had_its_cpu, one_session, undisturbed
 from mfuscope.report.validity_of_variants import compilations, replays, simultaneity
+
+#: A traced pass below this share of the timed one's time is faster than a profiler allows.
+FASTER_TRACED = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,7 @@ def all_checks(data: ReportData) -> list[Check]:
         *steadiness(data),
         one_session(data),
         *undisturbed(data),
+        had_its_cpu(data),
         *whole_traces(data),
         _tracing(data),
         _uncounted(data),
@@ -160,8 +164,8 @@ def _steadiness(data: ReportData) -> Check:
         return Check(title=title, verdict="ok", text=text)
     text = (
         f"{len(wrong)} of {len(known)} times vary by more than {percent(CV_LIMIT)} between "
-        "repeats (standard deviation by mean); they are listed under Steadiness with what explains "
-        "them. Their means are rough: differences of that size between variants or pages are not "
+        "repeats (standard deviation by mean); they are listed under Steadiness with where the "
+        "time went. Their means are rough: differences of that size between variants or pages are not "
         "significant."
     )
     return Check(title=title, verdict="warning", text=text)
@@ -184,14 +188,29 @@ def _fences(data: ReportData) -> Check:
 
 def _tracing(data: ReportData) -> Check:
     factors: dict[str, list[str]] = {}
-    for one in slowdowns(data):
+    found = slowdowns(data)
+    for one in found:
         factors.setdefault(one.variant, []).append(f"{one.stage} ×{number(one.factor)}")
-    slowdown = [f"{variant}: {listing(found)}" for variant, found in factors.items()]
+    slowdown = [f"{variant}: {listing(told)}" for variant, told in factors.items()]
+    title = "Times without the profiler"
     text = (
         "All times and MFU come from the timed pass, without a profiler; operators come from the "
         f"traced pass. Traced time by timed time: {'; '.join(slowdown)}."
     )
-    return Check(title="Times without the profiler", verdict="ok", text=text)
+    faster = [one for one in found if one.factor < FASTER_TRACED]
+    if not faster:
+        return Check(title=title, verdict="ok", text=text)
+    text += (
+        " A profiler makes nothing faster: where the traced pass was faster by more than "
+        f"{percent(1 - FASTER_TRACED)}, the timed pass was disturbed, or the host changed between "
+        "them."
+    )
+    details = [
+        f"{one.variant}: {one.stage}, timed {milliseconds(one.timed_ms)}, traced "
+        f"{milliseconds(one.traced_ms)}"
+        for one in faster
+    ]
+    return Check(title=title, verdict="warning", text=text, details=capped(details))
 
 
 def _uncounted(data: ReportData) -> Check:

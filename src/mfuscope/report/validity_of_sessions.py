@@ -1,4 +1,4 @@
-"""Checks of what was beside the runs: other sessions, readers of traces, GPU processes."""
+"""Checks of what was beside the runs: other sessions, readers of traces, processes."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -10,7 +10,8 @@ from mfuscope.compare.verdicts import verdict
 from mfuscope.metrics.causes import STAGES
 from mfuscope.report.check import Check, capped
 from mfuscope.report.data import ReportData
-from mfuscope.report.formats import fixed, listing, plural
+from mfuscope.report.formats import fixed, listing, milliseconds, percent, plural
+from mfuscope.report.host_record import WAIT_LIMIT
 from mfuscope.report.sessions import Overlap, SessionRuns, differences
 
 
@@ -80,21 +81,22 @@ def _slowed(data: ReportData) -> Literal["ok", "warning", "unknown"]:
     times = [one.times[stage] for one in data.overlaps for stage in STAGES]
     if any(verdict("_ms", found) == "slower" for found in times):
         return "warning"
-    return "unknown" if any(found.ratio is None for found in times) else "ok"
+    return "unknown" if any(found.ci95_low is None for found in times) else "ok"
 
 
 def _overlap(one: Overlap) -> str:
-    known = [(stage, found, found.ratio) for stage, found in one.times.items()]
-    told = [f"{stage} {_difference(t, ratio)}" for stage, t, ratio in known if ratio is not None]
-    found = listing(told) or "no other run of these pages to compare with"
+    differences = {stage: _difference(found) for stage, found in one.times.items()}
+    told = [f"{stage} {difference}" for stage, difference in differences.items() if difference]
+    found = listing(told) or "too few runs of the same pages with and without for a comparison"
     return f"{one.variant} ({one.beside} of {plural(one.runs, 'run')}): {found}"
 
 
-def _difference(found: Compared, ratio: float) -> str:
-    if found.ci95_low is None or found.ci95_high is None:
-        return f"{_change(ratio)} (no interval)"
+def _difference(found: Compared) -> str:
+    """Empty without an interval: a difference of unknown size says nothing."""
+    if found.ratio is None or found.ci95_low is None or found.ci95_high is None:
+        return ""
     return (
-        f"{_change(ratio)} (95 % interval {_change(found.ci95_low)} to "
+        f"{_change(found.ratio)} (95 % interval {_change(found.ci95_low)} to "
         f"{_change(found.ci95_high)}, {verdict('_ms', found)})"
     )
 
@@ -113,6 +115,33 @@ def _alone(data: ReportData) -> Check:
     return Check(
         title=title, verdict="ok", text="NVML showed no other process after any timed pass."
     )
+
+
+def had_its_cpu(data: ReportData) -> Check:
+    """Whether the thread that measured ran whenever it could."""
+    title, records = "The measuring thread had its CPU", data.host_records
+    known = [(share, one) for one in records if (share := one.wait_share) is not None]
+    waited = [(share, one) for share, one in known if share >= WAIT_LIMIT]
+    if waited:
+        share, worst = max(waited, key=lambda pair: pair[0])
+        runs, run = len({one.run for _, one in waited}), worst.run
+        text = (
+            f"In {runs} of {plural(data.survey.total, 'run')} it waited in the run queue for "
+            f"{percent(WAIT_LIMIT)} of a stage or more, as other processes had its CPU. The worst: "
+            f"{milliseconds(worst.wait_ms or 0.0)} or {percent(share)} of {worst.stage}, in "
+            f"{run.variant} / {run.image} / repeat {run.repeat}."
+        )
+        return Check(title=title, verdict="warning", text=text)
+    if not known or any(one.wait_ms is None for one in records):
+        text = "How long it waited in the run queue was not recorded for some or all runs."
+        return Check(title=title, verdict="unknown", text=text)
+    share, worst = max(known, key=lambda pair: pair[0])
+    text = (
+        "It waited in the run queue for less than "
+        f"{percent(WAIT_LIMIT)} of every stage: at most {percent(share)}, "
+        f"{milliseconds(worst.wait_ms or 0.0)}."
+    )
+    return Check(title=title, verdict="ok", text=text)
 
 
 def _change(ratio: float) -> str:

@@ -62,10 +62,10 @@ def replays(data: ReportData) -> Iterable[Check]:
 
 
 def simultaneity(data: ReportData) -> Iterable[Check]:
-    """Whether the variants were measured in the time in which the reference was."""
+    """Whether the variants were measured in turns with the reference."""
     if not data.tried:
         return
-    spans, title = data.survey.spans, "Variants were measured at the same time"
+    spans, title = data.survey.spans, "Variants were measured in turns"
     reference = data.reference.name
     first, last = spans[reference]
     apart = [
@@ -74,7 +74,12 @@ def simultaneity(data: ReportData) -> Iterable[Check]:
         if spans[one.variant.name][0] > last or spans[one.variant.name][1] < first
     ]
     if not apart:
-        text = f"The runs of every variant overlap those of {reference} in time."
+        text = (
+            f"The runs of every variant overlap those of {reference} in time: the variants were "
+            f"measured one after the other within each repeat, in {plural(data.repeats, 'block')}. "
+            "A host that changes its speed within a block slows some variants and not others, "
+            "which only more blocks average."
+        )
         yield Check(title=title, verdict="ok", text=text)
         return
     text = (

@@ -128,8 +128,6 @@ def _calibration_lacks(calibration: Calibration) -> Iterator[str]:
 def _counters_lacks(counters: Counters) -> Iterator[str]:
     if not counters.stages and "stages" not in counters.absent:
         yield "neither stages nor a reason"
-    if counters.stages and "prefill" not in counters.stages:
-        yield "no counted prefill"
 
 
 def _ceiling_lacks(ceiling: Ceiling) -> Iterator[str]:

@@ -66,9 +66,11 @@ def count_hardware(
             # Each idle worker holds a model, and the counted process needs room for another one.
             worker.end_workers()
             counts, reason = _count(runtime, worker, tool, metrics, job, folder)
-            if counts:
-                rows, mismatches = counters.join(counts, launches, metrics)
-        absent |= {f"components_{stage}": why for stage, why in mismatches.items()}
+            rows, mismatches, partial = counters.join(counts, launches, metrics)
+            absent |= {f"components_{stage}": why for stage, why in mismatches.items()}
+            absent |= partial
+            if not rows and not reason:
+                reason = "; ".join(partial.values()) or "no counted kernel lies in a stage"
         if reason:
             absent["stages"] = reason
     columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
@@ -126,10 +128,12 @@ def _count(
     # The table has a line per kernel; what is left are ncu's messages.
     messages = "\n".join(line for line in text.splitlines() if line.startswith("=="))
     print(output, messages, sep="\n", file=sys.stderr)
+    if reason := ncu.error_in(f"{output}\n{messages}"):
+        return [], reason
     try:
         return ncu.read_counts(text, metrics.names), ""
-    except ValueError as error:
-        return [], ncu.why_failed(f"{output}\n{messages}", str(error))
+    except ValueError as problem:
+        return [], str(problem)
 
 
 def _seconds(limits: Limits) -> float:

@@ -19,8 +19,9 @@ from mfuscope.storage.space import check_space, check_writable
 from mfuscope.worker.ending import end_workers
 from mfuscope.worker.runtime import remove_abandoned
 from mfuscope.workflow.call import VARIABLE, Call
+from mfuscope.workflow.counting import uncounted
 from mfuscope.workflow.internals import Engine, PlannedJob
-from mfuscope.workflow.missing import missing_runs, uncounted
+from mfuscope.workflow.missing import missing_runs
 from mfuscope.workflow.submission import check_submission
 
 #: Rules that hold the measuring device for one run.
@@ -93,6 +94,11 @@ class Hooks:
         if "count_hardware" in self.rules:
             for line in uncounted(self.results):
                 self.say(line)
+            if "render_report" not in self.rules:
+                self.say(
+                    f"hardware counters: {self.results}/*/counters; `snakemake` makes the report "
+                    "with them"
+                )
         if "render_report" in self.rules:
             self.say(
                 f"report: {self.results}/report.html (and report.md, stakeholder.md, operators.md "

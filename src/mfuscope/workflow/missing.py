@@ -1,20 +1,17 @@
 """Which runs a report lacks after failures, and why: judged from result files and job logs."""
 
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mfuscope.core.counters import Counters
 from mfuscope.core.errors import InvalidFileError
 from mfuscope.core.records import MissingRun
-from mfuscope.core.runs import CalibrationKey, RunKey
+from mfuscope.core.runs import RunKey
 from mfuscope.planning.parameters import run_parameters
 from mfuscope.planning.plan import Plan
 from mfuscope.provenance.facts import matches, read_provenance
-from mfuscope.storage.paths import RunPaths, calibration_path, stored_counters
-from mfuscope.storage.validation import read_record
+from mfuscope.storage.paths import RunPaths, calibration_path
 from mfuscope.workflow import allocations
 
 LOGS: Final = Path("logs")
@@ -110,15 +107,3 @@ def _allocation_reason(job: str, since: float) -> str | None:
         if log.stat().st_mtime >= since and names_job.search(log.read_bytes()[:_COMMAND_BYTES]):
             return f"{allocations.failure_reason(log)} (Slurm job {log.stem})"
     return None
-
-
-def uncounted(results: Path) -> Iterator[str]:
-    """A line for each record of hardware counters that holds none, with its reason."""
-    for path in stored_counters(results):
-        record = read_record(path, Counters)
-        if not record.stages:
-            key = CalibrationKey(record.variant, record.resolution)
-            yield (
-                f"hardware counters of {key}: none, {record.absent['stages']}; then "
-                f"`rm {shlex.quote(str(path))}` and run the same command again"
-            )

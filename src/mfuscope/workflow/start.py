@@ -62,6 +62,8 @@ def notes(plan: Plan, results: Path) -> Iterator[str]:
         kind = plan.device.partition(":")[0]
         other = "cuda" if kind == "cpu" else "cpu"
         yield f"variants left out on {kind} (only_on: {other}): {', '.join(plan.left_out)}"
+    if plan.device == "cpu" and any(inference.counters for inference in plan.variants.values()):
+        yield "no hardware counters: Nsight Compute counts on CUDA GPUs, and the CPU measures"
     if outdated := outdated_runs(plan, results):
         more = f" and {len(outdated) - _NAMED} more" if len(outdated) > _NAMED else ""
         yield (
