@@ -105,6 +105,16 @@ def test_whole_floats_are_integers() -> None:
     assert isinstance(resolve({"peak_tflops": 100.0}).peak_tflops, float)
 
 
+@pytest.mark.parametrize("passes", [2, 4.0, 0, 1001, "3"])
+def test_timed_passes_are_odd_so_that_one_is_in_the_middle(passes: Any) -> None:
+    assert [resolve({"timed_passes": n}).timed_passes for n in (1, 3.0, 999)] == [1, 3, 999]
+    with pytest.raises(UserErrors) as caught:
+        resolve({"timed_passes": passes})
+    (message,) = str(caught.value).splitlines()
+    assert message.startswith("setting 'timed_passes' is ")
+    assert "Remedy: use an odd number from 1 to 999, so that one pass is in the middle." in message
+
+
 def test_variants() -> None:
     assert list(resolve().variants) == ["baseline"]
     assert list(resolve({"variants": None}).variants) == ["baseline"]

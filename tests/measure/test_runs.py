@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -17,7 +18,7 @@ from mfuscope.config.settings import (
     ProfilerSettings,
 )
 from mfuscope.core.errors import UserError
-from mfuscope.core.records import Run
+from mfuscope.core.records import Pass, Run
 from mfuscope.core.runs import RunKey
 from mfuscope.measure import passes as profiling
 from mfuscope.measure.passes import RunSettings, measure
@@ -107,40 +108,71 @@ WHOLE, PARTIAL, EMPTY = gpu_trace(True, True), gpu_trace(True, False), gpu_trace
 LOST = "the trace lost the device events of 1 of 2 launches in prefill"
 
 
-@pytest.mark.parametrize(
-    ("texts", "lacking"),
-    [
-        ([WHOLE], ""),
-        ([EMPTY, WHOLE], ""),
-        ([PARTIAL, WHOLE], ""),
-        ([EMPTY, EMPTY], "CUPTI recorded no kernel"),
-        ([EMPTY, PARTIAL], LOST),
-    ],
-)
-def test_a_trace_that_lost_kernels_is_made_again(
-    texts: list[str], lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+CLOCK_SET = ""
+
+
+def traced_pass(
+    texts: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, int, dict[str, str]]:
+    """Traces made, which of them was kept with its pass, and what it lacks.
+
+    `texts` are the traces; `CLOCK_SET` stands for one during which the clock was set.
+    """
     made = FakeSession([])
     made.device = CUDA
-    saved: list[str] = []
+    number = itertools.count()
+    passes: list[int] = []
+
+    def a_traced_pass(*_: object) -> tuple[Pass, list[int]]:
+        passes.append(next(number))
+        return a_pass(3, prefill_ms=50.0 + passes[-1]), passes[-1:]
 
     def save(path: str) -> None:
-        Path(path).write_text(texts[len(saved)])
-        saved.append(path)
+        assert texts[passes[-1]] != CLOCK_SET
+        Path(path).write_text(texts[passes[-1]])
 
+    clock = SimpleNamespace(was_set=lambda: texts[passes[-1]] == CLOCK_SET)
+    monkeypatch.setattr(profiling, "WallClock", lambda: clock)
     profile = SimpleNamespace(add_metadata_json=lambda *_: None, export_chrome_trace=save)
     monkeypatch.setattr(profiling, "recording", lambda *_: contextlib.nullcontext(profile))
-    monkeypatch.setattr(profiling, "one_pass", lambda *_: (a_pass(3), [len(saved)]))
+    monkeypatch.setattr(profiling, "one_pass", a_traced_pass)
     plain = ProfilerSettings(None, False, False, False)
     how = RunSettings("tiny", 3, ignore_eos=True, warmup=0, profiler=plain)
     page = PageInputs({}, 7, 5, "512")
-    _, tokens, lacks = profiling._traced_pass(
-        cast(Session, made), page, how, "{}", tmp_path / "trace.json"
-    )
-    assert len(saved) == len(texts)
-    assert tokens == [len(texts) - 1], "the pass whose trace was kept"
+    trace = folder / "trace.json"
+    kept, (of,), lacks = profiling._traced_pass(cast(Session, made), page, how, "{}", trace)
+    assert kept.prefill_ms == 50.0 + of
+    assert trace.read_text() == texts[of]
+    return len(passes), of, lacks
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept", "lacking"),
+    [
+        ([WHOLE], 0, ""),
+        ([EMPTY, WHOLE], 1, ""),
+        ([PARTIAL, WHOLE], 1, ""),
+        ([EMPTY, EMPTY], 1, "CUPTI recorded no kernel"),
+        ([EMPTY, PARTIAL], 1, LOST),
+        ([CLOCK_SET, WHOLE], 1, ""),
+        ([CLOCK_SET, PARTIAL], 1, LOST),
+        ([PARTIAL, CLOCK_SET], 0, LOST),
+    ],
+)
+def test_a_trace_that_lost_kernels_is_made_again(
+    texts: list[str], kept: int, lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, of, lacks = traced_pass(texts, tmp_path, monkeypatch)
+    assert (made, of) == (len(texts), kept)
     reason = f"{lacking} (2 traces were made)"
     assert lacks == (dict.fromkeys(("kernels", "device_busy_ms"), reason) if lacking else {})
+
+
+def test_no_time_of_a_trace_is_right_where_the_clock_was_set_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="clock was set while each of 2 traces was recorded"):
+        traced_pass([CLOCK_SET, CLOCK_SET], tmp_path, monkeypatch)
 
 
 def test_a_trace_that_found_no_room_is_reported(tmp_path: Path) -> None:

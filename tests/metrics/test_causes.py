@@ -118,6 +118,11 @@ def test_circumstances_have_no_milliseconds(changes: dict[str, Any], kind: str) 
     assert both == (), "the fastest run had it too"
 
 
+@pytest.mark.parametrize(("steal", "named"), [(20.0, False), (30.0, True)])
+def test_steal_counts_from_three_ticks_on(steal: float, named: bool) -> None:
+    assert ("steal" in found("prefill", prefill_ms=110.0, steal_ms=steal)) == named
+
+
 @pytest.mark.parametrize("column", ["gpu_processes", "overlapping_jobs"])
 def test_more_of_what_the_fastest_met_too_is_no_circumstance(column: str) -> None:
     slow, fast = row(decode_ms=1508.0, **{column: 2}), row(**{column: 1})

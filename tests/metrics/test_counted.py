@@ -12,7 +12,7 @@ from mfuscope.core.errors import UserError
 from mfuscope.metrics.counted import COLUMNS, counter_columns, reconcile, traffic
 from mfuscope.metrics.run_metrics import run_metrics
 
-PEAK = 100.0
+MFU = {"prefill": 0.02, "decode": 0.001, "model": 0.01}
 
 LAUNCHES = pd.DataFrame(
     [
@@ -31,28 +31,28 @@ LAUNCHES = pd.DataFrame(
 
 def columns(counters: Counters | None, **changes: Any) -> dict[str, float | None]:
     run = builders.run(**changes)
-    return counter_columns(run, builders.calibration(), counters, PEAK)
+    return counter_columns(run, builders.calibration(), counters, MFU)
 
 
 def test_hfu_and_padding_are_what_the_counters_say() -> None:
-    run, counters = builders.run(), builders.counters()
+    counters, calibration = builders.counters(), builders.calibration()
     found = columns(counters)
     prefill, step = counters.stages["prefill"], counters.stages["decode_step"]
     assert prefill.tensor_flops is not None
     assert step.tensor_flops is not None
-    seconds, steps = run.timed.decode_ms / 1e3, run.timed.new_tokens - 1
-    assert found["hfu_prefill"] == pytest.approx(
-        prefill.tensor_flops / (run.timed.prefill_ms / 1e3) / (PEAK * 1e12)
-    )
-    assert found["hfu_decode"] == pytest.approx(steps * step.tensor_flops / seconds / (PEAK * 1e12))
-    total = builders.calibration().prefill_total["counted"]
-    assert found["padding_prefill"] == pytest.approx(prefill.tensor_flops / total)
+    padding = {
+        "prefill": prefill.tensor_flops / calibration.prefill_total["counted"],
+        "decode": step.tensor_flops / calibration.decode_steps[0].total["counted"],
+    }
+    for stage, factor in padding.items():
+        assert found[f"padding_{stage}"] == pytest.approx(factor)
+        assert found[f"hfu_{stage}"] == pytest.approx(MFU[stage] * factor)
     assert found["dram_gb_prefill"] == pytest.approx(1.8)
     assert found["dram_gb_per_token"] == pytest.approx(1.8)
 
 
-def test_hfu_is_mfu_times_padding() -> None:
-    """Both have the same time and peak, of prefill exactly."""
+@pytest.mark.parametrize("stage", ["prefill", "decode"])
+def test_hfu_is_mfu_times_padding(stage: str) -> None:
     row = run_metrics(
         builders.run(),
         builders.activity(),
@@ -61,10 +61,19 @@ def test_hfu_is_mfu_times_padding() -> None:
         builders.ceiling(),
         builders.counters(),
     )
-    mfu, padding = row["mfu_prefill"], row["padding_prefill"]
+    mfu, padding = row[f"mfu_{stage}"], row[f"padding_{stage}"]
     assert isinstance(mfu, float)
     assert isinstance(padding, float)
-    assert row["hfu_prefill"] == pytest.approx(mfu * padding)
+    assert row[f"hfu_{stage}"] == pytest.approx(mfu * padding)
+
+
+def test_an_answer_of_one_token_has_no_counters_of_decode() -> None:
+    found = counter_columns(
+        builders.run(), builders.calibration(), builders.counters(), MFU | {"decode": None}
+    )
+    assert {name for name, value in found.items() if value is None} == {
+        *("hfu_decode", "padding_decode", "dram_gb_per_token")
+    }
 
 
 def test_without_counters_nothing_is_known() -> None:

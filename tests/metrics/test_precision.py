@@ -18,32 +18,40 @@ from mfuscope.metrics.precision import (
 from mfuscope.metrics.statistics import describe
 
 
-def precision(cv: float, repeats: int = 3, passes: int = 3, of_pass: float = 0.0) -> Precision:
+def precision(
+    cv: float, repeats: int = 3, passes: int = 3, of_pass: float = 0.0, pages: int = 1
+) -> Precision:
+    freedom = pages * (repeats - 1)
     return Precision(
         variant="baseline",
         stage="decode",
         repeats=repeats,
         timed_passes=passes,
+        pages=pages,
+        freedom=freedom,
         cv=cv,
         cv_passes=of_pass,
-        half_width=half_width(cv, repeats),
+        half_width=half_width(cv, repeats, freedom),
     )
 
 
 def test_the_half_width_is_that_of_students_interval() -> None:
     found = describe(np.array([90.0, 100.0, 125.0]))
-    half = half_width(found["cv"], 3) * found["mean"]
+    half = half_width(found["cv"], 3, 2) * found["mean"]
     assert found["mean"] + half == pytest.approx(found["ci95_high"])
 
 
-@given(st.floats(0.005, 1.0), st.integers(2, 10))
-def test_a_plan_is_the_least_that_reaches_the_target(cv: float, repeats: int) -> None:
-    plan = precision(cv, repeats).plan
+@given(st.floats(0.005, 1.0), st.integers(2, 10), st.integers(1, 20))
+def test_a_plan_is_the_least_that_reaches_the_target(cv: float, repeats: int, pages: int) -> None:
+    def half(repeats: int) -> float:
+        return half_width(cv, repeats, pages * (repeats - 1))
+
+    plan = precision(cv, repeats, pages=pages).plan
     if plan is None:
-        assert half_width(cv, MOST_REPEATS) > TARGET
+        assert half(MOST_REPEATS) > TARGET
         return
-    assert plan.half_width == half_width(cv, plan.repeats) <= TARGET
-    assert plan.repeats == repeats or half_width(cv, plan.repeats - 1) > TARGET
+    assert plan.half_width == half(plan.repeats) <= TARGET
+    assert plan.repeats == repeats or half(plan.repeats - 1) > TARGET
 
 
 def test_too_much_spread_has_no_plan() -> None:
@@ -99,6 +107,8 @@ def test_spread_is_pooled_over_pages_and_passes() -> None:
     assert decode.cv_passes == pytest.approx(0.05, rel=0.05)
     assert (decode.repeats, decode.timed_passes, decode.enough) == (5, 3, True)
     assert decode.passes_vary_more
+    assert (decode.pages, decode.freedom) == (60, 240)
+    assert decode.half_width == half_width(decode.cv, 5, 240)
 
 
 def test_without_repeats_nothing_is_known() -> None:

@@ -16,6 +16,7 @@ from mfuscope.flops import architecture
 from mfuscope.metrics.workload import answer_flops
 from mfuscope.report.answers import LENGTHS, half, lengths, limits, mfu, page_ms, sentences
 from mfuscope.report.figures.answer_length import paint_answer_length
+from mfuscope.report.formats import milliseconds, percent
 from mfuscope.report.headline import headline
 from mfuscope.report.render import render
 from mfuscope.report.side_by_side import speeds
@@ -85,12 +86,12 @@ def test_flops_grow_with_the_context() -> None:
 
 def test_the_table_ends_where_the_model_has_no_more_positions() -> None:
     data = tables(measured(a=64)).data
-    assert list(data.variants[0].answer.flops) == [64, 256, 1024, 2048, 4096, 8192 - 278]
+    assert list(data.variants[0].answer.flops) == [256, 2048, 8192 - 278]
     assert "It ends at 7,914 new tokens" in limits(data)
     rows = [[cell.text for cell in row[1:]] for row in lengths(data).rows]
     tpot, prefill = 11.25, 91.5
-    assert rows[0][:3] == ["64", "800\N{NO-BREAK SPACE}ms", "88.6\N{NO-BREAK SPACE}%"]
-    assert 63 * tpot + prefill == pytest.approx(800.25)
+    assert rows[0][:3] == ["256", "2,960\N{NO-BREAK SPACE}ms", "96.9\N{NO-BREAK SPACE}%"]
+    assert 255 * tpot + prefill == pytest.approx(2960.25)
     assert rows[-1][:2] == ["7,914", "89.1\N{NO-BREAK SPACE}s"]
     for positions, last in ((None, 8192), (32768, 8192), (300, 22)):
         runs = [replace(one, model=model(positions=positions)) for one in measured(a=4)]
@@ -182,7 +183,29 @@ def test_the_figure_marks_what_was_measured_and_where_decode_takes_half() -> Non
     assert paint_answer_length(two, batch(), False) == ""
     labels = {str(line.get_label()) for line in two.axes[0].lines}
     assert labels == {"baseline", "eight", "decode takes half", "measured"}
-    assert two.axes[0].get_ylabel() == "ms a page or batch"
+    assert two.axes[0].get_ylabel() == "ms a page (a batch ÷ its copies)"
+
+
+def test_a_page_of_a_batch_has_its_share() -> None:
+    data = batch()
+    alone, eight = data.variants
+    assert eight.batch_size == 8
+    assert page_ms(eight, eight.answer.mean) == pytest.approx(eight.page_ms / 8)
+    figure = Figure()
+    assert paint_answer_length(figure, data, True) == ""
+    lines = {str(line.get_label()): line for line in figure.axes[0].lines}
+    for variant in (alone, eight):
+        first = np.asarray(lines[variant.name].get_ydata())[0]
+        assert first == pytest.approx(variant.prefill_ms / variant.batch_size)
+    measured = np.asarray(lines["measured"].get_ydata())
+    assert measured == pytest.approx([alone.ms_per_page, eight.ms_per_page])
+    assert lines["baseline"].get_color() != lines["eight"].get_color()
+    table = lengths(data)
+    assert table.caption.endswith("of eight a page's share of its batch")
+    cells = {row[0].text: [cell.text for cell in row[2:]] for row in table.rows}
+    steps = (7914 - 1) * (eight.tpot_ms or 0.0)
+    assert cells["eight"][0] == milliseconds((eight.prefill_ms + steps) / 8)
+    assert cells["eight"][1] == percent(steps / (eight.prefill_ms + steps), 3)
 
 
 def test_both_formats_have_the_lengths() -> None:
@@ -190,5 +213,5 @@ def test_both_formats_have_the_lengths() -> None:
     assert "A page by the length of its answer" in made.html
     text = section(made.markdown, "Answers of other lengths")
     assert "results/figures/answer_length.svg" in text
-    assert "- TPOT 20.8 ms; decode takes half of a page at 3 new tokens." in text
+    assert "- TPOT 20.8 ms; from 4 new tokens on, decode takes more than half of a page." in text
     assert "constant TPOT. It leaves out that TPOT grows with the context" in text

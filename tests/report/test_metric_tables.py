@@ -1,6 +1,7 @@
 """The report's tables, cell by cell: every column shows its own metric, in its own unit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from mfuscope.core import records
 from mfuscope.metrics.statistics import ALL
 from mfuscope.report import metric_tables as made
 from mfuscope.report import operator_tables
-from mfuscope.report.cells import Table
+from mfuscope.report.cells import Table, confidence, rate_with_interval
 from mfuscope.report.formats import interval, number, percent, spread
+from mfuscope.report.headline import tpot_cell
 
 RUNS, TABLES = distinct()
 VARIANTS = {"baseline": (1000.0, 650.0), "half": (830.0, 620.0)}  # peak and best product, TFLOP/s
@@ -63,6 +65,20 @@ def raw(variant: str, value: Callable[[records.Run], float]) -> tuple[float, flo
     between = np.sqrt(values.var(axis=1, ddof=1).mean())
     pages = values.mean(axis=1)
     return float(pages.mean()), float(pages.std(ddof=1)), float(between)
+
+
+@pytest.mark.parametrize(("wide", "shown"), [(9.9, False), (10.1, True), (1e5, True)])
+def test_an_interval_beyond_tenfold_is_too_few_to_tell(wide: float, shown: bool) -> None:
+    baseline = TABLES.data.variants[0]
+    rate = baseline.headline["decode_tokens_per_s"]
+    stat = replace(rate, total=50.0, total_ci95_low=20.0, total_ci95_high=20.0 * wide)
+    says = "too few to tell"
+    assert (confidence(stat).text == says) is shown
+    assert (confidence(stat, 100).text == says) is shown
+    variant = replace(baseline, headline={**baseline.headline, "decode_tokens_per_s": stat})
+    below = [rate_with_interval(stat), tpot_cell(replace(variant, stats=variant.headline))]
+    assert [(cell.sub.replace("\N{NO-BREAK SPACE}", " ") == says) for cell in below] == [shown] * 2
+    assert [cell.text for cell in below] == ["50.0", "20.0"], "the rate itself stays"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from builders import STARTED_AT, a_pass, activity, host, run, session
+from builders import STARTED_AT, a_pass, activity, host, host_stage, run, session
 from repeat_rows import table
 from report_data import cpu_tables, on_cpu, repeats, tables
 
@@ -139,6 +139,40 @@ def test_the_report_says_what_reading_traces_did() -> None:
     same = beside(62.0)
     assert same.verdict == "ok"
     assert "no difference shown" in same.details[0]
+
+
+def test_a_difference_without_an_interval_is_unknown() -> None:
+    title = "No trace read beside a timed pass"
+    runs, readings = [], []
+    for repeat in range(2):  # one run alone and one beside: a ratio, and no interval
+        start = STARTED_AT + 100 * repeat
+        timed = a_pass(decode_ms=62.0 * (1 + repeat), host=host(started_at=start))
+        runs.append(run(repeat=repeat, timed=timed))
+        read = start if repeat else 0.0
+        readings.append(activity(reading_started=read, reading_ended=read + 3))
+    (found,) = checks(runs, title, activities=readings)
+    assert found.verdict == "unknown"
+    assert found.details == (
+        "baseline (1 of 2 runs): too few runs of the same pages with and without for a comparison",
+    )
+
+
+def test_the_thread_that_waited_for_its_cpu() -> None:
+    title = "The measuring thread had its CPU"
+
+    def check(*waits: float | None) -> Check:
+        timed = [a_pass(host=host(prefill=host_stage(run_queue_wait_ms=ms))) for ms in waits]
+        (found,) = checks([run(repeat=i, timed=one) for i, one in enumerate(timed)], title)
+        return found
+
+    # Of 50 ms of prefill; decode waits 0.5 of 62.
+    once = check(2.0)
+    assert (once.verdict, "at most 4.0\u00a0%, 2.00\u00a0ms" in once.text) == ("ok", True)
+    worst = check(0.25, 2.5, 10.0, None)
+    assert worst.verdict == "warning"
+    assert worst.text.startswith("In 2 of 4 runs")
+    assert "10.0\u00a0ms or 20\u00a0% of prefill, in baseline / page.png / repeat 2" in worst.text
+    assert check(0.25, None).verdict == "unknown"
 
 
 def test_neighbours_on_the_gpu() -> None:

@@ -10,7 +10,7 @@ from report_reader import section
 from mfuscope.core import records
 from mfuscope.metrics.causes import CAUSES, CIRCUMSTANCES, PLACES, Cause
 from mfuscope.report.spread import (
-    NO_CAUSE,
+    NOT_RECORDED,
     by_stage,
     explanation,
     host_side,
@@ -47,13 +47,27 @@ def test_every_cause_has_its_milliseconds() -> None:
         "stalled steps 10.0\u00a0ms, 6.7\u00a0%"
     )
     assert how_much(data) == (
-        "The runs of unsteady times took 150\u00a0ms beyond the fastest repeats of their pages. A "
-        "recorded cause explains 80.0\u00a0ms (53\u00a0%) of that: waited for a CPU 80.0\u00a0ms. "
-        "Of 70.0\u00a0ms (47\u00a0%) the record says where they went but not why: slower "
-        "throughout 60.0\u00a0ms and stalled steps 10.0\u00a0ms. 0\u00a0ms (0\u00a0%) is "
-        "unexplained. Of 1 unsteady time, 1 have a recorded cause for half of that or more, 1 a "
-        "cause or a place."
+        "The runs of 1 unsteady time took 150\u00a0ms beyond the fastest repeats of their pages. "
+        "1 of 1 has a recorded cause for half of that or more. "
+        "Causes explain 80.0\u00a0ms (53\u00a0%): waited for a CPU 80.0\u00a0ms. "
+        "Of 70.0\u00a0ms (47\u00a0%) the record says where it went, not why: slower throughout "
+        "60.0\u00a0ms and stalled steps 10.0\u00a0ms. "
+        "0\u00a0ms (0\u00a0%) has neither cause nor place. "
+        "The record rules out garbage collection (none) and a lower SM clock (1,980 MHz)."
     )
+
+
+def test_what_the_record_rules_out_and_what_it_does_not_know() -> None:
+    told = how_much(tables(repeats({}, {"wait": 1.25}, SLOWER)).data)
+    assert "0 of 1 have a recorded cause" in told
+    assert "Causes explain" not in told
+    assert told.endswith(
+        "The record rules out run-queue wait (at most 1.25\u00a0ms a stage), garbage collection "
+        "(none), stalled steps (none) and a lower SM clock (1,980 MHz)."
+    )
+    unknown = how_much(tables(repeats({}, {"wait": None}, SLOWER)).data)
+    assert "rules out garbage collection (none)" in unknown
+    assert unknown.endswith("Not recorded for some or all of these runs: run-queue wait.")
 
 
 def test_the_report_lists_causes_by_stage_and_by_page() -> None:
@@ -76,9 +90,13 @@ def test_what_nothing_explains_is_said() -> None:
     data = tables(runs).data
     (found,) = unsteady(data)
     assert (found.causes, found.known) == ((), False)
-    assert explanation(found.causes, found.excess_ms) == NO_CAUSE
-    assert f"| {NO_CAUSE} |" in section(texts(runs).markdown, "Steadiness")
-    assert "40.0\u00a0ms (100\u00a0%) is unexplained. Of 1 unsteady time, 0 have" in how_much(data)
+    assert explanation(found.causes, found.excess_ms) == NOT_RECORDED
+    assert f"| {NOT_RECORDED} |" in section(texts(runs).markdown, "Steadiness")
+    told = how_much(data)
+    assert (
+        "0 of 1 have a recorded cause for half of that or more. 40.0\u00a0ms (100\u00a0%)" in told
+    )
+    assert "where it went" not in told
 
 
 def test_a_time_is_explained_from_half_of_its_excess() -> None:

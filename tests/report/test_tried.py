@@ -63,6 +63,17 @@ def test_no_difference_is_said_where_the_interval_holds_1() -> None:
     assert said == "no difference shown"
 
 
+def test_a_ratio_s_interval_beyond_tenfold_is_not_shown() -> None:
+    few = speeds(
+        report_of(1, 2, baseline=replace(SLOW, spread=0.5), same=replace(SAME, spread=0.4))
+    )
+    ends, said = cell(few, "same", "Page").sub.splitlines()
+    assert (ends.replace("\N{NO-BREAK SPACE}", " "), said) == (
+        "too few to tell",
+        "no difference shown",
+    )
+
+
 def test_slower_variants_are_called_so() -> None:
     table = speeds(report_of(baseline=QUICK, eager=SLOW))
     assert cell(table, "eager", "Verdict") == Cell("slower", sub="4.00 times as long", tone="worse")

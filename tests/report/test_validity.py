@@ -86,6 +86,15 @@ def test_slowdown_of_the_profiler() -> None:
     assert "| decode step | 20.0 | 30.0 | ×1.50 |" in checks
 
 
+@pytest.mark.parametrize(("traced_ms", "verdict"), [(75.0, "ok"), (45.5, "ok"), (44.5, "warning")])
+def test_a_traced_pass_that_was_faster_is_a_warning(traced_ms: float, verdict: str) -> None:
+    runs = [run(repeat=i, traced=a_pass(prefill_ms=traced_ms)) for i in range(2)]
+    (check,) = checks_of(runs, "Times without the profiler")
+    assert check.verdict == verdict
+    slow = ("baseline: prefill, timed 50.0\u00a0ms, traced 44.5\u00a0ms",)
+    assert check.details == (slow if verdict == "warning" else ())
+
+
 def test_pages_with_more_frames_than_one_are_listed() -> None:
     runs = repeats(image="a.png") + repeats(image="b.tif")
     line = "b.tif: only the first of 3 frames was measured"
@@ -159,10 +168,11 @@ def test_variants_that_were_measured_at_another_time_are_named() -> None:
             for i, hour in enumerate(hours)
         ]
 
-    title = "Variants were measured at the same time"
+    title = "Variants were measured in turns"
     assert checks_of(at("baseline", 1, 3), title) == []
     (check,) = checks_of(at("baseline", 1, 3) + at("quick", 2, 5), title)
     assert check.verdict == "ok"
+    assert "in 2 blocks" in check.text
     (check,) = checks_of(at("baseline", 1, 3) + at("quick", 2) + at("late", 4, 5), title)
     assert check.verdict == "warning"
     assert "baseline was measured 2026-01-02 01:00:00 to 2026-01-02 03:00:00 UTC" in check.text

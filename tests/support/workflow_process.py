@@ -30,7 +30,7 @@ SETTINGS = {
     "max_new_tokens": 3,
     "no_repeat_ngram_size": 0,
     "resolution": "tiny",
-    "timed_passes": 2,
+    "timed_passes": 1,
     "warmup": 1,
     "profiler": {
         "decode_steps": None,

@@ -39,6 +39,7 @@ _OF_TEXTS = {"pattern", "minLength", "maxLength"}
 # Keywords that `_limits` puts into words, and keywords that other functions use.
 _SHOWN = {
     *("enum", "pattern", "minLength", "maxLength", "minimum", "exclusiveMinimum", "maximum"),
+    "not",
     *("minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "propertyNames"),
     "required",
 }
@@ -177,6 +178,8 @@ def _limit_words(own: Json) -> Iterator[str]:
         for bound, sign in (("minimum", "≥"), ("exclusiveMinimum", "above"), ("maximum", "≤")):
             if bound in own:
                 yield f"{sign} {own[bound]}"
+    if "not" in own:
+        yield f"no multiple of {own['not']['multipleOf']}"
     if "minItems" in own and own["minItems"] == own.get("maxItems"):
         yield f"exactly {own['minItems']}"
     else:

@@ -79,13 +79,14 @@ class Pass:
 
 
 def middle_pass(passes: Sequence[Pass], time: str) -> Pass:
-    """The pass with the median of a time; of an even number the lower of the two in the middle.
+    """The pass with the median of a time.
 
     Args:
+        passes: an odd number of them, as the settings ask for.
         time: ``prefill_ms`` or ``decode_ms``.
     """
     ordered = sorted(passes, key=lambda one: float(getattr(one, time)))
-    return ordered[(len(ordered) - 1) // 2]
+    return ordered[len(ordered) // 2]
 
 
 def composed(passes: Sequence[Pass]) -> Pass:
@@ -99,7 +100,7 @@ def composed(passes: Sequence[Pass]) -> Pass:
     times: the most steal and the most other processes on the GPU, the lower CPU frequency.
 
     Args:
-        passes: at least one, all with the same number of new tokens.
+        passes: an odd number of them, all with the same number of new tokens.
     """
     prefill, decode = middle_pass(passes, "prefill_ms"), middle_pass(passes, "decode_ms")
     first, last = passes[0], passes[-1]

@@ -158,8 +158,12 @@ def _traced_pass(
 ) -> tuple[records.Pass, list[int], dict[str, str]]:
     """A pass with a saved trace, its new token ids, and the reasons for what the trace lacks.
 
-    A trace that lost kernels is made again; what the last one lacks is absent.
+    A trace that lost kernels is made again; what the last saved one lacks is absent.
+
+    Raises:
+        UserError: the clock was set during every trace.
     """
+    saved: tuple[records.Pass, list[int]] | None = None
     lost = ""
     for _ in range(_TRACES):
         clock = WallClock()
@@ -170,21 +174,22 @@ def _traced_pass(
             traced, tokens = one_pass(
                 session, page, settings.generation, settings.traced_new_tokens
             )
-        if set_meanwhile := clock.was_set():
+        if clock.was_set():
             continue
         profile.export_chrome_trace(str(path))
         check_written(path)
         lost = "" if session.device.type != "cuda" else _lost(path)
         if not lost:
             return traced, tokens, {}
-    if set_meanwhile:
+        saved = traced, tokens
+    if saved is None:
         raise UserError(
-            f"the system's clock was set while the last of {_TRACES} traces was recorded: no time "
-            "in it is right",
+            f"the system's clock was set while each of {_TRACES} traces was recorded: no time in "
+            "them is right",
             "run the same command again once the clock is steady",
         )
     again = f"({_TRACES} traces were made)"
-    return traced, tokens, dict.fromkeys(("kernels", "device_busy_ms"), f"{lost} {again}")
+    return *saved, dict.fromkeys(("kernels", "device_busy_ms"), f"{lost} {again}")
 
 
 def _lost(path: Path) -> str:

@@ -22,7 +22,9 @@ for a CPU is a stalled one), so it is taken off the places, the stalls first. To
 explain more than the excess. What explains less than 5 % of it is left out.
 
 **Circumstances** have no milliseconds: something that the slower run met and the fastest did not. A
-circumstance is no proof, as other runs may have met it without being slow.
+circumstance is no proof, as other runs may have met it without being slow. Of those in `SHARED`,
+which any run may meet by chance, `mfuscope.metrics.repeats` keeps what slow runs of the whole
+variant met more of.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,6 +49,10 @@ CIRCUMSTANCES = (
     *("sm_clock_lower", "throttled", "steal", "major_faults", "cpu_clock"),
     *("gpu_processes", "jobs", "first_run"),
 )
+#: Circumstances that count only where a variant's slow runs have more of them than its fast ones.
+SHARED = {"steal": "steal_ms", "gpu_processes": "gpu_processes", "jobs": "overlapping_jobs"}
+#: Least difference in ms of `steal_ms`: it is counted in ticks of 10 ms, summed over all CPUs.
+LEAST_STEAL = 30.0
 
 _PARTS = {"vision": "vision_ms", "projector": "projector_ms", "language": "language_prefill_ms"}
 
@@ -167,7 +173,7 @@ def _circumstances(slow: Row, fast: Row, stage: Stage, least: float) -> Iterator
     if reasons:
         yield Cause(kind="throttled", name="+".join(sorted(reasons)))
     for kind, column, more in (
-        ("steal", "steal_ms", least),
+        ("steal", "steal_ms", max(least, LEAST_STEAL)),
         ("major_faults", f"{stage}_major_faults", 1.0),
     ):
         ends = _ends(slow, fast, column)

@@ -1,9 +1,9 @@
 """What hardware counters say about a run: HFU, padding, DRAM traffic.
 
-``hfu = FLOPs of the tensor pipes / (time x peak)``, ``padding = FLOPs of the tensor pipes / model
-FLOPs``. The counters are of one page per resolution (docs/measurement.md): every run at the
-resolution has the same kernels, apart from how many rows each expert gets. Of decode its first step
-was counted; its counters stand for every step.
+``padding = FLOPs of the tensor pipes / model FLOPs``, ``hfu = mfu x padding``. The counters are of
+one page per resolution (docs/measurement.md): every run at the resolution has the same kernels with
+the same work, except for the rows that each routed expert gets. Of decode its first step was
+counted; its padding and its bytes stand for every step.
 """
 
 import shlex
@@ -16,7 +16,9 @@ from mfuscope.core.counters import Counters, CounterTotals
 from mfuscope.core.errors import UserError
 from mfuscope.core.records import Calibration, Run
 from mfuscope.metrics.operator_work import Traffic
-from mfuscope.metrics.workload import decode_flops
+
+#: The counted stages, with the stages of a run that they stand for.
+STAGES: Mapping[str, str] = {"prefill": "prefill", "decode_step": "decode"}
 
 COLUMNS = (
     "hfu_prefill",
@@ -29,11 +31,17 @@ COLUMNS = (
 
 
 def counter_columns(
-    run: Run, calibration: Calibration, counters: Counters | None, peak_tflops: float
+    run: Run,
+    calibration: Calibration,
+    counters: Counters | None,
+    mfu: Mapping[str, float | None],
 ) -> dict[str, float | None]:
     """The columns of metrics.csv from the counters of the run's resolution; None without them.
 
-    FLOPs and bytes count every copy of a batch, bytes per token are shared by the copies.
+    Bytes of prefill count every copy of a batch, bytes per token are shared by the copies.
+
+    Args:
+        mfu: of the run's stages, by name.
 
     Raises:
         UserError: the counters are of another model or precision.
@@ -42,29 +50,25 @@ def counter_columns(
     if counters is None or not counters.stages:
         return found
     _check_same(run, counters)
-    steps, copies, peak = run.timed.new_tokens - 1, run.batch_size, peak_tflops * 1e12
-    prefill, step = counters.stages.get("prefill"), counters.stages.get("decode_step")
-    if prefill is not None:
-        flops, nbytes = prefill.tensor_flops, prefill.dram_bytes
-        if flops is not None:
-            found["hfu_prefill"] = flops / (run.timed.prefill_ms / 1e3 * peak)
-            model = copies * calibration.prefill_total["counted"]
-            found["padding_prefill"] = flops / model
-        if nbytes is not None:
-            found["dram_gb_prefill"] = nbytes / 1e9
-    if step is not None and steps:
-        flops, nbytes = step.tensor_flops, step.dram_bytes
-        if flops is not None:
-            found["hfu_decode"] = flops * steps / (run.timed.decode_ms / 1e3 * peak)
-            found["padding_decode"] = flops / (copies * step_model_flops(calibration))
-        if nbytes is not None:
-            found["dram_gb_per_token"] = nbytes / copies / 1e9
+    copies = run.batch_size
+    model = {
+        "prefill": copies * calibration.prefill_total["counted"],
+        "decode_step": copies * calibration.decode_steps[0].total["counted"],
+    }
+    for name, stage in STAGES.items():
+        totals, of_run = counters.stages.get(name), mfu[stage]
+        if totals is None or of_run is None:
+            continue
+        if totals.tensor_flops is not None:
+            padding = totals.tensor_flops / model[name]
+            found[f"padding_{stage}"], found[f"hfu_{stage}"] = padding, of_run * padding
+        if totals.dram_bytes is not None:
+            moved = totals.dram_bytes / 1e9
+            if stage == "prefill":
+                found["dram_gb_prefill"] = moved
+            else:
+                found["dram_gb_per_token"] = moved / copies
     return found
-
-
-def step_model_flops(calibration: Calibration) -> float:
-    """Counted FLOPs of the first decode step, of one copy."""
-    return decode_flops(calibration, "counted", calibration.prompt_tokens + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,7 @@ class Work:
 
     @property
     def gbs(self) -> float | None:
-        """DRAM traffic in GB/s while the kernels ran."""
+        """DRAM traffic in GB/s over the times of the counted kernels, which ran one by one."""
         if self.hardware.dram_bytes is None or not self.hardware.device_ms:
             return None
         return self.hardware.dram_bytes / 1e6 / self.hardware.device_ms
@@ -151,7 +155,7 @@ def reconcile(
             hardware=counters.stages[stage],
             least_bytes=_least(weights[stage], kv[stage], copies),
         )
-        for stage in flops
+        for stage in STAGES
         if stage in counters.stages
     }
     components = {
@@ -179,9 +183,8 @@ def traffic(launches: pd.DataFrame) -> Traffic:
     Args:
         launches: the table beside a record of counters.
     """
-    stages = {"prefill": "prefill", "decode_step": "decode"}
     return {
-        (stages[one.stage], one.name): one.dram_bytes
+        (STAGES[one.stage], one.name): one.dram_bytes
         for one in _operators(launches)
         if one.dram_bytes is not None
     }

@@ -1,12 +1,14 @@
 """How precise a page's mean is, and how many repeats or timed passes would make it precise enough.
 
 The half width of the 95 % interval of a mean of n repeats, as a share of the mean, is
-t(n - 1) x cv / sqrt(n). cv is pooled over the pages of a variant, as three repeats of one page are
-too few to estimate it. Where single passes vary by more than runs do, a longer run helps first: a
-run is the median of k passes, whose variance is pi / (2k + pi - 2) of that of one pass (Hodges and
-Lehmann, Ann. Math. Stat. 38 (1967), 926-931), and what of a run's variance is not due to its passes
-stays. The standard deviation of one pass is estimated from the range over a run's passes, as in
-control charts (Tippett, Biometrika 17 (1925), 364-387). Both take normal noise for granted.
+t x cv / sqrt(n). cv is pooled over the pages of a variant, as three repeats of one page are too few
+to estimate it, and t is Student's at the pooled degrees of freedom: the sum of n - 1 over the
+pages. That takes for granted that pages vary alike. Where single passes vary by more than runs do,
+a longer run helps first: a run is the median of k passes, whose variance is pi / (2k + pi - 2) of
+that of one pass (Hodges and Lehmann, Ann. Math. Stat. 38 (1967), 926-931), and what of a run's
+variance is not due to its passes stays. The standard deviation of one pass is estimated from the
+range over a run's passes, as in control charts (Tippett, Biometrika 17 (1925), 364-387). Both take
+normal noise for granted.
 """
 
 import math
@@ -41,6 +43,8 @@ class Precision:
     Attributes:
         repeats: fewest of a page that was repeated.
         timed_passes: fewest of a run.
+        pages: how many were repeated.
+        freedom: degrees of freedom of `cv`.
         cv: of the repeats, pooled over the pages.
         cv_passes: of one pass within its run; None where runs have a single pass.
         half_width: of the 95 % interval of a page's mean.
@@ -50,6 +54,8 @@ class Precision:
     stage: Stage
     repeats: int
     timed_passes: int
+    pages: int
+    freedom: int
     cv: float
     cv_passes: float | None
     half_width: float
@@ -78,14 +84,15 @@ class Precision:
         return _least(range(max(self.repeats, 2), MOST_REPEATS + 1), self._with_repeats)
 
     def _with_repeats(self, repeats: int) -> Plan:
-        half = half_width(self.cv, repeats)
+        freedom = self.freedom + self.pages * (repeats - self.repeats)
+        half = half_width(self.cv, repeats, freedom)
         return Plan(repeats=repeats, timed_passes=self.timed_passes, half_width=half)
 
     def _with_passes(self, passes: int) -> Plan:
         now = variance_of_median(self.timed_passes)
         of_passes = min(self.cv**2, (self.cv_passes or 0.0) ** 2 * now)
         cv = math.sqrt(self.cv**2 - of_passes * (1 - variance_of_median(passes) / now))
-        half = half_width(cv, self.repeats)
+        half = half_width(cv, self.repeats, self.freedom)
         return Plan(repeats=self.repeats, timed_passes=passes, half_width=half)
 
 
@@ -102,9 +109,9 @@ def precisions(metrics: pd.DataFrame) -> list[Precision]:
             times = times[(times["count"] > 1) & (times["mean"] > 0)]
             if times.empty:
                 continue
-            freedom = times["count"] - 1
             squares = (times["std"] / times["mean"]) ** 2
-            cv = math.sqrt(float((freedom * squares).sum() / freedom.sum()))
+            freedom = int((times["count"] - 1).sum())
+            cv = math.sqrt(float(((times["count"] - 1) * squares).sum()) / freedom)
             repeats, passes = int(times["count"].min()), int(rows["timed_passes"].min())
             found.append(
                 Precision(
@@ -112,17 +119,23 @@ def precisions(metrics: pd.DataFrame) -> list[Precision]:
                     stage=stage,
                     repeats=repeats,
                     timed_passes=passes,
+                    pages=len(times),
+                    freedom=freedom,
                     cv=cv,
                     cv_passes=_of_passes(rows, stage),
-                    half_width=half_width(cv, repeats),
+                    half_width=half_width(cv, repeats, freedom),
                 )
             )
     return found
 
 
-def half_width(cv: float, n: int) -> float:
-    """Half width of the 95 % interval of a mean of n values, as a share of the mean."""
-    return float(special.stdtrit(n - 1, 0.975)) * cv / math.sqrt(n)
+def half_width(cv: float, n: int, freedom: int) -> float:
+    """Half width of the 95 % interval of a mean of n values, as a share of the mean.
+
+    Args:
+        freedom: degrees of freedom of `cv`.
+    """
+    return float(special.stdtrit(freedom, 0.975)) * cv / math.sqrt(n)
 
 
 def mean_range(k: int) -> float:

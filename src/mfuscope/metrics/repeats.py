@@ -1,5 +1,6 @@
 """The repeats of each page: what every run took beyond the fastest, and its causes."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -7,10 +8,15 @@ import numpy as np
 import pandas as pd
 
 from mfuscope.core.runs import RunKey
-from mfuscope.metrics.causes import COLUMNS, STAGES, Cause, Row, Stage, causes
+from mfuscope.metrics.causes import COLUMNS, SHARED, STAGES, Cause, Row, Stage, causes
 
 #: A run that differs by more than this share from its page's median stands out.
 LEAST = 0.1
+#: Fewest first runs of processes that say whether first runs are slow.
+FEWEST_FIRST = 3
+#: Fewest slow and fewest fast runs of a variant that say what slow runs have more of, and fewest
+#: runs that met it.
+FEWEST_RUNS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,7 @@ def excesses(metrics: pd.DataFrame) -> list[Excess]:
         None for the fastest runs and for pages measured once.
     """
     pages = by_page(metrics)
-    late = _late_starters(pages)
+    late, chance = _late_starters(pages), _met_by_chance(pages)
     found = []
     for (variant, _), rows in pages.items():
         for stage in STAGES:
@@ -47,7 +53,11 @@ def excesses(metrics: pd.DataFrame) -> list[Excess]:
             for slow in rows:
                 if slow[f"{stage}_ms"] > fast[f"{stage}_ms"]:
                     found.append(_excess(slow, fast, stage, (variant, stage) in late))
-    return found
+    met = Counter((one.run.variant, one.stage, c.kind) for one in found for c in one.causes)
+    for (variant, stage, kind), runs in met.items():
+        if kind in SHARED and runs < FEWEST_RUNS:
+            chance[variant, stage].add(kind)
+    return [_without(one, chance[one.run.variant, one.stage]) for one in found]
 
 
 def merged(found: Iterable[Excess]) -> tuple[Cause, ...]:
@@ -87,16 +97,64 @@ def key_of_row(row: Row) -> RunKey:
 
 
 def _late_starters(pages: Mapping[tuple[str, str], Sequence[Row]]) -> set[tuple[str, Stage]]:
-    """Variants and stages in which the first runs of processes stand out, in their median."""
+    """Variants and stages in which first runs of processes are slow, in their median.
+
+    Each is held against the median of its page's other repeats.
+    """
     ratios: dict[tuple[str, Stage], list[float]] = {}
     for (variant, _), rows in pages.items():
+        for first in (row for row in rows if row["runs_before"] == 0 and len(rows) > 1):
+            for stage in STAGES:
+                others = np.median([row[f"{stage}_ms"] for row in rows if row is not first])
+                if others:
+                    ratio = float(first[f"{stage}_ms"] / others)
+                    ratios.setdefault((variant, stage), []).append(ratio)
+    return {
+        key
+        for key, found in ratios.items()
+        if len(found) >= FEWEST_FIRST and np.median(found) > 1 + LEAST
+    }
+
+
+def _met_by_chance(
+    pages: Mapping[tuple[str, str], Sequence[Row]],
+) -> dict[tuple[str, Stage], set[str]]:
+    """Shared circumstances of which a variant's slow runs do not have more than its fast ones.
+
+    Slow runs lie above the median of their page, fast ones below, in each stage.
+    """
+    found: dict[tuple[str, Stage], set[str]] = {}
+    for variant in dict.fromkeys(variant for variant, _ in pages):
+        own = [rows for (of, _), rows in pages.items() if of == variant]
         for stage in STAGES:
-            median = np.median([row[f"{stage}_ms"] for row in rows])
-            firsts = [row for row in rows if row["runs_before"] == 0 and median]
-            ratios.setdefault((variant, stage), []).extend(
-                row[f"{stage}_ms"] / median for row in firsts
-            )
-    return {key for key, found in ratios.items() if found and np.median(found) > 1 + LEAST}
+            slow, fast = _slow_and_fast(own, f"{stage}_ms")
+            found[variant, stage] = {
+                kind for kind, column in SHARED.items() if not _have_more(slow, fast, column)
+            }
+    return found
+
+
+def _slow_and_fast(pages: Iterable[Sequence[Row]], column: str) -> tuple[list[Row], list[Row]]:
+    slow, fast = [], []
+    for rows in pages:
+        median = np.median([row[column] for row in rows])
+        slow += [row for row in rows if row[column] > median]
+        fast += [row for row in rows if row[column] < median]
+    return slow, fast
+
+
+def _have_more(slow: Sequence[Row], fast: Sequence[Row], column: str) -> bool:
+    """Whether slow runs have more in the mean than fast ones; too few runs say nothing."""
+    of_slow, of_fast = (
+        [float(row[column]) for row in rows if not pd.isna(row[column])] for rows in (slow, fast)
+    )
+    if min(len(of_slow), len(of_fast)) < FEWEST_RUNS:
+        return False
+    return bool(np.mean(of_slow) > np.mean(of_fast))
+
+
+def _without(one: Excess, kinds: set[str]) -> Excess:
+    return replace(one, causes=tuple(cause for cause in one.causes if cause.kind not in kinds))
 
 
 def _excess(slow: Row, fast: Row, stage: Stage, late: bool) -> Excess:

@@ -158,7 +158,7 @@ def run_metrics(
         **{f"mfu_{stage}_of_ceiling": value for stage, value in of_ceiling.items()},
         **{f"mfu_{stage}_busy": value for stage, value in mfu_busy.items()},
         "mbu_decode_busy": _mbu(step_bytes, steps, busy[2], hardware),
-        **counter_columns(run, calibration, counters, peak.tflops),
+        **counter_columns(run, calibration, counters, mfu),
         "decode_weight_gb_per_token": _giga(work.step_weight_bytes, copies),
         "decode_kv_gb_per_token": _giga(work.step_kv_bytes, copies),
         "prefill_flop_per_byte": work.prefill_flops / work.prefill_bytes

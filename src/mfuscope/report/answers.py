@@ -5,6 +5,7 @@ token. TPOT stays that of the measured length, though a step grows with the cont
 to; FLOPs grow with it.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -18,8 +19,9 @@ from mfuscope.report.formats import listing, milliseconds, number, percent, plur
 from mfuscope.report.survey import Survey
 from mfuscope.report.wording import answers, per_variant
 
-#: Lengths of the table, in new tokens; the figure ends at the last one.
-LENGTHS = (64, 256, 1024, 2048, 4096, 8192)
+#: Lengths of the table, in new tokens; table and figure end at the last one, or where a model's
+#: positions do.
+LENGTHS = (256, 2048, 8192)
 
 _NO_STEP = "one new token: no decode step"
 
@@ -60,9 +62,14 @@ def answer(
 
 
 def page_ms(variant: Variant, new_tokens: float) -> float | None:
-    """What a page (or a batch) would take with an answer of that length; None without a step."""
+    """What a page would take with an answer of that length; None without a step.
+
+    In a batch: its share of the batch's time.
+    """
     tpot = variant.tpot_ms
-    return None if tpot is None else variant.prefill_ms + (new_tokens - 1) * tpot
+    if tpot is None:
+        return None
+    return (variant.prefill_ms + (new_tokens - 1) * tpot) / variant.batch_size
 
 
 def half(variant: Variant) -> float | None:
@@ -82,8 +89,8 @@ def mfu(data: ReportData, variant: Variant, new_tokens: int) -> float | None:
     ms = page_ms(variant, new_tokens)
     if not ms:
         return None
-    flops = variant.batch_size * variant.answer.flops[new_tokens]
-    return flops / (ms / 1e3 * data.hardware.peaks[variant.model.dtype].tflops * 1e12)
+    peak = data.hardware.peaks[variant.model.dtype].tflops * 1e12
+    return variant.answer.flops[new_tokens] / (ms / 1e3 * peak)
 
 
 def lengths(data: ReportData) -> Table:
@@ -98,25 +105,24 @@ def lengths(data: ReportData) -> Table:
             label(variant.name),
             amount(f"{new_tokens:,}"),
             amount(milliseconds(ms)),
-            amount(percent((new_tokens - 1) * tpot / ms, 3)),
+            amount(percent((new_tokens - 1) * tpot / variant.batch_size / ms, 3)),
             figure(100 * reached),
         )
 
     batches = [variant.name for variant in data.variants if variant.batch_size > 1]
-    whole = f"; of {listing(batches)} the time of the batch" if batches else ""
+    share = f"; of {listing(batches)} a page's share of its batch" if batches else ""
     return build(
-        f"A page by the length of its answer, extrapolated from {answers(data)}{whole}",
+        f"A page by the length of its answer, extrapolated from {answers(data)}{share}",
         ("Variant", "New tokens", "Page", "Decode's share", "MFU, %"),
         (row(variant, n) for variant in data.variants for n in variant.answer.flops),
     )
 
 
 def sentences(data: ReportData) -> list[str]:
-    """TPOT of each variant, and where decode takes half of a page."""
+    """TPOT of each variant, and from which length on decode takes more than half of a page."""
     return [
-        f"{f'{variant.name}: ' if len(data.variants) > 1 else ''}TPOT {number(tpot)} ms; decode "
-        f"takes half of a {'page' if variant.batch_size == 1 else 'batch'} at "
-        f"{plural(round(at), 'new token')}."
+        f"{f'{variant.name}: ' if len(data.variants) > 1 else ''}TPOT {number(tpot)} ms; from "
+        f"{plural(math.floor(at) + 1, 'new token')} on, decode takes more than half of a page."
         for variant in data.variants
         if (tpot := variant.tpot_ms) is not None and (at := half(variant)) is not None
     ]

@@ -13,6 +13,10 @@ from mfuscope.report.formats import ABSENT, interval, number, percent, spread, u
 Tone = Literal["", "better", "worse"]
 
 _NO_SPREAD = "n = 1: a single value has no spread"
+#: In place of an interval that says nothing.
+TOO_FEW = "too few to tell"
+_WIDEST = 10  # high / low of an interval that is shown
+_TOO_WIDE = f"the ends of the 95 % interval differ by more than {_WIDEST} times"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +135,25 @@ def rate(stat: Stat, scale: float = 1.0) -> Cell:
     return figure(None if value is None else scale * value, reason=stat.reason)
 
 
+def says_nothing(low: float, high: float) -> bool:
+    """Whether an interval of a rate, time or ratio is so wide that its ends are not shown.
+
+    Of two runs of the same work, one half as long again as the other, the ends lie 12 times below
+    and above.
+    """
+    return high > _WIDEST * low
+
+
 def confidence(stat: Stat, scale: float = 1.0) -> Cell:
-    """95 % interval of a rate."""
+    """95 % interval of a rate; `TOO_FEW` where it says nothing."""
     if stat.total_ci95_low is None or stat.total_ci95_high is None:
         return absent(stat.reason or _NO_SPREAD)
+    if says_nothing(stat.total_ci95_low, stat.total_ci95_high):
+        return amount(TOO_FEW, _TOO_WIDE)
     return amount(interval(stat.total_ci95_low, stat.total_ci95_high, scale))
 
 
 def rate_with_interval(stat: Stat, scale: float = 1.0) -> Cell:
     """Total work / total time, with its 95 % interval below."""
     cell, ends = rate(stat, scale), confidence(stat, scale)
-    return cell if ends.absent else replace(cell, sub=unbroken(ends.text))
+    return cell if ends.absent else replace(cell, note=ends.note, sub=unbroken(ends.text))

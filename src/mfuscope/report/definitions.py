@@ -53,8 +53,9 @@ DEFINITIONS = {
         "pipes, padding of tiles included, over the same time and peak. The padding factor is the "
         "second divided by the first. Least bytes are the weights that are needed and the KV "
         "cache, each once; measured are the bytes that DRAM read and wrote. Of decode the first "
-        "step was counted. Routed experts are filled up to tiles of rows, so that their hardware "
-        "FLOPs depend on the page."
+        "step was counted; its padding stands for every step. Pages of a resolution run the same "
+        "kernels on the same shapes, except for the routed experts: the rows that each gets, and "
+        "with them the tiles that are filled up, differ between pages."
     ),
     "operators": (
         "The longest operators of each stage, from the traced passes. The profiler slows these: "

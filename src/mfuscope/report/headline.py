@@ -8,10 +8,12 @@ from mfuscope.report.cells import (
     absent,
     amount,
     build,
+    confidence,
     figure,
     label,
     mean,
     rate_with_interval,
+    says_nothing,
 )
 from mfuscope.report.data import ReportData, Variant
 from mfuscope.report.formats import interval, number, unbroken
@@ -26,7 +28,7 @@ def time_cell(variant: Variant, metric: str) -> Cell:
     cell = mean(stat)
     if variant.over != "page" or not stat.mean or stat.std_repeats is None:
         return cell
-    return replace(cell, sub=f"± {number(stat.std_repeats, 2)} between repeats")
+    return replace(cell, sub=f"± {number(stat.std_repeats, 2)} over repeats")
 
 
 def tpot_cell(variant: Variant) -> Cell:
@@ -34,9 +36,11 @@ def tpot_cell(variant: Variant) -> Cell:
     stat, tpot = variant.headline["decode_tokens_per_s"], variant.tpot_ms
     if tpot is None:
         return absent(stat.reason)
-    low, high = stat.total_ci95_low, stat.total_ci95_high
-    if not low or not high:
+    low, high, ends = stat.total_ci95_low, stat.total_ci95_high, confidence(stat)
+    if low is None or high is None:
         return figure(tpot)
+    if says_nothing(low, high):
+        return replace(figure(tpot), note=ends.note, sub=unbroken(ends.text))
     scale = 1e3 * variant.batch_size
     return replace(figure(tpot), sub=unbroken(interval(scale / high, scale / low)))
 

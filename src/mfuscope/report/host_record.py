@@ -9,7 +9,7 @@ import pandas as pd
 from mfuscope.core.runs import RunKey
 from mfuscope.metrics.causes import CLOCK_DROP, LEAST_SHARE, STAGES, Row, Stage
 from mfuscope.metrics.repeats import by_page, key_of_row
-from mfuscope.report.formats import milliseconds, plural
+from mfuscope.report.formats import milliseconds
 
 #: From this share of a stage on, waiting for a CPU disturbed it.
 WAIT_LIMIT = 0.05
@@ -79,16 +79,14 @@ def findings(
     if any(one.stage == "decode" for one in records):
         stalls = sum(one.stalls for one in records)
         small = sum(one.stalled_ms for one in records) < LEAST_SHARE * excess_ms
-        text = plural(stalls, "stalled step") if stalls else "stalled steps (none)"
+        text = f"stalled steps ({stalls or 'none'})"
         found.append(Finding(kind="stalls", ruled_out=small, text=text))
     if on_gpu:
         found.append(_of_clocks([one.sm_clock_mhz for one in records]))
     return {one.kind: one for one in found}
 
 
-def _of_times(
-    kind: Kind, name: str, recorded: Sequence[float | None], excess_ms: float
-) -> Finding:
+def _of_times(kind: Kind, name: str, recorded: Sequence[float | None], excess_ms: float) -> Finding:
     known = [ms for ms in recorded if ms is not None]
     if not known or len(known) < len(recorded):
         return Finding(kind=kind, ruled_out=None, text=name)

@@ -2,33 +2,26 @@
 
 from collections.abc import Iterator, Mapping
 
-from mfuscope.flops.components import (
-    ATTENTION,
-    COMPONENTS,
-    GLOBAL_ATTENTION,
-    LM_HEAD,
-    ROUTED_EXPERTS,
-    ROUTER,
-    WINDOWED_ATTENTION,
-)
-from mfuscope.metrics.counted import Reconciliation, Work
-from mfuscope.report.cells import Cell, Table, amount, build, figure, label, share
-from mfuscope.report.data import ReportData
+from mfuscope.flops.components import COMPONENTS
+from mfuscope.metrics.counted import STAGES, Reconciliation, Work
+from mfuscope.report.cells import Cell, Table, absent, amount, build, figure, label, share
+from mfuscope.report.data import Measured, ReportData
 from mfuscope.report.flops import component_name
-from mfuscope.report.formats import fixed, number, percent, plural
+from mfuscope.report.formats import fixed, listing, number, percent
+from mfuscope.report.padding import padding_reason
 
 #: The share by which MFU may differ from a hardware baseline to count as agreeing with it.
 WITHIN = 0.15
-#: Padding factors closer to 1 need no reason.
-_PLAIN = 0.03
-_ATTENTION = (ATTENTION, GLOBAL_ATTENTION, WINDOWED_ATTENTION)
-_STAGES = {"prefill": "prefill", "decode_step": "decode step"}
-_UTILISATIONS = {"prefill": "prefill", "decode_step": "decode"}
 
 NOT_COUNTED = (
     "Hardware counters were not read, so that FLOPs that the hardware pads, and bytes that it "
     "moves, are not known. `snakemake counters` reads them with Nsight Compute on a CUDA GPU."
 )
+
+
+def stage_name(stage: str) -> str:
+    """A counted stage in words."""
+    return stage.replace("_", " ")
 
 
 def sentences(data: ReportData) -> list[str]:
@@ -44,18 +37,47 @@ def sentences(data: ReportData) -> list[str]:
 
 def _sentence(data: ReportData, one: Reconciliation, stage: str, several: bool) -> str:
     padding = one.stages[stage].padding
-    assert padding is not None
-    variant = f"{one.counters.variant}, " if several else ""
-    where = f"{_STAGES[stage].capitalize()} ({variant}{one.counters.resolution})"
+    of = f" of {one.counters.variant}" if several else ""
+    where = (
+        f"{stage_name(stage).capitalize()}{of} at {one.counters.resolution}, counted on "
+        f"{_page(data, one)}"
+    )
+    if not padding:
+        return f"{where}: the tensor pipes of the model's precision executed nothing."
     mfu = _mfu(data, one, stage)
-    pair = "" if mfu is None else f", MFU {percent(mfu)} beside HFU {percent(mfu * padding)}"
+    mine, other = ("", "") if mfu is None else (f" ({percent(mfu)})", f", {percent(mfu * padding)}")
     off = 1 / padding - 1
     verdict = "within" if abs(off) <= WITHIN else "not within"
-    sign = "+" if off > 0 else "−"
+    side = "above" if off > 0 else "below"
     return (
-        f"{where}: the tensor pipes executed {number(padding)} times the model FLOPs{pair}: MFU "
-        f"differs by {sign}{percent(abs(off))} from a baseline of hardware counters, {verdict} "
-        f"±{percent(WITHIN)}."
+        f"{where}: MFU{mine} is {percent(abs(off))} {side} what hardware counters give "
+        f"(HFU{other}): {verdict} ±{percent(WITHIN)}.{_cancelling(one, stage)}"
+    )
+
+
+def _page(data: ReportData, one: Reconciliation) -> str:
+    path = one.counters.counted.page.path
+    return next((page.image for page in data.pages if page.path == path), path)
+
+
+def _cancelling(one: Reconciliation, stage: str) -> str:
+    """What the padding of the whole stage hides; empty where components are not known."""
+    found = one.components.get(stage, {})
+    model = one.stages[stage].model_flops
+    padded = sorted(
+        (work.padding, component_name(name)) for name, work in found.items() if work.padding
+    )
+    if not padded or not model:
+        return ""
+    elsewhere = sum(work.model_flops or 0 for work in found.values() if work.padding == 0)
+    (low, lowest), (high, highest) = padded[0], padded[-1]
+    span = (
+        f"Padding factors are {number(low)} ({lowest}) to {number(high)} ({highest})"
+        if lowest != highest
+        else f"The padding factor of {lowest} is {number(low)}"
+    )
+    return (
+        f" {span}; {percent(elsewhere / model)} of the model FLOPs ran outside of the tensor pipes."
     )
 
 
@@ -64,11 +86,13 @@ def why_not(data: ReportData) -> list[str]:
     found = []
     for counters in data.not_counted:
         key = f"{counters.variant} at {counters.resolution}"
-        found.append(f"No hardware counters of {key}: {counters.absent['stages']}.")
+        found.append(
+            f"No hardware counters of {key}: {counters.absent.get('stages', 'none was read')}."
+        )
     for one in data.counted:
         key = f"{one.counters.variant} at {one.counters.resolution}"
         for name, reason in one.counters.absent.items():
-            found.append(f"{_ABSENT[name]} of {key} are not known: {reason}.")
+            found.append(f"{_ABSENT.get(name, name)} of {key} are not known: {reason}.")
     return found
 
 
@@ -95,7 +119,7 @@ def stages(data: ReportData) -> Table:
             (
                 label(one.counters.variant),
                 Cell(one.counters.resolution),
-                Cell(_STAGES[stage]),
+                Cell(stage_name(stage)),
                 *_flops(work),
                 *_utilisations(data, one, stage, work),
             )
@@ -110,8 +134,14 @@ def _flops(work: Work) -> tuple[Cell, Cell, Cell]:
     return (
         figure(_giga(work.model_flops), 5, "not counted by the model"),
         figure(_giga(hardware), 5, "no counter"),
-        figure(work.padding, 3, "one of the two is not known"),
+        _padding(work),
     )
+
+
+def _padding(work: Work) -> Cell:
+    if work.padding == 0:
+        return absent("nothing ran on the tensor pipes of the model's precision")
+    return figure(work.padding, 3, "one of the two is not known")
 
 
 def _utilisations(data: ReportData, one: Reconciliation, stage: str, work: Work) -> Iterator[Cell]:
@@ -124,43 +154,93 @@ def _utilisations(data: ReportData, one: Reconciliation, stage: str, work: Work)
 
 def _mfu(data: ReportData, one: Reconciliation, stage: str, suffix: str = "") -> float | None:
     """MFU over the pages of a resolution, which have the same work: total work / total time."""
-    rates = [
-        measured.stats[f"mfu_{_UTILISATIONS[stage]}{suffix}"].value
-        for page in data.pages
-        for measured in page.measured
-        if (measured.variant, measured.resolution)
-        == (one.counters.variant, one.counters.resolution)
-    ]
+    metric = f"mfu_{STAGES[stage]}{suffix}"
+    rates = [measured.stats[metric].value for measured in _measured(data, one)]
     known = [rate for rate in rates if rate]
     return len(known) / sum(1 / rate for rate in known) if known else None
 
 
+def _measured(data: ReportData, one: Reconciliation) -> list[Measured]:
+    """The pages of a resolution."""
+    key = (one.counters.variant, one.counters.resolution)
+    return [
+        measured
+        for page in data.pages
+        for measured in page.measured
+        if (measured.variant, measured.resolution) == key
+    ]
+
+
+def _busy_ms(data: ReportData, one: Reconciliation, stage: str) -> float | None:
+    """The device's busy time of a prefill, or of a decode step, by the traces: mean over pages."""
+    busy_ms, passes = 0.0, 0.0
+    for measured in _measured(data, one):
+        mean = measured.stats[f"{STAGES[stage]}_device_busy_ms"].mean
+        if mean is not None:
+            tokens = measured.tokens
+            steps = (tokens.new_least + tokens.new_most) / 2 - 1
+            busy_ms += mean
+            passes += 1 if stage == "prefill" else steps
+    return busy_ms / passes if busy_ms and passes else None
+
+
 def traffic(data: ReportData) -> Table:
     """Bytes that must be moved, and those that were."""
-    gbs = data.hardware.bandwidth_gbs
     return build(
         "DRAM traffic of one prefill and of one decode step, all copies of a batch: least against "
-        "measured, and the share of the bandwidth while kernels ran",
+        "measured, and the share of the bandwidth while the device was busy",
         (
             *("Variant", "Resolution", "Stage", "Least GB", "Read GB", "Written GB"),
-            *("Measured ÷ least", "GB/s", "Share of bandwidth"),
+            *("Measured ÷ least", "Busy ms", "From", "GB/s"),
+            *("Share of peak bandwidth", "Share of measured copy"),
         ),
         (
             (
                 label(one.counters.variant),
                 Cell(one.counters.resolution),
-                Cell(_STAGES[stage]),
+                Cell(stage_name(stage)),
                 figure(_giga(work.least_bytes), 3, "not known for this architecture"),
                 figure(_giga(work.hardware.dram_read_bytes), 3, "no counter"),
                 figure(_giga(work.hardware.dram_write_bytes), 3, "no counter"),
                 figure(work.traffic_factor, 3, "one of the two is not known"),
-                figure(work.gbs, 3, "no counter"),
-                share(None if work.gbs is None else work.gbs / gbs, "no counter"),
+                *_bandwidth(data, work, _busy_ms(data, one, stage)),
             )
             for one in data.counted
             for stage, work in one.stages.items()
         ),
     )
+
+
+def _bandwidth(data: ReportData, work: Work, busy_ms: float | None) -> tuple[Cell, ...]:
+    """Busy time and its source, GB/s in it, and its shares of the peak and of a copy."""
+    moved = _giga(work.hardware.dram_bytes)
+    ms = busy_ms or work.hardware.device_ms
+    gbs = None if moved is None or not ms else moved / (ms / 1e3)
+    return (
+        figure(ms),
+        Cell("counters, kernel by kernel" if busy_ms is None else "traces"),
+        figure(gbs, 3, "no counter"),
+        *(
+            share(None if gbs is None else gbs / roof, "no counter")
+            for roof in (data.hardware.bandwidth_gbs, data.ceiling.copy_gbs)
+        ),
+    )
+
+
+def timing(data: ReportData, one: Reconciliation) -> str:
+    """How the times of components relate to the busy times of the traces."""
+    parts: list[str] = []
+    for stage, work in one.stages.items():
+        busy_ms, hardware = _busy_ms(data, one, stage), work.hardware
+        if busy_ms is not None and hardware.kernels:
+            apart = (hardware.device_ms - busy_ms) * 1e3 / hardware.kernels
+            what = "" if parts else "the traces' busy time "
+            parts.append(
+                f"{number(hardware.device_ms / busy_ms)} times {what}in the {stage_name(stage)} "
+                f"({'+' if apart > 0 else ''}{fixed(apart, 1)} µs a kernel)"
+            )
+    told = f" They add up to {listing(parts)}." if parts else ""
+    return f"Times of components are the counters', which run kernels one by one and slower.{told}"
 
 
 def components(one: Reconciliation) -> Table:
@@ -175,7 +255,7 @@ def components(one: Reconciliation) -> Table:
         ),
         (
             (
-                Cell(_STAGES[stage]),
+                Cell(stage_name(stage)),
                 Cell(name),
                 *_flops(work),
                 Cell(reason),
@@ -202,27 +282,6 @@ def _ordered(found: Mapping[str, Work]) -> list[tuple[str, Work]]:
     return [(name, found[name]) for name in [*order, *(n for n in found if n not in order)]]
 
 
-def padding_reason(stage: str, component: str, work: Work, copies: int) -> str:
-    """Why the hardware executes other FLOPs than the model asks for; empty where it does not."""
-    padding = work.padding
-    if padding is None or abs(padding - 1) <= _PLAIN:
-        return ""
-    if not work.hardware.tensor_flops:
-        what = "the router computes in fp32" if component == ROUTER else "other pipes compute it"
-        return f"{what}: nothing on the tensor pipes of the model's precision"
-    if padding < 1 and component == ATTENTION:
-        return "tiles that the causal mask hides are left out, which model FLOPs count"
-    if padding < 1:
-        return "a part runs outside of the tensor pipes of the model's precision"
-    if stage == "decode_step" or component == LM_HEAD:
-        return f"products of {plural(copies, 'row')} run on tiles of 8 rows or more"
-    if component == ROUTED_EXPERTS:
-        return "the rows of each expert are filled up to whole tiles"
-    if component in _ATTENTION:
-        return "heads and sequences are filled up to whole tiles"
-    return "rows and columns are filled up to whole tiles"
-
-
 def seconds(data: ReportData) -> str:
     """How the counters were read, and how long that took, in a sentence."""
     found = sorted(one.counters.seconds for one in data.counted)
@@ -230,38 +289,9 @@ def seconds(data: ReportData) -> str:
     took = fixed(found[0], 0) if len(found) == 1 else f"{found[0]:,.0f} to {found[-1]:,.0f}"
     return (
         f"Nsight Compute {', '.join(tools)} counted one page per resolution (application replay, "
-        f"{took} s each); every page of a resolution has the same kernels."
+        f"{took} s each)."
     )
 
 
 def _giga(value: float | None) -> float | None:
     return None if value is None else value / 1e9
-
-
-def operators(one: Reconciliation, stage: str, top: int) -> Table:
-    """The operators of a counted stage by device time, with their measured intensity."""
-    rows = sorted((o for o in one.operators if o.stage == stage), key=lambda o: -o.device_ms)
-    return build(
-        f"Operators of the counted {_STAGES[stage]}, {one.counters.variant} at "
-        f"{one.counters.resolution}",
-        ("Operator", "Kernels", "Device ms", "TFLOP/s", "GB/s", "FLOP per byte"),
-        (
-            (
-                label(row.name),
-                amount(f"{row.calls:,}"),
-                figure(row.device_ms),
-                figure(_rate(row.tensor_flops, row.device_ms, 1e9), 3, "no FLOPs"),
-                figure(_rate(row.dram_bytes, row.device_ms, 1e6), 3, "no counter"),
-                figure(_intensity(row.tensor_flops, row.dram_bytes), 3, "no FLOPs"),
-            )
-            for row in rows[:top]
-        ),
-    )
-
-
-def _rate(amount_: float | None, ms: float, scale: float) -> float | None:
-    return amount_ / ms / scale if amount_ and ms else None
-
-
-def _intensity(flops: float | None, moved: float | None) -> float | None:
-    return flops / moved if flops and moved else None

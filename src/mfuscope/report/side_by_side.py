@@ -5,7 +5,18 @@ from typing import Any
 
 from mfuscope.compare.ratios import Compared
 from mfuscope.compare.verdicts import NO_DIFFERENCE
-from mfuscope.report.cells import Cell, Table, Tone, absent, amount, build, figure, label
+from mfuscope.report.cells import (
+    TOO_FEW,
+    Cell,
+    Table,
+    Tone,
+    absent,
+    amount,
+    build,
+    figure,
+    label,
+    says_nothing,
+)
 from mfuscope.report.data import ReportData, Tried
 from mfuscope.report.formats import (
     listing,
@@ -163,6 +174,8 @@ def _ratio(one: Tried, metric: str, about: str = "") -> Cell:
     ends = ratio_interval(found.ratio, found.ci95_low, found.ci95_high)
     same = NO_DIFFERENCE if verdict_of(one, metric) == NO_DIFFERENCE else ""
     note = "" if ends else "the same in every run"
+    if same and says_nothing(found.ci95_low, found.ci95_high):
+        ends = TOO_FEW
     return Cell(
         text, "number", note=note, sub="\n".join(filter(None, (unbroken(ends), same, about)))
     )

@@ -1,15 +1,16 @@
-"""How much of the spread between repeats is explained, and by what: sums and words.
+"""How much of the spread between repeats has a cause, and how much a place only: sums and words.
 
 The rules are those of `mfuscope.metrics.causes`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mfuscope.metrics.causes import CAUSES, LEAST_SHARE, PLACES, STAGES, Cause, Stage
 from mfuscope.metrics.repeats import Excess, explained_ms, merged
 from mfuscope.report.data import ReportData, Stat, Variant
 from mfuscope.report.formats import listing, milliseconds, number, percent, plural
+from mfuscope.report.host_record import Finding, Kind, StageRecord, findings
 
 #: Coefficient of variation (std / mean) from which repeats are called unsteady.
 CV_LIMIT = 0.1
@@ -17,7 +18,7 @@ CV_LIMIT = 0.1
 EXPLAINED = 0.5
 #: If the busy time varies by less than this share of the stage's variation, the host causes it.
 HOST_LIMIT = 0.1
-NO_CAUSE = "no cause recorded"
+NOT_RECORDED = "not recorded"
 #: Of an outlier that is faster than its page's other runs: nothing slowed it.
 FASTER = "faster than the other repeats"
 
@@ -75,7 +76,7 @@ def _label(cause: Cause) -> str:
 
 
 def explanation(causes: Iterable[Cause], excess_ms: float) -> str:
-    """What explains 5 % of the excess or more, with its milliseconds; then circumstances."""
+    """Causes and places of 5 % of the excess or more, with their ms; then circumstances."""
     return _told(causes, excess_ms, words)
 
 
@@ -94,7 +95,7 @@ def _told(causes: Iterable[Cause], excess_ms: float, of: Callable[[Cause], str])
             told.append(f"{of(one)} {milliseconds(one.explained_ms)}, {share}")
     if met:
         told.append(f"also met: {listing(met)}")
-    return "; ".join(told) or NO_CAUSE
+    return "; ".join(told) or NOT_RECORDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,13 +187,14 @@ def spread(data: ReportData, found: Sequence[Unsteady]) -> Spread:
 def _by_time(found: Iterable[Excess]) -> dict[tuple[str, str, Stage], list[Excess]]:
     times: dict[tuple[str, str, Stage], list[Excess]] = {}
     for one in found:
-        times.setdefault((one.run.variant, one.run.image, one.stage), []).append(one)
+        times.setdefault(_time_of(one), []).append(one)
     return times
 
 
 def how_much(data: ReportData) -> str:
-    """How much of the spread has a cause, how much a place only, and how much neither."""
-    found = spread(data, unsteady(data))
+    """How much of the spread has a cause, how much a place only, and what the record rules out."""
+    times = unsteady(data)
+    found = spread(data, times)
     if not found.excess_ms:
         return ""
 
@@ -206,22 +208,50 @@ def how_much(data: ReportData) -> str:
                 label = _LABELS[one.kind]
                 sums[label] = sums.get(label, 0.0) + (one.explained_ms or 0.0)
         ordered = sorted(sums.items(), key=lambda item: -item[1])
-        told = listing([f"{label} {milliseconds(ms)}" for label, ms in ordered])
-        return f": {told}" if told else ""
+        return listing([f"{label} {milliseconds(ms)}" for label, ms in ordered])
 
-    return (
-        f"The runs of unsteady times took {milliseconds(found.excess_ms)} beyond the fastest "
-        f"repeats of their pages. A recorded cause explains {part(found.caused_ms)} of that"
-        f"{of(CAUSES)}. Of "
-        f"{part(found.placed_ms)} the record says where they went but not why{of(PLACES)}. "
-        f"{part(found.unknown_ms)} is unexplained. Of {plural(found.times, 'unsteady time')}, "
-        f"{found.caused} have a recorded cause for half of that or more, {found.known} a cause or "
-        "a place."
+    whole = plural(found.times, "unsteady time")
+    told = [
+        f"The runs of {whole} took {milliseconds(found.excess_ms)} beyond the fastest repeats of "
+        "their pages.",
+        f"{found.caused} of {found.times} {'has' if found.caused == 1 else 'have'} a recorded "
+        "cause for half of that or more.",
+    ]
+    if found.caused_ms:
+        told.append(f"Causes explain {part(found.caused_ms)}: {of(CAUSES)}.")
+    if found.placed_ms:
+        told.append(
+            f"Of {part(found.placed_ms)} the record says where it went, not why: {of(PLACES)}."
+        )
+    told.append(f"{part(found.unknown_ms)} has neither cause nor place.")
+    return " ".join([*told, *_by_the_record(host_findings(data, times).values())])
+
+
+def _by_the_record(found: Iterable[Finding]) -> Iterator[str]:
+    """What the record rules out, and what it does not know, in a sentence each."""
+    found = list(found)
+    if out := [one.text for one in found if one.ruled_out]:
+        yield f"The record rules out {listing(out)}."
+    if unknown := [one.text for one in found if one.ruled_out is None]:
+        yield f"Not recorded for some or all of these runs: {listing(unknown)}."
+
+
+def host_findings(data: ReportData, found: Sequence[Unsteady]) -> dict[Kind, Finding]:
+    """What the record of the host says of these unsteady times; every run of their pages counts."""
+    times = {(one.variant, one.image, one.stage) for one in found}
+    return findings(
+        [one for one in data.host_records if _time_of(one) in times],
+        sum(one.excess_ms for one in found),
+        on_gpu=data.hardware.device.kind == "cuda",
     )
 
 
+def _time_of(one: Excess | StageRecord) -> tuple[str, str, Stage]:
+    return one.run.variant, one.run.image, one.stage
+
+
 def by_stage(data: ReportData) -> list[tuple[str, Stage, str]]:
-    """What explains the unsteady times of each variant and stage that has any."""
+    """Where the time went in the unsteady times of each variant and stage that has any."""
     found, told = unsteady(data), []
     for variant in data.variants:
         pages = sum(m.variant == variant.name for page in data.pages for m in page.measured)

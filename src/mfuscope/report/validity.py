@@ -165,8 +165,8 @@ def _steadiness(data: ReportData) -> Check:
     text = (
         f"{len(wrong)} of {len(known)} times vary by more than {percent(CV_LIMIT)} between "
         "repeats (standard deviation by mean); they are listed under Steadiness with where the "
-        "time went. Their means are rough: differences of that size between variants or pages are not "
-        "significant."
+        "time went. Their means are rough: differences of that size between variants or pages are "
+        "not significant."
     )
     return Check(title=title, verdict="warning", text=text)
 

@@ -127,7 +127,7 @@ def had_its_cpu(data: ReportData) -> Check:
         runs, run = len({one.run for _, one in waited}), worst.run
         text = (
             f"In {runs} of {plural(data.survey.total, 'run')} it waited in the run queue for "
-            f"{percent(WAIT_LIMIT)} of a stage or more, as other processes had its CPU. The worst: "
+            f"{percent(WAIT_LIMIT)} of a stage or more, as other threads had its CPU. The worst: "
             f"{milliseconds(worst.wait_ms or 0.0)} or {percent(share)} of {worst.stage}, in "
             f"{run.variant} / {run.image} / repeat {run.repeat}."
         )

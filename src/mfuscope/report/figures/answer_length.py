@@ -12,11 +12,16 @@ from mfuscope.report.data import ReportData, Variant
 from mfuscope.report.figures.style import COLOURS
 from mfuscope.report.formats import number, plural
 
-_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+# Of variants, with a style each, as one line may lie on another.
+_COLOURS = ("prefill", "projector", "language", "decode", "rest")
+_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 
 
 def paint_answer_length(figure: Figure, data: ReportData, wide: bool) -> str:
-    """Page time over new tokens, with the measured length and where decode takes half of a page."""
+    """Page time over new tokens, with the measured length and where decode takes half of a page.
+
+    A page of a batch has its share of the batch's time.
+    """
     variants = [variant for variant in data.variants if variant.tpot_ms is not None]
     if not variants:
         return "Answers of other lengths are not known: no decode step was measured."
@@ -30,7 +35,7 @@ def paint_answer_length(figure: Figure, data: ReportData, wide: bool) -> str:
     axes.set_xlim(1, max(2, *map(drawn, variants)))
     axes.set_xticks([base**power for power in range(13) if base**power <= LENGTHS[-1]])
     axes.set_xlabel("new tokens of the answer")
-    axes.set_ylabel("ms a page" if most == 1 else "ms a page or batch")
+    axes.set_ylabel("ms a page" if most == 1 else "ms a page (a batch ÷ its copies)")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 1)))
         axis.set_minor_formatter(NullFormatter())
@@ -42,26 +47,28 @@ def paint_answer_length(figure: Figure, data: ReportData, wide: bool) -> str:
 
 def _lines(axes: Axes, variant: Variant, index: int, *, alone: bool) -> None:
     """A variant's line; of a single one prefill and decode too, which meet where each is half."""
-    tpot, new = variant.tpot_ms or 0.0, np.geomspace(1, drawn(variant), 200)
+    copies, new = variant.batch_size, np.geomspace(1, drawn(variant), 200)
+    prefill, tpot = variant.prefill_ms / copies, (variant.tpot_ms or 0.0) / copies
     axes.plot(
         new,
-        variant.prefill_ms + (new - 1) * tpot,
+        prefill + (new - 1) * tpot,
         ls=_STYLES[index % len(_STYLES)],
-        color=COLOURS["ink"],
+        color=COLOURS["ink" if alone else _COLOURS[index % len(_COLOURS)]],
         lw=1.5,
         label="page" if alone else variant.name,
     )
     if alone:
-        axes.axhline(variant.prefill_ms, color=COLOURS["prefill"], lw=1.3, label="prefill")
-        later = new[(new - 1) * tpot >= 0.2 * variant.prefill_ms]
+        axes.axhline(prefill, color=COLOURS["prefill"], lw=1.3, label="prefill")
+        later = new[(new - 1) * tpot >= 0.2 * prefill]
         axes.plot(later, (later - 1) * tpot, color=COLOURS["decode"], lw=1.3, label="decode")
 
 
 def _points(axes: Axes, variants: Sequence[Variant]) -> None:
     """Where decode takes half of a page, and what was measured."""
     halves = [(at, page_ms(v, at)) for v in variants if (at := half(v) or 1.0) <= drawn(v)]
-    where = f": {plural(round(halves[0][0]), 'new token')}" if len(variants) == 1 and halves else ""
-    measured = [(v.answer.mean, v.page_ms) for v in variants]
+    alone = len(variants) == 1
+    where = f": {plural(round(halves[0][0]), 'new token')}" if alone and halves else ""
+    measured = [(v.answer.mean, v.ms_per_page) for v in variants]
     for points, marker, colour, label in (
         (halves, "o", "decode", f"decode takes half{where}"),
         (measured, "D", "prefill", "measured"),
@@ -70,7 +77,7 @@ def _points(axes: Axes, variants: Sequence[Variant]) -> None:
             axes.plot(
                 *zip(*points, strict=True),
                 marker,
-                color=COLOURS[colour],
+                color=COLOURS[colour if alone else "ink"],
                 mec=COLOURS["surface"],
                 ms=6,
                 ls="none",

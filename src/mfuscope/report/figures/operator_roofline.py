@@ -1,64 +1,79 @@
 """The roofline of operators: where each one is by the bytes that it really moved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from mfuscope.metrics.counted import CountedOperator, Reconciliation
+from mfuscope.metrics.counted import STAGES
+from mfuscope.report.counted_operators import Point, drawn, points
 from mfuscope.report.data import ReportData
 from mfuscope.report.figures.style import COLOURS
-from mfuscope.report.formats import number
+from mfuscope.report.formats import number, shortened
 
-_LABELLED = 3  # operators per stage with their names, the longest ones
+_NUMBERED = 6  # operators per stage with a number and their names, the longest ones
 _LARGEST, _SMALLEST = 900.0, 14.0  # areas of marks in square points
-_STAGES = {"prefill": "prefill", "decode_step": "decode"}
-
-
-def drawn(data: ReportData) -> Reconciliation | None:
-    """The counters that are drawn: of the reference, where prefill takes longest; or None."""
-    found = [
-        one for one in data.counted if one.counters.variant == data.reference.name and points(one)
-    ]
-    return max(found, key=lambda one: one.stages["prefill"].hardware.device_ms, default=None)
-
-
-def points(one: Reconciliation) -> list[CountedOperator]:
-    """The operators that computed on the tensor pipes, with what they moved."""
-    return [o for o in one.operators if o.tensor_flops and o.dram_bytes and o.device_ms]
+_NAME = 24  # characters of an operator's name
+_Place = Literal[
+    "outside right upper", "outside right lower", "outside lower left", "outside lower right"
+]
+_PLACES: Mapping[tuple[str, bool], _Place] = {  # of keys, by stage, wide or narrow
+    ("prefill", True): "outside right upper",
+    ("decode_step", True): "outside right lower",
+    ("prefill", False): "outside lower left",
+    ("decode_step", False): "outside lower right",
+}
 
 
 def paint_operator_roofline(figure: Figure, data: ReportData, wide: bool) -> str:
     """TFLOP/s over measured FLOP per byte of operators, under the measured roof."""
     one = drawn(data)
     if one is None:
-        return "No roofline of operators: hardware counters of FLOPs and bytes were not read."
-    axes = figure.add_subplot()
-    found = points(one)
-    _roof(axes, data, found, wide)
-    longest = max(o.device_ms for o in found)
-    for stage, name in _STAGES.items():
-        mine = sorted((o for o in found if o.stage == stage), key=lambda o: -o.device_ms)
-        if not mine:
-            continue
-        axes.scatter(
-            [_intensity(o) for o in mine],
-            [_tflops(o) for o in mine],
-            s=[max(_LARGEST * o.device_ms / longest, _SMALLEST) for o in mine],
-            facecolors=COLOURS[name] + "66",
-            edgecolors=COLOURS[name],
-            label="prefill" if stage == "prefill" else "decode step",
-            zorder=3,
+        return (
+            "No roofline of operators: hardware counters have no FLOPs and bytes of operators."
+            if data.counted
+            else "No roofline of operators: hardware counters were not read."
         )
-        for operator in mine[: _LABELLED if wide else 1]:
-            axes.annotate(
-                operator.name.removeprefix("aten::"),
-                (_intensity(operator), _tflops(operator)),
-                xytext=(6, -10),
-                textcoords="offset points",
-                color=COLOURS["ink"],
+    axes = figure.add_subplot()
+    found = [point for point in points(data, one) if point.on_roofline]
+    _roof(axes, data, found, wide)
+    longest, told = max(point.ms for point in found), 0
+    for stage, name in STAGES.items():
+        mine = [point for point in found if point.stage == stage]
+        numbered = mine[:_NUMBERED]
+        marks = [
+            axes.scatter(
+                point.intensity,
+                point.tflops,
+                s=max(_LARGEST * point.ms / longest, _SMALLEST),
+                facecolors=COLOURS[name] + "66",
+                edgecolors=COLOURS[name],
+                zorder=3,
             )
+            for point in mine
+        ]
+        names = []
+        for at, point in enumerate(numbered, told + 1):
+            names.append(f"{at} {shortened(point.name, _NAME)}")
+            axes.annotate(
+                str(at),
+                (point.intensity, point.tflops),
+                # Operators of both stages may lie at the same place.
+                xytext=(4, 4) if stage == "prefill" else (-4, -4),
+                textcoords="offset points",
+                ha="left" if stage == "prefill" else "right",
+                va="bottom" if stage == "prefill" else "top",
+                color=COLOURS["ink"],
+                zorder=4,
+            )
+        told += len(numbered)
+        if mine:
+            _key(figure, stage, marks, names, wide)
+    if wide:
+        axes.set_title(f"{one.counters.variant} at {one.counters.resolution}")
     axes.set_xscale("log")
     axes.set_yscale("log")
     where = "FLOP of the tensor pipes per byte of DRAM"
@@ -70,14 +85,31 @@ def paint_operator_roofline(figure: Figure, data: ReportData, wide: bool) -> str
         axis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="major")
     axes.set_axisbelow(True)
-    legend = figure.legend(loc="outside lower left", ncols=2)
-    for handle in legend.legend_handles:
-        if handle is not None:
-            handle.set_sizes([40.0])  # type: ignore[attr-defined]
     return ""
 
 
-def _roof(axes: Axes, data: ReportData, found: Sequence[CountedOperator], wide: bool) -> None:
+def _key(
+    figure: Figure, stage: str, marks: Sequence[Artist], names: Sequence[str], wide: bool
+) -> None:
+    """The numbers and names of a stage's operators: on the right, or below where it is narrow."""
+    size = None if wide else 8
+    legend = figure.legend(
+        marks[: len(names)],
+        names,
+        title=stage.replace("_", " "),
+        loc=_PLACES[stage, wide],
+        alignment="left",
+        fontsize=size,
+        title_fontsize=size,
+        handlelength=1,
+        handletextpad=0.4,
+    )
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_sizes([40.0])  # type: ignore[attr-defined]
+
+
+def _roof(axes: Axes, data: ReportData, found: Sequence[Point], wide: bool) -> None:
     """The roof that was measured on this device; the theoretical one where that is not known."""
     dtype = data.reference.model.dtype
     gemm = data.ceiling.gemm_tflops.get(dtype)
@@ -87,8 +119,8 @@ def _roof(axes: Axes, data: ReportData, found: Sequence[CountedOperator], wide: 
         else (data.hardware.peaks[dtype].tflops, data.hardware.bandwidth_gbs)
     )
     ridge = tflops * 1e3 / gbs
-    low = min(*map(_intensity, found), ridge) / 3
-    high = max(*map(_intensity, found), ridge) * 3
+    low = min(*(point.intensity for point in found), ridge) / 3
+    high = max(*(point.intensity for point in found), ridge) * 3
     axes.plot([low, ridge, high], [low * gbs / 1e3, tflops, tflops], "--", color=COLOURS["ink"])
     text = f"{dtype} measured {number(tflops)} TFLOP/s" if wide else f"{dtype} {number(tflops)}"
     axes.annotate(
@@ -100,12 +132,4 @@ def _roof(axes: Axes, data: ReportData, found: Sequence[CountedOperator], wide: 
         va="bottom",
     )
     axes.set_xlim(low, high)
-    axes.set_ylim(min(map(_tflops, found)) / 4, tflops * 3)
-
-
-def _intensity(one: CountedOperator) -> float:
-    return (one.tensor_flops or 0.0) / (one.dram_bytes or 1.0)
-
-
-def _tflops(one: CountedOperator) -> float:
-    return (one.tensor_flops or 0.0) / one.device_ms / 1e9
+    axes.set_ylim(min(point.tflops for point in found) / 4, tflops * 3)

@@ -1,18 +1,44 @@
 """Rules that make the numbers more certain, without a gain in time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from mfuscope.metrics.causes import STAGES
+from mfuscope.metrics.causes import STAGES, Cause
 from mfuscope.metrics.precision import MOST_REPEATS, TARGET, Precision
 from mfuscope.report.formats import percent, plural
+from mfuscope.report.host_record import Finding, Kind
 from mfuscope.report.recommendations.rule import Facts, Recommendation
-from mfuscope.report.spread import CV_LIMIT, explanation, host_side, spread, unsteady
+from mfuscope.report.spread import CV_LIMIT, explanation, host_findings, host_side, spread, unsteady
+
+#: Fewest degrees of freedom from which two repeats a page tell the spread.
+LEAST_FREEDOM = 3
 
 _CLOCKS = {"sm_clock", "sm_clock_lower", "throttled"}
+# Title and text against a cause that explains more than any other.
+_REMEDIES = {
+    "sm_clock": (
+        "Lock the clocks, then measure again",
+        "nvidia-smi -lgc holds the clocks at one value.",
+    ),
+    "wait": (
+        "Measure on a quieter host",
+        "Other processes ran on the CPUs that the measurement needed. End them, or pin the process "
+        "to cores of its own.",
+    ),
+    "tokens": (
+        "Compare times per token",
+        "Repeats of a page made different numbers of tokens, so their decode times are not of the "
+        "same work.",
+    ),
+    "collections": (
+        "Keep garbage collection out of the runs",
+        "The collector is off in a pass, so the model's code collects by itself: look for calls of "
+        "gc.collect.",
+    ),
+}
 
 
 def steady_clocks(facts: Facts) -> Iterable[Recommendation]:
-    """Repeats differ: lock the device's clocks, or use a quieter host."""
+    """Repeats differ: what helps depends on what explains most of it."""
     name = facts.variant.name
     shaky = [one for one in unsteady(facts.data) if one.variant == name]
     throttled = sum(len(runs) for (v, _), runs in facts.data.survey.throttled.items() if v == name)
@@ -29,39 +55,73 @@ def steady_clocks(facts: Facts) -> Iterable[Recommendation]:
     if not shaky:
         return
     worst, whole = shaky[0], spread(facts.data, shaky)
-    clocks = any(cause.kind in _CLOCKS for cause in whole.causes)
-    waited = any(cause.kind == "wait" for cause in whole.causes)
-    text = (
-        "No clock and no throttling explains the spread, so look at the host: other processes, CPU "
-        "frequency scaling, cores shared with neighbours. Pin the process to cores of its own, and "
-        "repeat more often."
-    )
-    if clocks:
-        text = "nvidia-smi -lgc holds the clocks at one value."
-    elif waited:
-        text = (
-            "Other processes ran on the CPUs that the measurement needed. End them, or pin the "
-            "process to cores of its own."
-        )
+    sides = tuple(filter(None, (host_side(facts.variant, stage) for stage in STAGES)))
+    title, text = _remedy(whole.causes, host_findings(facts.data, shaky), bool(sides))
     yield Recommendation(
         rule="variance",
-        title="Lock the clocks, then measure again" if clocks else "Measure on a quieter host",
+        title=title,
         text=text,
-        plain="The same page took clearly different times: repeat the measurement on a quieter "
-        "machine before relying on small differences.",
+        plain="The same page took clearly different times: repeat the measurement, at other times "
+        "or on a quieter machine, before relying on small differences.",
         evidence=(
             f"{worst.stage} of {worst.image} varies by {percent(worst.stat.cv or 0)} between "
             f"repeats; {plural(len(shaky), 'time')} of a stage by more than {percent(CV_LIMIT)}",
-            f"what explains slow runs: {explanation(whole.causes, whole.excess_ms)}",
-            *filter(None, (host_side(facts.variant, stage) for stage in STAGES)),
+            f"where the time of slow runs went: {explanation(whole.causes, whole.excess_ms)}",
+            *sides,
         ),
         gain_ms=None,
     )
 
 
+def _remedy(
+    causes: Sequence[Cause], found: Mapping[Kind, Finding], host_varies: bool
+) -> tuple[str, str]:
+    """Title and text against what explains most; where no cause does, by what the record says.
+
+    Args:
+        causes: the largest first.
+        host_varies: the device's busy time does not vary, the stage's does.
+    """
+    most = causes[0].kind if causes else ""
+    if most in _REMEDIES:
+        return _REMEDIES[most]
+    if any(cause.kind in _CLOCKS for cause in causes):
+        return _REMEDIES["sm_clock"]
+    told: list[str] = []
+    if "clock" in found:
+        steady = {True: "The SM clock held steady.", None: "Clocks were not recorded."}
+        told += filter(None, [steady.get(found["clock"].ruled_out)])
+    wait = found["wait"]
+    if not wait.ruled_out:
+        if wait.ruled_out is None:
+            told.append("Whether the measurement waited for a CPU was not recorded.")
+        told.append(
+            "Look at the host: other processes, CPU frequency scaling, cores shared with "
+            "neighbours. Pin the process to cores of its own, and repeat more often."
+        )
+        return "Measure on a quieter host", " ".join(told)
+    throughout = host_varies and most in ("throughout", "parts")
+    told += [
+        f"The record rules out {wait.text}: ending other processes or pinning would not help.",
+        "The host itself was slower throughout."
+        if throughout
+        else "Why these runs were slower was not recorded.",
+        "Repeats that are spread over a longer time average it.",
+    ]
+    return "Spread repeats over a longer time", " ".join(told)
+
+
 def more_repeats(facts: Facts) -> Iterable[Recommendation]:
     """Too few repeats to estimate the spread, or for an interval that is narrow enough."""
-    if facts.data.repeats < 3:
+    name = facts.variant.name
+    own = [one for one in facts.data.precisions if one.variant == name]
+    repeats = max(
+        m.stats["prefill_ms"].n
+        for page in facts.data.pages
+        for m in page.measured
+        if m.variant == name
+    )
+    if not own or (repeats < 3 and min(one.freedom for one in own) < LEAST_FREEDOM):
         yield Recommendation(
             rule="repeats",
             title="Measure each page at least three times",
@@ -69,11 +129,10 @@ def more_repeats(facts: Facts) -> Iterable[Recommendation]:
             "distinguish a difference from noise.",
             plain="Measure each page at least three times: only then is it known how certain the "
             "numbers are.",
-            evidence=(f"{plural(facts.data.repeats, 'repeat')} per page",),
+            evidence=(f"{plural(repeats, 'repeat')} per page",),
             gain_ms=None,
         )
         return
-    own = (one for one in facts.data.precisions if one.variant == facts.variant.name)
     wide = [one for one in own if not one.enough]
     if not wide:
         return
@@ -117,7 +176,8 @@ def _width(one: Precision) -> str:
     passes = ""
     if one.cv_passes is not None:
         passes = f", single passes of a run by {percent(one.cv_passes)}"
+    pooled = f", pooled over {one.pages} pages" if one.pages > 1 else ""
     return (
-        f"{one.stage} varies by {percent(one.cv)} between repeats{passes}: the 95 % interval of a "
-        f"page's mean is ±{percent(one.half_width)} with {one.repeats} repeats"
+        f"{one.stage} varies by {percent(one.cv)} between repeats{pooled}{passes}: the 95 % "
+        f"interval of a page's mean is ±{percent(one.half_width)} with {one.repeats} repeats"
     )
