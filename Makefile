@@ -18,7 +18,7 @@ CHECK_WHEELHOUSE = PYTHONPATH=src $(PYTHON) tools/wheelhouse.py check $(WHEELHOU
 # What .venv would see of the host's packages, asked of the Python that `venv` takes them from.
 CHECK_HOST_TORCH = $(PYTHON) -c 'import subprocess, sys; looked = subprocess.run([sys._base_executable, "-c", "import sys; from importlib.util import find_spec; sys.exit(find_spec(\"torch\") is None)"]); sys.exit(looked.returncode and "TORCH= takes the torch of $(PYTHON), which has none outside of virtual environments. Remedy: make TORCH= PYTHON=/the/python/that/has/torch ...")'
 
-.PHONY: run what-if flops test test-faults test-gpu test-slurm test-wheelhouse bench contracts lint audit install install-slurm \
+.PHONY: run what-if flops test test-faults test-slow test-gpu test-slurm test-wheelhouse bench contracts lint audit install install-slurm \
   wheelhouse install-offline supported-python clean help FORCE
 
 run: $(VENV)/.installed ## measure every page and write results/report.html
@@ -37,6 +37,9 @@ test: $(VENV)/.installed-dev ## run the tests that need no GPU
 
 test-faults: $(VENV)/.installed-dev ## run the tests that kill, fill and damage what the workflow needs
 	$(BIN)/python -m pytest -m faults $(TWO)
+
+test-slow: $(VENV)/.installed-dev ## run the tests of whole calls beyond the first, and of compilation
+	$(BIN)/python -m pytest -m slow --ignore tests/tools/test_wheelhouse.py $(TWO)
 
 test-gpu: $(VENV)/.installed-dev ## run the tests that need a CUDA GPU
 	$(BIN)/python -m pytest -m gpu

@@ -4,11 +4,13 @@ import itertools
 import os
 from pathlib import Path
 
+import pytest
 from checkouts import FIRST, SECOND, SETTINGS, make_checkout
 from ledger import deeds
 from processes import SUPPORT
 
 
+@pytest.mark.slow
 def test_two_devices_measure_side_by_side(tmp_path: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout")
     checkout.configure(**SETTINGS | {"device": "cpu", "repeats": 2})

@@ -40,6 +40,7 @@ def plain(published: Path) -> Session:
     return session(published)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [
@@ -179,6 +180,7 @@ def one_run(made: Session, folder: Path, *, tokens: int = 4, resolution: str = "
     return measure(made, PAGE, folder / "trace.json", how, key=key, max_megapixels=150, call=CALL)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_inductor")
 def test_compilation_ends_in_warm_up(published: Path, tmp_path: Path) -> None:
     made = session(published, compiling="decode")
@@ -210,6 +212,7 @@ def test_compilation_ends_in_warm_up(published: Path, tmp_path: Path) -> None:
     assert plain.timed.token_ids_sha256 == first.timed.token_ids_sha256
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_inductor")
 def test_a_pass_that_compiles_is_made_again(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -233,6 +236,7 @@ def test_a_pass_that_compiles_is_made_again(
     assert calls == 3, "the pass that compiled, the timed one, the traced one"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_inductor")
 def test_passes_that_always_compile_have_no_time(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -254,6 +258,7 @@ def test_passes_that_always_compile_have_no_time(
         one_run(made, tmp_path, resolution="small")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_inductor")
 def test_breaks_of_the_graph_are_named(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -283,6 +288,7 @@ def test_what_transformers_does_not_compile_is_refused(
         one_run(made, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_inductor")
 def test_an_early_end_of_sequence_leaves_nothing_to_compile_later(
     published: Path, tmp_path: Path

@@ -274,6 +274,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     return Measured(checkout, checkout.run())
 
 
+@pytest.mark.slow
 def test_two_variants_are_measured_side_by_side(measured: Measured) -> None:
     checkout = measured.checkout
     # 2 runs, activities, operator and kernel tables and calibrations, 2 of the device, 4 tables,
@@ -296,6 +297,7 @@ def test_two_variants_are_measured_side_by_side(measured: Measured) -> None:
         assert "eager" in text
 
 
+@pytest.mark.slow
 def test_prompts_with_braces_are_measured_and_shown_as_they_are(measured: Measured) -> None:
     checkout = measured.checkout
     for record in checkout.results.glob("*/runs/*/0.json"):
@@ -304,6 +306,7 @@ def test_prompts_with_braces_are_measured_and_shown_as_they_are(measured: Measur
         assert PROMPT in checkout.text(name)
 
 
+@pytest.mark.slow
 def test_bad_pages_may_be_skipped(measured: Measured) -> None:
     checkout = measured.checkout
     for reason in REASONS:
@@ -348,6 +351,7 @@ def test_others_go_on_beside_models_that_cannot_be_loaded(tmp_path: Path) -> Non
     assert head["measured"]["missing_runs"] == 2
 
 
+@pytest.mark.slow
 def test_traces_may_be_kept_for_first_repeats_alone(tmp_path: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout")
     checkout.add_page(FIRST)
@@ -376,6 +380,7 @@ def test_traces_may_be_kept_for_first_repeats_alone(tmp_path: Path) -> None:
     assert "profile" not in planned
 
 
+@pytest.mark.slow
 def test_a_flop_budget_needs_no_measurement(tmp_path: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout")
     checkout.add_page(FIRST)
