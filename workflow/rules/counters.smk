@@ -1,25 +1,3 @@
-from mfuscope.core.runs import CalibrationKey
-from mfuscope.workflow import counting
-
-
-def page_at(wildcards):
-    """The page that is counted for a resolution. Another content of it counts nothing again."""
-    in_batches(wildcards)
-    key = CalibrationKey(wildcards.variant, wildcards.resolution)
-    return str(reported(counting.counted_page, PLAN, RESULTS, key))
-
-
-def every_counters(wildcards):
-    """Hardware counters of every variant and resolution, which a CPU has none of."""
-    reported(PLAN.check_counters)
-    return [str(counting.counters_path(RESULTS, key)) for key in resolutions()]
-
-
-def counters_there(wildcards):
-    """Hardware counters that are asked for, and those that are there."""
-    return counting.wanted(PLAN, RESULTS, resolutions(), new=not CALL.partial)
-
-
 rule count_hardware:
     input:
         page=ancient(page_at),

@@ -1,14 +1,3 @@
-from mfuscope.planning.order import priorities
-
-TURNS = priorities(RUNS, CALL.id)
-
-
-def turn(wildcards):
-    """The priority of a run: they take turns in a shuffled order."""
-    run = RunKey(wildcards.variant, wildcards.image, int(wildcards.repeat))
-    return TURNS.get(run, 0)  # a repeat that is only asked for by its file comes last
-
-
 rule profile:
     input:
         page=ancient(page),
