@@ -126,7 +126,7 @@ def _roof(axes: Axes, data: ReportData, found: Sequence[Point], wide: bool) -> N
     axes.annotate(
         text,
         (high, tflops),
-        xytext=(0, 4),
+        xytext=(0, 16),  # above the number of a point that lies on the roof
         textcoords="offset points",
         ha="right",
         va="bottom",
