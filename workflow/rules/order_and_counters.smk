@@ -2,6 +2,7 @@
 
 from mfuscope.core.runs import CalibrationKey
 from mfuscope.planning.order import priorities
+from mfuscope.storage.paths import counters_path
 from mfuscope.workflow import counting
 
 
@@ -15,7 +16,7 @@ def page_at(wildcards):
 def every_counters(wildcards):
     """Hardware counters of every variant and resolution, which a CPU has none of."""
     reported(PLAN.check_counters)
-    return [str(counting.counters_path(RESULTS, key)) for key in resolutions()]
+    return [str(counters_path(RESULTS, key)) for key in resolutions()]
 
 
 def counters_there(wildcards):

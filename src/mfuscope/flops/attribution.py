@@ -1,5 +1,9 @@
 """Labels that assign a model's modules, and some methods, to components."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
 from torch import nn
 
 from mfuscope.flops import components as c
@@ -12,6 +16,64 @@ _EXPERTS = {"gate": c.ROUTER, "experts": c.ROUTED_EXPERTS, "shared_experts": c.S
 
 Labels = list[tuple[str, nn.Module]]
 MethodLabels = list[tuple[str, nn.Module, str]]
+
+
+@contextmanager
+def notified(
+    modules: Sequence[tuple[str, nn.Module]],
+    methods: Sequence[tuple[str, nn.Module, str]],
+    enter: Callable[[str], object],
+    leave: Callable[[], object],
+) -> Iterator[Callable[[], None]]:
+    """Call functions when labelled modules and methods begin and end, in the body.
+
+    Args:
+        modules: (label, module).
+        methods: (label, module, name of its method).
+        enter: gets the label.
+
+    Yields:
+        A function that removes the hooks of the modules before the body ends.
+    """
+    handles = []
+    for label, module in modules:
+
+        def before(*_: object, label: str = label) -> None:
+            enter(label)
+
+        def after(*_: object) -> None:
+            leave()
+
+        handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+    for label, module, name in methods:
+        setattr(module, name, _notifying(label, getattr(module, name), enter, leave))
+
+    def remove() -> None:
+        while handles:
+            handles.pop().remove()
+
+    try:
+        yield remove
+    finally:
+        remove()
+        for _, module, name in methods:
+            delattr(module, name)  # uncovers the class's method
+
+
+def _notifying(
+    label: str,
+    method: Callable[..., Any],
+    enter: Callable[[str], object],
+    leave: Callable[[], object],
+) -> Callable[..., Any]:
+    def notifying(*args: Any, **kwargs: Any) -> Any:
+        enter(label)
+        try:
+            return method(*args, **kwargs)
+        finally:
+            leave()
+
+    return notifying
 
 
 def label_modules(model: nn.Module) -> Labels:

@@ -16,6 +16,7 @@ from torch._C import DispatchKey
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
+from mfuscope.flops.attribution import notified
 from mfuscope.flops.components import OTHER
 
 aten = torch.ops.aten
@@ -161,38 +162,8 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         The innermost label counts; FLOPs outside of all labels count as ``other``.
         """
-        handles = []
-        for label, module in modules:
-
-            def enter(*_: object, label: str = label) -> None:
-                self._parts.append(label)
-
-            def leave(*_: object) -> None:
-                self._parts.pop()
-
-            handles += [
-                module.register_forward_pre_hook(enter),
-                module.register_forward_hook(leave),
-            ]
-        for label, module, name in methods:
-            setattr(module, name, self._labelled(label, getattr(module, name)))
-        try:
+        with notified(modules, methods, self._parts.append, self._parts.pop):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
-            for _, module, name in methods:
-                delattr(module, name)  # uncovers the class's method
-
-    def _labelled(self, label: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def labelled(*args: Any, **kwargs: Any) -> Any:
-            self._parts.append(label)
-            try:
-                return method(*args, **kwargs)
-            finally:
-                self._parts.pop()
-
-        return labelled
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

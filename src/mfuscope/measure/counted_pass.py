@@ -16,14 +16,13 @@ from mfuscope.config.settings import ProfilerSettings
 from mfuscope.core import counters as counted_records
 from mfuscope.core import records
 from mfuscope.core.errors import UserError
-from mfuscope.flops.attribution import label_methods, label_modules
+from mfuscope.flops.attribution import label_methods, label_modules, notified
 from mfuscope.measure.counters import COUNTED_TOKENS, CountedJob
+from mfuscope.measure.one_pass import timed_call
 from mfuscope.measure.profiler import recording
-from mfuscope.measure.session import Generation, Session, open_session
-from mfuscope.measure.stages import StageTimer
+from mfuscope.measure.session import Generation, Session, open_session, read_page
 from mfuscope.models.inputs import PageInputs
 from mfuscope.models.parts import find_parts
-from mfuscope.pages.decoding import PageFacts, decode_page
 from mfuscope.traces.file import check_written
 from mfuscope.traces.graphs import METADATA, to_metadata
 from mfuscope.traces.sequence import COMPONENT
@@ -36,7 +35,7 @@ _TRACED: Final = ProfilerSettings(None, False, False, False)
 def count_pass(job: CountedJob) -> None:
     """Warm up, then make the pass between ``cudaProfilerStart`` and ``cudaProfilerStop``."""
     session = open_session(job.settings["model"], Path(job.bundled), traces=False)
-    page, _ = _inputs(session, job)
+    page, _ = _page(session, job)
     _warm_up(session, page, _generation(job))
     torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
     _one_pass(session, page, _generation(job))
@@ -52,7 +51,7 @@ def trace_pass(session: Session, job: CountedJob, trace: Path) -> counted_record
     Raises:
         UserError: the page cannot be read, or the trace is unusable.
     """
-    page, facts = _inputs(session, job)
+    page, facts = _page(session, job)
     generation = _generation(job)
     _warm_up(session, page, generation)
     with recording(_TRACED, session.device) as profile:
@@ -66,13 +65,7 @@ def trace_pass(session: Session, job: CountedJob, trace: Path) -> counted_record
     profile.export_chrome_trace(str(trace))
     check_written(trace)
     return counted_records.CountedPass(
-        page=records.Page(
-            path=job.page,
-            sha256=facts.sha256,
-            width=facts.width,
-            height=facts.height,
-            resolution=page.resolution,
-        ),
+        page=facts,
         model=session.description,
         prompt_tokens=page.prompt_tokens,
         decode_steps=new_tokens - 1,
@@ -85,9 +78,8 @@ def _generation(job: CountedJob) -> Generation:
     return Generation(**{field.name: job.settings[field.name] for field in fields(Generation)})
 
 
-def _inputs(session: Session, job: CountedJob) -> tuple[PageInputs, PageFacts]:
-    decoded = decode_page(Path(job.page), job.max_megapixels)
-    return session.inputs(decoded.image, job.settings["resolution"]), decoded.facts
+def _page(session: Session, job: CountedJob) -> tuple[PageInputs, records.Page]:
+    return read_page(session, Path(job.page), job.settings["resolution"], job.max_megapixels)
 
 
 def _warm_up(session: Session, page: PageInputs, generation: Generation) -> None:
@@ -114,14 +106,7 @@ def _one_pass(
 ) -> int:
     """Make the pass in its ranges; returns its new tokens."""
     tokens = min(_TOKENS, generation.max_new_tokens)
-    timer = StageTimer(session.model, session.device, tokens)
-
-    def marked() -> None:
-        timer.on_logits()
-        on_logits()
-
-    with timer.measure():
-        made = session.generate(page, generation, most_tokens=tokens, on_logits=marked)
+    _, made = timed_call(session, page, generation, tokens, on_logits=on_logits)
     return int(made.shape[1])
 
 
@@ -135,7 +120,8 @@ def _component_ranges(session: Session) -> Iterator[Callable[[], None]]:
     hidden = set()
     if compiling == "all" and (vision := find_parts(model).get("vision")) is not None:
         hidden = set(vision.modules())
-    handles = []
+    modules = [one for one in label_modules(model) if one[1] not in hidden]
+    methods = [] if compiling == "all" else label_methods(model)
     opened: list[Any] = []
 
     def open_range(name: str) -> None:
@@ -146,44 +132,5 @@ def _component_ranges(session: Session) -> Iterator[Callable[[], None]]:
     def close_range() -> None:
         opened.pop().__exit__(None, None, None)
 
-    for label, module in label_modules(model):
-        if module in hidden:
-            continue
-
-        def enter(*_: object, label: str = label) -> None:
-            open_range(label)
-
-        def leave(*_: object) -> None:
-            close_range()
-
-        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-    methods = [] if compiling == "all" else label_methods(model)
-    for label, module, name in methods:
-        setattr(module, name, _within(open_range, close_range, label, getattr(module, name)))
-
-    def remove() -> None:
-        while handles:
-            handles.pop().remove()
-
-    try:
+    with notified(modules, methods, open_range, close_range) as remove:
         yield remove
-    finally:
-        remove()
-        for _, module, name in methods:
-            delattr(module, name)  # uncovers the class's method
-
-
-def _within(
-    open_range: Callable[[str], None],
-    close_range: Callable[[], None],
-    label: str,
-    method: Callable[..., Any],
-) -> Callable[..., Any]:
-    def within(*args: Any, **kwargs: Any) -> Any:
-        open_range(label)
-        try:
-            return method(*args, **kwargs)
-        finally:
-            close_range()
-
-    return within

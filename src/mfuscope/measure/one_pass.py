@@ -21,7 +21,7 @@ def stage_times(
 ) -> StageTimes:
     """The times of a pass of which nothing else is asked: of a warm-up, of a reference."""
     with collector_off():
-        times, _ = _timed(session, page, generation, most_tokens, nullcontext(), lambda: None)
+        times, _ = timed_call(session, page, generation, most_tokens)
     return times
 
 
@@ -39,8 +39,13 @@ def one_pass(
     before = nvml.read_conditions(uuid)
     with collector_off():
         energy_before, reason = nvml.read_energy_mj(uuid)
-        times, tokens = _timed(
-            session, page, generation, most_tokens, watch.measure(), watch.on_logits
+        times, tokens = timed_call(
+            session,
+            page,
+            generation,
+            most_tokens,
+            watching=watch.measure(),
+            on_logits=watch.on_logits,
         )
         energy_after, reason_after = nvml.read_energy_mj(uuid)
     after = nvml.read_conditions(uuid)
@@ -74,22 +79,29 @@ def one_pass(
     return one, copies[0]
 
 
-def _timed(
+def timed_call(
     session: Session,
     page: PageInputs,
     generation: Generation,
     most_tokens: int | None,
-    watching: AbstractContextManager[None],
-    on_logits: Callable[[], None],
+    *,
+    watching: AbstractContextManager[None] | None = None,
+    on_logits: Callable[[], None] = lambda: None,
 ) -> tuple[StageTimes, torch.Tensor]:
-    """A call's times and its new token ids, shape (batch_size, new_tokens)."""
+    """A call's times and its new token ids, shape (batch_size, new_tokens).
+
+    Args:
+        most_tokens: end after so many tokens; None for as many as `generation` asks for.
+        watching: is entered around the call.
+        on_logits: called after each forward, once its logits are marked.
+    """
     timer = StageTimer(session.model, session.device, most_tokens or generation.max_new_tokens)
 
     def marked() -> None:
         timer.on_logits()
         on_logits()
 
-    with watching, timer.measure():
+    with watching or nullcontext(), timer.measure():
         tokens = session.generate(page, generation, most_tokens=most_tokens, on_logits=marked)
     return timer.times(tokens.shape[1]), tokens
 

@@ -14,12 +14,11 @@ from mfuscope.core.runs import RunKey
 from mfuscope.measure.host import collector_off
 from mfuscope.measure.one_pass import one_pass
 from mfuscope.measure.profiler import WallClock, recording, trace_label
-from mfuscope.measure.session import Session
+from mfuscope.measure.session import Session, read_page
 from mfuscope.measure.settings import RunSettings as RunSettings
 from mfuscope.measure.warmup import compiled, reference, warm_up
 from mfuscope.models.context import check_context_limit
 from mfuscope.models.inputs import PageInputs
-from mfuscope.pages.decoding import decode_page
 from mfuscope.traces.file import check_written, holds_kernels
 from mfuscope.traces.graphs import METADATA, to_metadata
 from mfuscope.traces.losses import lost_events
@@ -51,8 +50,7 @@ def measure(
         UserError: the page cannot be read, it does not fit the model's context or the device's
             memory, its passes make different numbers of tokens, or the trace is unusable.
     """
-    decoded = decode_page(path, max_megapixels)
-    page = session.inputs(decoded.image, settings.resolution)
+    page, facts = read_page(session, path, settings.resolution, max_megapixels)
     check_context_limit(
         page.prompt_tokens,
         settings.max_new_tokens,
@@ -80,13 +78,7 @@ def measure(
         image=key.image,
         repeat=key.repeat,
         measured_at=measured_at,
-        page=records.Page(
-            path=str(path),
-            sha256=decoded.facts.sha256,
-            width=decoded.facts.width,
-            height=decoded.facts.height,
-            resolution=page.resolution,
-        ),
+        page=facts,
         model=session.description,
         prompt_tokens=page.prompt_tokens,
         image_tokens=page.image_tokens,

@@ -32,6 +32,7 @@ from mfuscope.models.inputs import PageInputs, input_maker
 from mfuscope.models.loader import experts_unusable, load_model
 from mfuscope.models.parts import has_experts
 from mfuscope.models.spec import ModelSpec, resolve_model
+from mfuscope.pages.decoding import decode_page
 
 if TYPE_CHECKING:
     from mfuscope.measure.compilation import CompilationMonitor
@@ -57,6 +58,29 @@ def open_session(
             "run the same command again",
         )
     return Session(spec, model, settings["device"], traces=traces)
+
+
+def read_page(
+    session: "Session", path: Path, resolution: str, max_megapixels: float
+) -> tuple[PageInputs, records.Page]:
+    """A page's inputs on the device, and its record.
+
+    Args:
+        resolution: a resolution mode.
+        max_megapixels: limit of the page's pixels, in millions.
+
+    Raises:
+        UserError: the page cannot be read.
+    """
+    decoded = decode_page(path, max_megapixels)
+    page = session.inputs(decoded.image, resolution)
+    return page, records.Page(
+        path=str(path),
+        sha256=decoded.facts.sha256,
+        width=decoded.facts.width,
+        height=decoded.facts.height,
+        resolution=page.resolution,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from mfuscope.storage.tables import number_in
+
 #: A clock counts as lower from this share on; that of a CPU moves more.
 CLOCK_DROP, CPU_CLOCK_DROP = 0.02, 0.05
 #: Least share of the excess of what is named.
@@ -223,5 +225,4 @@ def _reasons(row: Row) -> set[str]:
 
 def _value(row: Row, column: str) -> float | None:
     """A cell; None where it is empty."""
-    value = row[column]
-    return None if pd.isna(value) else float(value)
+    return number_in(row[column])

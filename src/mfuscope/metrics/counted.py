@@ -16,6 +16,7 @@ from mfuscope.core.counters import Counters, CounterTotals
 from mfuscope.core.errors import UserError
 from mfuscope.core.records import Calibration, Run
 from mfuscope.metrics.operator_work import Traffic
+from mfuscope.storage.tables import number_in
 
 #: The counted stages, with the stages of a run that they stand for.
 STAGES: Mapping[str, str] = {"prefill": "prefill", "decode_step": "decode"}
@@ -203,8 +204,8 @@ def _operators(launches: pd.DataFrame) -> Iterator[CountedOperator]:
             name=str(name),
             calls=len(rows),
             device_ms=float(ns) / 1e6,
-            tensor_flops=None if pd.isna(flops) else float(flops),
-            dram_bytes=None if pd.isna(moved) else float(moved),
+            tensor_flops=number_in(flops),
+            dram_bytes=number_in(moved),
         )
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any
 
-import pandas as pd
-
 from mfuscope.compare.ratios import Compared
 from mfuscope.compare.variants import Samples
 from mfuscope.core.counters import Counters
@@ -20,6 +18,7 @@ from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import Outlier
 from mfuscope.report.sessions import Neighbours, Overlap, SessionRuns
 from mfuscope.report.survey import Survey, Tokens
+from mfuscope.storage.tables import number_in
 
 #: The two stages of a page.
 STAGES = ("prefill", "decode")
@@ -56,7 +55,7 @@ class Stat:
     def of(cls, row: Mapping[str, Any], reason: str = "") -> "Stat":
         """From a row of summary.csv."""
         names = [field.name for field in fields(cls) if field.name not in ("n", "reason")]
-        values = {name: None if pd.isna(row[name]) else float(row[name]) for name in names}
+        values = {name: number_in(row[name]) for name in names}
         absent = (reason or "no value") if values["mean"] is None else ""
         return cls(n=int(row["n"]), reason=absent, **values)
 

@@ -32,6 +32,7 @@ from mfuscope.report.outliers import outliers
 from mfuscope.report.sessions import neighbours, overlaps, sessions
 from mfuscope.report.survey import Survey
 from mfuscope.report.tried import what_was_tried
+from mfuscope.storage.tables import number_in
 
 _NO_STEPS = "one new token: no decode step"
 _NO_PARTS = "the model's parts are not known separately"
@@ -251,13 +252,8 @@ def _variants(
             over="repeat" if single else "page",
             answer=answer(metrics[metrics["variant"] == name], models, survey, calibrations),
             batch_size=int(most[name]["batch_size"]),
-            compile_s=_known(most[name]["compile_s"]),
+            compile_s=number_in(most[name]["compile_s"]),
         )
-
-
-def _known(value: Any) -> float | None:
-    """A number of a table; None where the cell is empty."""
-    return None if pd.isna(value) else float(value)
 
 
 def _flops(calibration: Calibration, survey: Survey) -> Iterable[Flops]:

@@ -10,6 +10,7 @@ from mfuscope.core.runs import RunKey
 from mfuscope.metrics.causes import CLOCK_DROP, LEAST_SHARE, STAGES, Row, Stage
 from mfuscope.metrics.repeats import by_page, key_of_row
 from mfuscope.report.formats import milliseconds
+from mfuscope.storage.tables import number_in
 
 #: From this share of a stage on, waiting for a CPU disturbed it.
 WAIT_LIMIT = 0.05
@@ -112,13 +113,9 @@ def _record(row: Row, stage: Stage) -> StageRecord:
         run=key_of_row(row),
         stage=stage,
         ms=float(row[f"{stage}_ms"]),
-        wait_ms=_known(row, f"{stage}_wait_ms"),
-        collections_ms=_known(row, f"{stage}_collections_ms"),
+        wait_ms=number_in(row[f"{stage}_wait_ms"]),
+        collections_ms=number_in(row[f"{stage}_collections_ms"]),
         stalls=stalls if decode else 0,
         stalled_ms=float(row["stall_ms"] + stalls * step) if decode else 0.0,
-        sm_clock_mhz=_known(row, "sm_clock_mhz"),
+        sm_clock_mhz=number_in(row["sm_clock_mhz"]),
     )
-
-
-def _known(row: Row, column: str) -> float | None:
-    return None if pd.isna(row[column]) else float(row[column])

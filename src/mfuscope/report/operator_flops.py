@@ -17,6 +17,7 @@ from mfuscope.metrics.operator_work import (
     match,
     pass_work,
 )
+from mfuscope.storage.tables import number_in
 from mfuscope.traces.replays import REPLAY
 
 
@@ -135,9 +136,7 @@ def _traced(rows: pd.DataFrame) -> dict[str, TracedOperator]:
     mine = rows[rows["kind"] == "operator"]
     columns = ("calls", "self_cpu_ms", "total_cpu_ms", "device_ms")
     return {
-        str(name): TracedOperator(
-            int(calls), self_cpu, total_cpu, None if pd.isna(device) else float(device)
-        )
+        str(name): TracedOperator(int(calls), self_cpu, total_cpu, number_in(device))
         for name, calls, self_cpu, total_cpu, device in zip(
             mine["operator"], *(mine[column] for column in columns), strict=True
         )

@@ -9,6 +9,7 @@ import pandas as pd
 from mfuscope.metrics.operator_work import Matched
 from mfuscope.report.merging import add_up
 from mfuscope.report.operator_flops import RunWork, Tally
+from mfuscope.storage.tables import number_in
 
 _KEYS = ("stage", "kind", "operator")
 _SUMS = (
@@ -216,7 +217,7 @@ def _stage(
     table[sums] = table[sums] / runs
     table["device_ms"] *= runs / max(traced, 1)
     own = table[table["kind"] != OVERHEAD]
-    device_ms = _optional(own["device_ms"].sum(min_count=1))
+    device_ms = number_in(own["device_ms"].sum(min_count=1))
     self_cpu_ms = float(own["self_cpu_ms"].sum())
     on_device = device_ms is not None
     table = table.sort_values(
@@ -236,9 +237,9 @@ def _stage(
                 calls=float(row["calls"]),
                 self_cpu_ms=float(row["self_cpu_ms"]),
                 total_cpu_ms=float(row["total_cpu_ms"]),
-                device_ms=_optional(row["device_ms"]),
-                self_cpu_memory_bytes=_optional(row["self_cpu_memory_bytes"]),
-                self_device_memory_bytes=_optional(row["self_device_memory_bytes"]),
+                device_ms=number_in(row["device_ms"]),
+                self_cpu_memory_bytes=number_in(row["self_cpu_memory_bytes"]),
+                self_device_memory_bytes=number_in(row["self_device_memory_bytes"]),
                 device_share=_share(row["device_ms"], device_ms) if counted else None,
                 cpu_share=_share(row["self_cpu_ms"], self_cpu_ms) if counted else None,
                 flops=found.flops,
@@ -259,10 +260,6 @@ def _stage(
     )
 
 
-def _optional(value: object) -> float | None:
-    return None if pd.isna(value) else float(value)  # type: ignore[call-overload, arg-type]
-
-
 def _share(value: object, of: float | None) -> float | None:
-    part = _optional(value)
+    part = number_in(value)
     return part / of if of and part is not None else None

@@ -10,6 +10,7 @@ from mfuscope.compare.variants import COMPARED
 from mfuscope.compare.verdicts import Verdict, verdict
 from mfuscope.metrics.statistics import ALL
 from mfuscope.report.data import ReportData, Tried, Variant
+from mfuscope.storage.tables import number_in
 
 #: Settings that change what is to be done, and not only how.
 WORK: Final = frozenset(
@@ -132,7 +133,7 @@ def _compared(row: Mapping[str, Any]) -> Compared:
     names = ("reference_mean", "variant_mean", "ratio", "ci95_low", "ci95_high")
     return Compared(
         n=int(row["n"]),
-        **{name: None if pd.isna(row[name]) else float(row[name]) for name in names},
+        **{name: number_in(row[name]) for name in names},
     )
 
 

@@ -25,6 +25,11 @@ def write_table(path: Path, table: pd.DataFrame | list[dict[str, Any]]) -> None:
     write_text(path, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
 
 
+def number_in(cell: Any) -> float | None:
+    """The number in a cell; None where it is empty."""
+    return None if pd.isna(cell) else float(cell)
+
+
 def read_table(
     path: Path, *, names: Iterable[str] = (), numbers: Iterable[str] = ()
 ) -> pd.DataFrame:

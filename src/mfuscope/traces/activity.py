@@ -11,8 +11,17 @@ from mfuscope.core.records import Activity, StageActivity
 from mfuscope.core.runs import RunKey
 from mfuscope.traces.intervals import Bools, Ints, union
 from mfuscope.traces.losses import find_losses
+from mfuscope.traces.nesting import nearest
 from mfuscope.traces.replays import Replays, find_replays
-from mfuscope.traces.spans import KERNEL, OPERATOR, RUNTIME, STAGES, STEP_PREFIX, Trace
+from mfuscope.traces.spans import (
+    KERNEL,
+    OPERATOR,
+    RUNTIME,
+    STAGES,
+    STEP_PREFIX,
+    Spans,
+    Trace,
+)
 from mfuscope.traces.waiting import waiting
 
 # Values of a stage that need all of its device events, and those that need any.
@@ -56,6 +65,19 @@ def launches(trace: Trace) -> Launches:
     started = np.minimum(device.start, last)
     started[origin >= 0] = host.start[origin[origin >= 0]]
     return Launches(call, operator, trace.stage_at(started), replays)
+
+
+def operator_spans(found: Launches, host: Spans, parent: Ints) -> Ints:
+    """For each device event the span (index into ``Trace.host``) of its operator, else -1.
+
+    The one that the profiler names, else the innermost around the launching call. Events of replays
+    have none here: see `Launches`.
+
+    Args:
+        parent: see `nesting.parents`.
+    """
+    caller = nearest(parent, found.call, host.kind == OPERATOR)
+    return np.where(found.operator >= 0, found.operator, caller)
 
 
 def activity(trace: Trace, key: RunKey, weights: str, steps: int) -> Activity:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mfuscope.traces.activity import launches
+from mfuscope.traces.activity import launches, operator_spans
 from mfuscope.traces.intervals import Bools, Ints
 from mfuscope.traces.losses import find_losses
 from mfuscope.traces.nesting import enclosing, nearest, parents
@@ -98,8 +98,7 @@ def operator_table(trace: Trace) -> dict[str, list[Any]]:
     counted = np.concatenate([counts, np.ones(len(overhead), dtype=np.bool_)])
 
     launch, is_operator = launches(trace), host.kind == OPERATOR
-    caller = nearest(parent, launch.call, is_operator)
-    device_rows = row_of(launch.stage, np.where(launch.operator >= 0, launch.operator, caller))
+    device_rows = row_of(launch.stage, operator_spans(launch, host, parent))
     replays = launch.replays  # captured under operators that this trace need not hold
     captured = np.where(replays.operator >= 0, replays.operator, len(trace.names))
     captured_kind = np.where(replays.operator >= 0, OPERATOR, _NO_OPERATOR)

@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from mfuscope.traces.activity import launches
+from mfuscope.traces.activity import Launches, launches, operator_spans
 from mfuscope.traces.intervals import Ints
-from mfuscope.traces.nesting import enclosing, nearest, parents
-from mfuscope.traces.spans import COPY_NAME, KERNEL, OPERATOR, Trace
+from mfuscope.traces.nesting import enclosing, parents
+from mfuscope.traces.spans import COPY_NAME, KERNEL, Trace
 
 #: Prefix of the annotations around components of the model.
 COMPONENT: Final = "component:"
@@ -49,7 +49,7 @@ def launch_sequence(trace: Trace) -> list[TracedLaunch]:
     started = np.where(found.call >= 0, host.start[found.call], device.start)
     windows = {"prefill": trace.windows["prefill"]} | _step_window(trace)
     order = np.lexsort((device.start, started))
-    operators = _operators(trace)
+    operators = _operators(trace, found)
     components = _components(trace, found.call)
     sequence = []
     for i in order.tolist():
@@ -108,11 +108,10 @@ def _step_window(trace: Trace) -> dict[str, tuple[int, int]]:
     return {}
 
 
-def _operators(trace: Trace) -> Ints:
+def _operators(trace: Trace, found: Launches) -> Ints:
     """For each device event the name (index into ``Trace.names``) of its operator, else -1."""
-    found, host = launches(trace), trace.host
-    caller = nearest(parents(host), found.call, host.kind == OPERATOR)
-    span = np.where(found.operator >= 0, found.operator, caller)
+    host = trace.host
+    span = operator_spans(found, host, parents(host))
     own = np.where(span >= 0, host.name[span], -1)
     return np.where(found.replays.replayed, found.replays.operator, own)
 
