@@ -1,5 +1,6 @@
-"""Which commit measured."""
+"""Which commit measured, and which host."""
 
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,3 +52,12 @@ def test_a_copy_within_a_checkout_of_something_else_has_none(
 def test_without_git_it_is_not_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert checkout.commit()[0] is None
+
+
+def test_a_host_is_told_apart_and_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "node", lambda: "gpu-of-somebody")
+    first = checkout.host_id()
+    assert first == checkout.host_id()
+    assert "somebody" not in first
+    monkeypatch.setattr(platform, "node", lambda: "gpu-of-another")
+    assert checkout.host_id() != first

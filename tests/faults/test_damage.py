@@ -33,7 +33,7 @@ OTHERS = (
     *("inputs.csv", "metrics.csv", "summary.csv", "comparison.csv", "flops.csv", "flops.md"),
     *("report.html", "report.md", "report.json", "stakeholder.md", "operators.md"),
     *("figures/roofline.svg", "figures/decode_steps.svg", "figures/time.svg"),
-    "figures/answer_length.svg",
+    *("figures/answer_length.svg", "figures/operator_roofline.svg"),
 )
 
 

@@ -63,12 +63,12 @@ def test_a_stage_has_the_host_of_the_pass_that_gave_its_time() -> None:
     assert (found["session"], found["process"]) == (CALL, "0123456789ab")
 
 
-def at(*starts: float, call: str = CALL, on: str = "node1", ms: float = 1000.0) -> Run:
+def at(*starts: float, call: str = CALL, on: str = session().host, ms: float = 1000.0) -> Run:
     passes = [a_pass(host_ms=ms, host=host(started_at=STARTED_AT + start)) for start in starts]
     return run(passes=passes, session=session(call=call, host=on))
 
 
-def reading(start: float, end: float, on: str = "node1") -> Activity:
+def reading(start: float, end: float, on: str = session().host) -> Activity:
     made = activity(reading_started=STARTED_AT + start, reading_ended=STARTED_AT + end)
     return replace(made, host=on)
 
@@ -87,7 +87,7 @@ def test_order_is_the_rank_within_a_call() -> None:
         ([reading(-5, 0.1), reading(0.9, 9)], 2),
         ([reading(-5, 50)], 1),  # both passes, one job
         ([reading(10.5, 11)], 1),
-        ([reading(0.5, 0.6, on="node2")], 0),
+        ([reading(0.5, 0.6, on="another")], 0),
     ],
 )
 def test_readings_overlap_where_they_meet_a_pass(readings: list[Activity], count: int) -> None:

@@ -154,7 +154,7 @@ def session(**changes: Any) -> records.Session:
     made = records.Session(
         call=CALL,
         process="0123456789ab",
-        host="node1",
+        host="6f0e0f2a3c41",
         reference=records.Reference(prefill_ms=49.0, step_ms=19.5),
     )
     return replace(made, **changes)
@@ -284,7 +284,7 @@ def activity(**changes: Any) -> records.Activity:
         table_bytes={"operators": 30_000, "kernels": 20_000},
         reading_started=STARTED_AT + 60.0,
         reading_ended=STARTED_AT + 63.0,
-        host="node1",
+        host="6f0e0f2a3c41",
     )
     return replace(made, **changes)
 

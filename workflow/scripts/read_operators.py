@@ -11,12 +11,12 @@ with job_log(snakemake.log[0]):
 
     started = time.time()
 
-    import platform
     from dataclasses import replace
     from pathlib import Path
 
     from mfuscope.core.records import Run
     from mfuscope.core.runs import RunKey
+    from mfuscope.core.versions import host_id
     from mfuscope.storage.artefacts import write_columns, write_json
     from mfuscope.storage.validation import check_trace, read_record
     from mfuscope.traces.activity import activity
@@ -42,7 +42,7 @@ with job_log(snakemake.log[0]):
         table_bytes=table_bytes,
         reading_started=round(started, 3),
         reading_ended=round(time.time(), 3),
-        host=platform.node(),
+        host=host_id(),
     )
     # Last: it records how long the tables are.
     write_json(Path(snakemake.output.activity), found)

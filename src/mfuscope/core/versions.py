@@ -1,5 +1,6 @@
-"""The versions of the software that measures."""
+"""What measures: the versions of its software, its checkout's commit, its host."""
 
+import hashlib
 import importlib.metadata
 import platform
 import subprocess
@@ -43,6 +44,11 @@ def commit() -> tuple[str | None, str]:
     if tracked and found:
         return found, ""
     return None, "mfuscope is no checkout of git here, or git does not answer"
+
+
+def host_id() -> str:
+    """Twelve hex digits that tell this host from others: results are shown, names are private."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:12]
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,6 +1,5 @@
 """A model on its device, which preprocesses pages and generates tokens."""
 
-import platform
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -22,7 +21,7 @@ from mfuscope.config.settings import ModelSettings
 from mfuscope.core import records
 from mfuscope.core.dtypes import torch_dtype
 from mfuscope.core.errors import UserError
-from mfuscope.core.versions import commit, software_versions
+from mfuscope.core.versions import commit, host_id, software_versions
 from mfuscope.hardware.devices import describe_device, pick_precision, use_device
 from mfuscope.hardware.memory import report_out_of_memory
 from mfuscope.hardware.nvml import driver_version
@@ -121,8 +120,8 @@ class Session:
         self.versions = software_versions(driver_version())
         self.commit, self.no_commit = commit()
         self.settings = settings
-        #: A random id of this process, and the name of its host.
-        self.process, self.host = secrets.token_hex(6), platform.node()
+        #: A random id of this process, and one of its host.
+        self.process, self.host = secrets.token_hex(6), host_id()
         # What was warmed up, references by session and work, and how many runs were measured;
         # `measure.warmup` and `measure.passes` update them.
         self.warmed_up: dict[object, records.Compilation | None] = {}
