@@ -122,7 +122,7 @@ class TestIncremental:
 
     def test_traces_are_chrome_traces_with_the_stages(self, checkout: Checkout) -> None:
         traces = sorted(checkout.results.glob("baseline/traces/*/*.json.gz"))
-        assert len(traces) == 6
+        assert len(traces) == 4
         with gzip.open(traces[0]) as file:
             names = {event.get("name") for event in json.load(file)["traceEvents"]}
         assert {"prefill", "vision", "decode", "decode_step[0]", "decode_step[1]"} <= names
@@ -178,7 +178,7 @@ class TestIncremental:
         after = checkout.digests()
         assert {path: after[path] for path in before} == before
         assert set(after) - set(before) == {f"baseline/runs/{THIRD}/{r}.json" for r in range(2)}
-        assert len(checkout.table("metrics.csv")) == 9
+        assert len(checkout.table("metrics.csv")) == 6
         assert THIRD in (checkout.results / "report.md").read_text()
 
     def test_removing_a_page_only_aggregates(self, checkout: Checkout) -> None:
