@@ -39,7 +39,7 @@ GPU_RULES = {"probe_device", "calibrate", "profile"}
 @pytest.fixture(scope="class")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     made = make_checkout(tmp_path_factory.mktemp("a path") / "with späces и 日本")
-    made.configure(**SETTINGS, repeats=2)
+    made.configure(**SETTINGS)
     made.add_page(FIRST)
     made.add_page(SECOND)
     return made
@@ -55,27 +55,27 @@ class TestIncremental:
             "compare_variants": 1,
             "inspect_images": 1,
             "probe_device": 1,
-            "profile": 4,
-            "read_operators": 4,
+            "profile": 6,
+            "read_operators": 6,
             "render_report": 1,
             "resolve_hardware": 1,
             "summarise": 1,
             "tabulate_metrics": 1,
         }
         said = checkout.run()
-        assert "4 runs to measure" in said
-        assert "[4/4]" in said
+        assert "6 runs to measure" in said
+        assert "[6/6]" in said
         assert said.rstrip().splitlines()[-1].startswith("mfuscope: report: results/report.html")
         assert "\x1b" not in said
-        # 4 runs, activities, operator and kernel tables, 1 calibration, 2 of the device, 4 tables,
+        # 6 runs, activities, operator and kernel tables, 1 calibration, 2 of the device, 4 tables,
         # and the report's head
-        assert validate_results(checkout.results) == 4 * 4 + 1 + 2 + 4 + 1
+        assert validate_results(checkout.results) == 4 * 6 + 1 + 2 + 4 + 1
         head = json.loads((checkout.results / "report.json").read_bytes())
         validate_response("getReport", 200, head)
-        assert head["measured"]["runs"] == 4
+        assert head["measured"]["runs"] == 6
         assert head["variants"][0]["limit"]["sentence"] in checkout.text("report.md")
         rows = checkout.table("metrics.csv")
-        assert len(rows) == 4
+        assert len(rows) == 6
         for row in rows:
             assert 0 < float(row["mfu_prefill"]) < 1.5
             assert 0 < float(row["mfu_decode"]) < 1.5
@@ -122,7 +122,7 @@ class TestIncremental:
 
     def test_traces_are_chrome_traces_with_the_stages(self, checkout: Checkout) -> None:
         traces = sorted(checkout.results.glob("baseline/traces/*/*.json.gz"))
-        assert len(traces) == 4
+        assert len(traces) == 6
         with gzip.open(traces[0]) as file:
             names = {event.get("name") for event in json.load(file)["traceEvents"]}
         assert {"prefill", "vision", "decode", "decode_step[0]", "decode_step[1]"} <= names
@@ -151,7 +151,7 @@ class TestIncremental:
     def test_reordered_settings_are_the_same(self, checkout: Checkout) -> None:
         shuffled = {key: SETTINGS[key] for key in reversed(SETTINGS)}
         shuffled["profiler"] = {"with_stack": False, "record_shapes": False}
-        checkout.configure(repeats=2, **shuffled)
+        checkout.configure(**shuffled)
         assert checkout.planned() == {}
 
     def test_editing_one_page_measures_its_repeats(self, checkout: Checkout) -> None:
@@ -161,24 +161,24 @@ class TestIncremental:
             page.transpose(Image.Transpose.ROTATE_180).save(path)
         os.utime(path, (1e9, 1e9))  # as `cp -p` and git do: older than every result
         plan = checkout.planned()
-        assert plan["profile"] == plan["read_operators"] == 2
+        assert plan["profile"] == plan["read_operators"] == 3
         assert "calibrate" not in plan
         assert "probe_device" not in plan
         checkout.run()
         after = checkout.digests()
         changed = {path for path in after if after[path] != before[path]}
-        assert changed == {f"baseline/runs/{FIRST}/{repeat}.json" for repeat in range(2)}
+        assert changed == {f"baseline/runs/{FIRST}/{repeat}.json" for repeat in range(3)}
         assert checkout.planned() == {}
 
     def test_adding_a_page_measures_it_alone(self, checkout: Checkout) -> None:
         before = checkout.digests()
         checkout.add_page(THIRD)
-        assert checkout.planned()["profile"] == 2
+        assert checkout.planned()["profile"] == 3
         checkout.run()
         after = checkout.digests()
         assert {path: after[path] for path in before} == before
-        assert set(after) - set(before) == {f"baseline/runs/{THIRD}/{r}.json" for r in range(2)}
-        assert len(checkout.table("metrics.csv")) == 6
+        assert set(after) - set(before) == {f"baseline/runs/{THIRD}/{r}.json" for r in range(3)}
+        assert len(checkout.table("metrics.csv")) == 9
         assert THIRD in (checkout.results / "report.md").read_text()
 
     def test_removing_a_page_only_aggregates(self, checkout: Checkout) -> None:
@@ -192,20 +192,20 @@ class TestIncremental:
 
     def test_one_more_repeat_is_one_more_run_per_page(self, checkout: Checkout) -> None:
         before = checkout.digests()
-        checkout.configure(**SETTINGS, repeats=3)
+        checkout.configure(**SETTINGS, repeats=4)
         assert checkout.planned()["profile"] == 2
         checkout.run()
         after = checkout.digests()
         assert {path: after[path] for path in before} == before
         assert set(after) - set(before) == {
-            f"baseline/runs/{page}/2.json" for page in (FIRST, THIRD)
+            f"baseline/runs/{page}/3.json" for page in (FIRST, THIRD)
         }
-        assert len(checkout.table("metrics.csv")) == 6
+        assert len(checkout.table("metrics.csv")) == 8
 
     def test_another_peak_measures_nothing(self, checkout: Checkout) -> None:
         before = checkout.digests()
         old = float(checkout.table("metrics.csv")[0]["mfu_prefill"])
-        checkout.configure(**SETTINGS, repeats=3, peak_tflops=1000)
+        checkout.configure(**SETTINGS, repeats=4, peak_tflops=1000)
         assert not GPU_RULES & set(checkout.planned())
         checkout.run()
         assert checkout.digests() == before
@@ -221,15 +221,15 @@ class TestIncremental:
         assert "A line of our own." in (checkout.results / "report.md").read_text()
 
     def test_another_length_measures_everything(self, checkout: Checkout) -> None:
-        settings = SETTINGS | {"max_new_tokens": 4, "repeats": 3, "peak_tflops": 1000}
+        settings = SETTINGS | {"max_new_tokens": 4, "repeats": 4, "peak_tflops": 1000}
         checkout.configure(**settings)
         plan = checkout.planned()
-        assert plan["profile"] == 6
+        assert plan["profile"] == 8
         assert "calibrate" not in plan
         assert "probe_device" not in plan
 
     def test_the_command_line_wins_over_the_environment(self, checkout: Checkout) -> None:
-        checkout.configure(**SETTINGS, repeats=3, peak_tflops=1000)
+        checkout.configure(**SETTINGS, repeats=4, peak_tflops=1000)
         assert checkout.planned() == {}
         text = checkout.run("-n", DSOCR_MAX_NEW_TOKENS="4")
         assert "Params have changed" in text
@@ -237,11 +237,11 @@ class TestIncremental:
         assert "Nothing to be done" in text
 
     def test_the_command_line_takes_every_type(self, checkout: Checkout) -> None:
-        same = ("ignore_eos=true", "repeats=3", 'profiler={"record_shapes": false}')
+        same = ("ignore_eos=true", "repeats=4", 'profiler={"record_shapes": false}')
         assert checkout.planned("--config", *same, 'variants={"baseline": null}') == {}
-        assert checkout.planned("--config", "ignore_eos=false")["profile"] == 6
+        assert checkout.planned("--config", "ignore_eos=false")["profile"] == 8
         shapes = checkout.planned("--config", 'profiler={"record_shapes": true}')
-        assert shapes["profile"] == 6
+        assert shapes["profile"] == 8
 
 
 REASONS = (
