@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from builders import (
     CALL,
+    HOST,
     STARTED_AT,
     a_pass,
     activity,
@@ -63,12 +64,12 @@ def test_a_stage_has_the_host_of_the_pass_that_gave_its_time() -> None:
     assert (found["session"], found["process"]) == (CALL, "0123456789ab")
 
 
-def at(*starts: float, call: str = CALL, on: str = session().host, ms: float = 1000.0) -> Run:
+def at(*starts: float, call: str = CALL, on: str = HOST, ms: float = 1000.0) -> Run:
     passes = [a_pass(host_ms=ms, host=host(started_at=STARTED_AT + start)) for start in starts]
     return run(passes=passes, session=session(call=call, host=on))
 
 
-def reading(start: float, end: float, on: str = session().host) -> Activity:
+def reading(start: float, end: float, on: str = HOST) -> Activity:
     made = activity(reading_started=STARTED_AT + start, reading_ended=STARTED_AT + end)
     return replace(made, host=on)
 

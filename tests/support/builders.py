@@ -21,6 +21,7 @@ Json = dict[str, Any]
 SHA256 = hashlib.sha256(b"a page").hexdigest()
 MEASURED_AT = "2026-01-02T03:04:05Z"
 CALL = "20260102T030400Z-0a1b2c"
+HOST = "6f0e0f2a3c41"
 STARTED_AT = 1767323045.25  # the same moment in Unix seconds
 
 
@@ -154,7 +155,7 @@ def session(**changes: Any) -> records.Session:
     made = records.Session(
         call=CALL,
         process="0123456789ab",
-        host="6f0e0f2a3c41",
+        host=HOST,
         reference=records.Reference(prefill_ms=49.0, step_ms=19.5),
     )
     return replace(made, **changes)
@@ -284,7 +285,7 @@ def activity(**changes: Any) -> records.Activity:
         table_bytes={"operators": 30_000, "kernels": 20_000},
         reading_started=STARTED_AT + 60.0,
         reading_ended=STARTED_AT + 63.0,
-        host="6f0e0f2a3c41",
+        host=HOST,
     )
     return replace(made, **changes)
 

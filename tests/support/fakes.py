@@ -6,7 +6,7 @@ from typing import Any
 import pynvml
 import pytest
 import torch
-from builders import cpu, gpu, model, versions
+from builders import HOST, cpu, gpu, model, versions
 from torch import nn
 
 from mfuscope.config.settings import ModelSettings
@@ -60,7 +60,7 @@ class FakeSession:
         self.warmed_up: dict[object, Any] = {}
         self.compilation: Any = None
         self.runs = 0
-        self.process, self.host = "0123456789ab", "6f0e0f2a3c41"
+        self.process, self.host = "0123456789ab", HOST
         self.references: dict[object, Any] = {}
         self.blank = PageInputs({}, prompt_tokens=7, image_tokens=5, resolution="512")
         self._passes = iter(passes)

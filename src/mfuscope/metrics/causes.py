@@ -123,7 +123,7 @@ def _allotted(claims: Iterable[Cause], excess: float) -> Iterator[Cause]:
 def _claims(slow: Row, fast: Row, stage: Stage) -> Iterator[Cause]:
     """What each rule would explain by itself, causes before places."""
     if stage == "decode" and slow["new_tokens"] != fast["new_tokens"]:
-        yield _claim("tokens", slow, fast, "new_tokens", _value(fast, "step_p50_ms"))
+        yield _claim("tokens", slow, fast, "new_tokens", number_in(fast["step_p50_ms"]))
     yield _claim("collections", slow, fast, f"{stage}_collections_ms")
     yield _claim("wait", slow, fast, f"{stage}_wait_ms")
     clock = _clock_drop(slow, fast, stage)
@@ -159,7 +159,7 @@ def _prefill_places(slow: Row, fast: Row) -> Iterator[Cause]:
 
 def _parts(row: Row) -> dict[str, float]:
     """Times of prefill's parts, the rest included; empty where one is not known."""
-    known = {name: _value(row, metric) for name, metric in _PARTS.items()}
+    known = {name: number_in(row[metric]) for name, metric in _PARTS.items()}
     found = {name: ms for name, ms in known.items() if ms is not None}
     if len(found) < len(_PARTS):
         return {}
@@ -200,7 +200,7 @@ def _claim(kind: str, slow: Row, fast: Row, column: str, scale: float | None = 1
 
 def _clock_drop(slow: Row, fast: Row, stage: Stage) -> Cause | None:
     """A lower SM clock; how much it explains is not known without the device's busy time."""
-    ends, busy = _ends(slow, fast, "sm_clock_mhz"), _value(fast, f"{stage}_device_busy_ms")
+    ends, busy = _ends(slow, fast, "sm_clock_mhz"), number_in(fast[f"{stage}_device_busy_ms"])
     if not ends or ends[0] >= (1 - CLOCK_DROP) * ends[1]:
         return None
     if busy is None:
@@ -214,15 +214,10 @@ def _cause(kind: str, ends: tuple[float, float], ms: float | None = None, name: 
 
 def _ends(slow: Row, fast: Row, column: str) -> tuple[float, float] | None:
     """A column of both runs; None where one of the cells is empty."""
-    of_slow, of_fast = _value(slow, column), _value(fast, column)
+    of_slow, of_fast = number_in(slow[column]), number_in(fast[column])
     return None if of_slow is None or of_fast is None else (of_slow, of_fast)
 
 
 def _reasons(row: Row) -> set[str]:
     reasons = row["throttle_reasons"]
     return set() if pd.isna(reasons) or reasons == "none" else set(str(reasons).split("+"))
-
-
-def _value(row: Row, column: str) -> float | None:
-    """A cell; None where it is empty."""
-    return number_in(row[column])

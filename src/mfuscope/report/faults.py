@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mfuscope.core.runs import RunKey
+from mfuscope.storage.tables import number_in
 
 _STAGES = ("prefill", "decode")
 _OF_DEVICE = ("lost_launches", "device_busy_ms")
@@ -57,4 +58,4 @@ def faults(metrics: pd.DataFrame) -> list[Fault]:
 
 
 def _number(value: object) -> float:
-    return 0.0 if pd.isna(value) else float(value)  # type: ignore[call-overload, arg-type]
+    return number_in(value) or 0.0
