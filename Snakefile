@@ -12,7 +12,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/order_and_counters.smk"
+include: "workflow/rules/measuring.smk"
 include: "workflow/rules/inspect.smk"
 include: "workflow/rules/hardware.smk"
 include: "workflow/rules/calibrate.smk"

@@ -7,7 +7,6 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from mfuscope.core.errors import MfuscopeError
-from mfuscope.core.runs import RunKey
 from mfuscope.planning import parameters
 from mfuscope.storage.paths import calibration_path
 from mfuscope.workflow.call import VARIABLE
@@ -15,7 +14,7 @@ from mfuscope.workflow.command import command_line
 from mfuscope.workflow.digests import code_digest
 from mfuscope.workflow.hooks import Hooks
 from mfuscope.workflow.internals import Engine
-from mfuscope.workflow.missing import is_current, missing_runs
+from mfuscope.workflow.missing import missing_runs
 from mfuscope.workflow.start import notes, open_call
 
 ROOT = Path(workflow.basedir)
@@ -90,13 +89,6 @@ def digest(wildcards):
     return PLAN.digest(wildcards.image)
 
 
-def batch_of_reading(wildcards):
-    """A trace is read in the batch that measures it; one that is only read needs no GPU."""
-    in_batches(wildcards)
-    run = RunKey(wildcards.variant, wildcards.image, int(wildcards.repeat))
-    return "read" if is_current(PLAN, RESULTS, run) else "measure"
-
-
 def resolutions():
     """Variants and resolutions of the reported runs."""
     return sorted({PLAN.calibration(run) for run in REPORTED})
@@ -113,8 +105,3 @@ def per_run(pattern):
         pattern.format(variant=run.variant, image=run.image, repeat=run.repeat)
         for run in REPORTED
     ]
-
-
-def kept(trace):
-    """A run's trace, which is temporary where no trace is to be kept."""
-    return temp(trace) if PLAN.settings.keep_traces == "none" else trace
