@@ -17,7 +17,7 @@ from changed_imports import change_imports
 
 LEDGER = os.environ.get("MFUSCOPE_TEST_LEDGER", "")
 HOLD = Path(f"{LEDGER}.hold")
-PASSES = 2  # of a run
+PASSES = 3  # of a worker's first run: timed, reference, traced
 
 
 def recorded(what: str, original: Callable[..., Any]) -> Callable[..., Any]:
