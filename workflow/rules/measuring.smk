@@ -15,8 +15,8 @@ def run_of(wildcards):
 
 
 def turn(wildcards):
-    """The priority of a run: they take turns in a shuffled order."""
-    return TURNS.get(run_of(wildcards), 0)  # one that is only asked for by its file comes last
+    """The priority of a run: they take turns in a shuffled order, and one asked for by file is last."""
+    return TURNS.get(run_of(wildcards), 0)
 
 
 def batch_of_reading(wildcards):
