@@ -30,6 +30,7 @@ rule all:
         "results/report.md",
         "results/report.json",
         "results/stakeholder.md",
+        "results/stakeholder.html",
         "results/operators.md",
         "results/figures/roofline.svg",
         "results/figures/decode_steps.svg",

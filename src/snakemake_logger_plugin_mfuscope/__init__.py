@@ -1,9 +1,11 @@
 """Snakemake logger plugin ``mfuscope``: terminal output about runs instead of rules.
 
 Dry runs, ``--touch`` and calls that ask for detail (``--verbose``, ``--printshellcmds``,
-``--debug-dag``) get Snakemake's own output; Snakemake's log file is always complete. Errors with a
-known meaning are replaced by one line in every call. INFO records that start with ``mfuscope: ``
-are shown unchanged.
+``--debug-dag``) get Snakemake's own output; Snakemake's log file is always complete. A dry run ends
+with one line that says what would be measured and why; with ``--quiet`` that is its only line.
+Errors with a known meaning are replaced by one line in every call, and advice of Snakemake's that
+would keep wrong results is left out. INFO records that start with ``mfuscope: `` are shown
+unchanged; one that carries an `Outlook` tells what the call knows of its runs.
 
 Records arrive in the order of logging, but in a thread of their own: log what must appear after
 them, do not print it.
@@ -12,7 +14,8 @@ them, do not print it.
 import os
 import sys
 from collections.abc import Callable, Iterable
-from logging import DEBUG, ERROR, WARNING, Handler, LogRecord
+from logging import DEBUG, ERROR, INFO, WARNING, Handler, LogRecord
+from pathlib import Path
 from time import monotonic
 from typing import TextIO
 
@@ -21,7 +24,9 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from mfuscope.core import text
-from snakemake_logger_plugin_mfuscope import messages
+from mfuscope.core.errors import InvalidFileError
+from mfuscope.workflow.outcome import RunTimes, run_times
+from snakemake_logger_plugin_mfuscope import messages, plan
 from snakemake_logger_plugin_mfuscope.failures import Failures
 from snakemake_logger_plugin_mfuscope.snakemake_output import (
     Formatter,
@@ -37,6 +42,7 @@ RED, YELLOW, RESET = "\033[31m", "\033[33m", "\033[0m"
 # INFO records before jobs start that are hidden; others answer e.g. --lint or --unlock.
 EXTENDED = "Config file "  # ... is extended by --config
 CHATTER = (EXTENDED, "Assuming unrestricted shared ", "Building DAG ", "Multiple includes ")
+IDLE = "Nothing to be done"
 FAILED_AT_END = "At least one job did not complete successfully."
 
 
@@ -55,6 +61,10 @@ class LogHandler(LogHandlerBase):
         dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         self.colour = not settings.nocolor and not dumb and self.stream.isatty()
         self.quiet = {choice.name.lower() for choice in settings.quiet or ()}
+        self.brief = bool(settings.dryrun) and (
+            "all" in self.quiet or {"rules", "progress"} <= self.quiet
+        )
+        self.concluded = False
         self.state = State()
         failures = Failures(self.state, whole_logs=settings.show_failed_logs)
         self.events: dict[LogEvent, Callable[[LogRecord], Iterable[str]]] = {
@@ -94,7 +104,11 @@ class LogHandler(LogHandlerBase):
         try:
             if record.levelno == WARNING and messages.is_idle_warning(record.getMessage()):
                 return
-            if self.delegate is not None:
+            if outlook := vars(record).get("outlook"):
+                self.state.outlook = outlook
+            elif plan.is_harmful_advice(record.getMessage()):
+                return
+            elif self.delegate is not None:
                 self._delegate(self.delegate, record)
             elif "all" not in self.quiet:
                 self._write(self._lines(record), record.levelno)
@@ -107,23 +121,60 @@ class LogHandler(LogHandlerBase):
         if known := known_meaning(record):
             if self.common_settings.dryrun or "all" not in self.quiet:
                 self._write([known], ERROR)
+        elif self.common_settings.dryrun and self._noted(record):
+            return
         elif self.detail or not record.getMessage().startswith(EXTENDED):
             handler.handle(record)
 
+    def _noted(self, record: LogRecord) -> bool:
+        """Note what a record of a dry run says; whether that is all that becomes of it."""
+        event = getattr(record, "event", None)
+        if event == LogEvent.RUN_INFO:
+            self.state.stats = vars(record)["stats"]
+        elif event == LogEvent.JOB_INFO:
+            self.state.announced.add(vars(record))
+        elif record.getMessage().startswith(IDLE):
+            self.state.idle = True
+            return True
+        return self.brief and record.levelno < WARNING
+
     def close(self) -> None:
-        """Show the errors of failed commands that no failed job has claimed."""
+        """Show a dry run's last line, and errors of commands that no failed job has claimed."""
         logger.removeFilter(note_cause)
+        if not self.concluded:
+            self.concluded = True
+            self._conclude()
         unclaimed, self.state.unclaimed = list(self.state.unclaimed.values()), {}
         if unclaimed and "all" not in self.quiet:
             self._write(map(messages.error_text, unclaimed), ERROR)
         super().close()
 
+    def _conclude(self) -> None:
+        outlook, stats, dry = self.state.outlook, self.state.stats, self.common_settings.dryrun
+        if outlook is not None and outlook.unreadable:
+            if dry or "all" not in self.quiet:
+                self._write([plan.unreadable_line(outlook, dry=dry)], ERROR)
+        elif dry and self.state.idle:
+            self._write(plan.idle_lines(outlook), INFO)
+        elif dry and stats:
+            announced = None if self.brief else self.state.announced
+            self._write([plan.plan_line(stats, outlook, announced)], INFO)
+
     def _write(self, lines: Iterable[str], level: int) -> None:
         colour = (RED if level >= ERROR else YELLOW if level >= WARNING else "") * self.colour
         for line in map(text.lines, lines):
             plain = not colour or line.startswith("log: ")
-            self.stream.write(f"{line}\n" if plain else f"{colour}{line}{RESET}\n")
+            shown = self._folded(line) if level < WARNING else line
+            self.stream.write(f"{shown}\n" if plain else f"{colour}{shown}{RESET}\n")
         self.stream.flush()
+
+    def _folded(self, line: str) -> str:
+        """A line as `messages.folded` folds it to the terminal's width; whole without one."""
+        try:
+            width = os.get_terminal_size(self.stream.fileno()).columns
+        except OSError:  # no terminal
+            return line
+        return messages.folded(line, width) if width else line
 
     def _lines(self, record: LogRecord) -> Iterable[str]:
         event = getattr(record, "event", None)
@@ -141,8 +192,8 @@ class LogHandler(LogHandlerBase):
     def _information(self, message: str, event: LogEvent | None) -> list[str]:
         if message.startswith(messages.PREFIX):
             return [message]
-        if message.startswith("Nothing to be done"):
-            return ["Nothing to do: every result is up to date."]
+        if message.startswith(IDLE):
+            return plan.idle_lines(self.state.outlook)
         if message.startswith("Terminating processes on user request"):
             self.state.interrupted = self.state.stopping = True
             return [f"{messages.PREFIX}stopping ..."]
@@ -163,8 +214,13 @@ class LogHandler(LogHandlerBase):
         return []
 
     def _plan(self, record: LogRecord) -> list[str]:
-        self.state.stats = vars(record)["stats"]
-        return [] if "progress" in self.quiet else [messages.plan_line(self.state.stats)]
+        self.state.stats = stats = vars(record)["stats"]
+        outlook = self.state.outlook
+        lines = [] if "progress" in self.quiet else [plan.plan_line(stats, outlook)]
+        if outlook is None or "tabulate_metrics" not in stats or not outlook.outdated_note:
+            return lines
+        left = messages.run_total(stats) < len(outlook.due)
+        return [*lines, messages.PREFIX + outlook.outdated_note] if left else lines
 
     def _batch_started(self, record: LogRecord) -> list[str]:
         self.state.batched = True
@@ -173,10 +229,12 @@ class LogHandler(LogHandlerBase):
     def _job_started(self, record: LogRecord) -> list[str]:
         fields = vars(record)
         job = Job(fields["rule_name"], dict(fields["wildcards"]), record.created, monotonic())
+        if job.rule in messages.RUN_RULES and fields.get("output"):
+            job.record = Path(fields["output"][0])
         self.state.jobs[fields["jobid"]] = job
         self.state.failed.discard(fields["jobid"])  # tried again
         self.state.halted = False
-        line = messages.start_line(job.rule, job.wildcards)
+        line = messages.start_line(job.rule, job.wildcards, self.state.outlook)
         if job.rule == "read_operators":
             line = self._reading_line()
         return [line] if line and "rules" not in self.quiet else []
@@ -198,10 +256,9 @@ class LogHandler(LogHandlerBase):
         if job is None or job.rule not in messages.RUN_RULES:
             return []
         now = monotonic()
-        label, seconds = messages.job_label(job.wildcards), now - job.started
+        label, seconds = messages.job_label(job.wildcards, state.outlook), now - job.started
         state.runs_done += 1
         state.recent.append((seconds, len(runs - state.failed)))
-        state.width = max(state.width, len(label))
         total = max(messages.run_total(state.stats), state.runs_done)
         remaining, left = total - state.runs_done - len(runs & state.failed), None
         state.ended.append(now)
@@ -211,11 +268,10 @@ class LogHandler(LogHandlerBase):
             else:
                 durations, parallel = zip(*state.recent, strict=True)
                 left = messages.seconds_left(remaining, durations, max(parallel))
-        if state.batched:
-            line = messages.run_line(state.runs_done, total, label, None, None, state.width)
-        else:
-            line = messages.run_line(state.runs_done, total, label, seconds, left, state.width)
-        return [] if "progress" in self.quiet else [line]
+        if "progress" in self.quiet:
+            return []
+        left = None if state.batched else left
+        return [messages.run_line(state.runs_done, total, label, _times(job), left)]
 
     def _error(self, record: LogRecord) -> list[str]:
         message = record.getMessage()
@@ -241,3 +297,11 @@ class LogHandler(LogHandlerBase):
         if state.stopping:
             lines.append(f"{messages.PREFIX}stopped; finished results are kept. {messages.RERUN}")
         return lines or [messages.error_text(message)]
+
+
+def _times(job: Job) -> RunTimes | None:
+    """The times of a finished run; an unreadable record is reported by the jobs that read it."""
+    try:
+        return run_times(job.record) if job.record is not None else None
+    except (InvalidFileError, FileNotFoundError):
+        return None

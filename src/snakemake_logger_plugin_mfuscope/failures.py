@@ -95,7 +95,7 @@ class Failures:
         for log in info["log"]:
             tail = self._log_tail(log, job)
             if messages.says_why(tail):
-                line = messages.failure_line(job.rule, job.wildcards)
+                line = messages.failure_line(job.rule, job.wildcards, self.state.outlook)
                 return [line, *self._excerpt(tail), self._log_line(log)]
         return []
 
@@ -113,7 +113,7 @@ class Failures:
             return []
         self.state.failed.add(fields["jobid"])
         self.state.halted = True
-        lines = [messages.failure_line(job.rule, job.wildcards)]
+        lines = [messages.failure_line(job.rule, job.wildcards, self.state.outlook)]
         if ended_by:
             hint = " (out of host memory?)" if ended_by == "SIGKILL" else ""
             lines.append(f"stopped by signal {ended_by}{hint}")

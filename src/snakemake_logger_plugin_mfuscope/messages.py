@@ -4,8 +4,13 @@ import math
 import re
 import shlex
 import signal
+import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+
+from mfuscope.workflow.outcome import RunTimes
+from mfuscope.workflow.outlook import Outlook
+from mfuscope.workflow.words import amount, counted, rough_duration
 
 PREFIX = "mfuscope: "
 RERUN = "Run the same command again to make only what is missing."
@@ -43,6 +48,10 @@ _SUBMITTED = re.compile(
 _CLOSING = "For further error details see the cluster/cloud log"  # Snakemake's, at the end
 _REFUSED = re.compile(r"The error message was '(.*?)'\.\n +sbatch call:", re.DOTALL)
 _BROKEN = re.compile(r"Job submission failed with exception: (.*)", re.DOTALL)
+# Blanks that a line is not folded at; no line has the other one, which is not printable.
+_GLUE = "\N{NO-BREAK SPACE}"
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=[^\W\d]|%)")
+_WITHIN_RUN = re.compile(r"(?<!,) ")
 _TRACEBACK = ('  File "', "Wildcards:", "Traceback:")
 # Such names do no harm: paths of results use the pages' ids.
 _IDLE_WARNING = re.compile(
@@ -59,27 +68,6 @@ _BATCHED = (
 )
 
 
-def duration(seconds: float) -> str:
-    """A measured time, e.g. ``2.1 s``, ``1 min 10 s`` or ``2 h 05 min``."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def rough_duration(seconds: float) -> str:
-    """An estimated time: in whole seconds, then tens of seconds, then minutes."""
-    if seconds < 55:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 595:
-        minutes, rest = divmod(round(seconds / 10) * 10, 60)
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def seconds_left(remaining: int, recent: Sequence[float], parallel: int) -> float:
     """Time in seconds for the remaining runs, if each takes as long as the recent ones did.
 
@@ -89,18 +77,6 @@ def seconds_left(remaining: int, recent: Sequence[float], parallel: int) -> floa
         parallel: how many runs run at the same time.
     """
     return math.ceil(remaining / max(1, parallel)) * fmean(recent)
-
-
-def plan_line(stats: Mapping[str, int]) -> str:
-    """What will be done, from the number of jobs per rule; target rules are not counted."""
-    runs, calibrations = run_total(stats), stats.get("calibrate", 0)
-    others = job_total(stats) - runs - calibrations
-    parts = [f"{_count(runs, 'run')} to measure" if runs else "no run to measure"]
-    if calibrations:
-        parts.append(_count(calibrations, "calibration"))
-    if others:
-        parts.append(_count(others, "other job"))
-    return PREFIX + ", ".join(parts)
 
 
 def run_total(stats: Mapping[str, int]) -> int:
@@ -113,32 +89,50 @@ def job_total(stats: Mapping[str, int]) -> int:
     return sum(count for rule, count in stats.items() if rule not in _TARGETS)
 
 
-def job_label(wildcards: Mapping[str, str]) -> str:
-    """The name of a job's run, calibration or other wildcards; empty without wildcards."""
+def job_label(wildcards: Mapping[str, str], outlook: Outlook | None = None) -> str:
+    """The name of a job's run, calibration or other wildcards; empty without wildcards.
+
+    The only variant needs no name, and the only repeat no number. Repeats are counted from 1.
+    """
     known = dict(wildcards)
+    variant = known.get("variant", "")
+    if outlook is not None and len(outlook.variants) == 1:
+        variant = ""
     if {"variant", "image", "repeat"} <= known.keys():
-        return f"{known['image']} repeat {known['repeat']} ({known['variant']})"
+        number = int(known["repeat"]) + 1
+        of = f" of {outlook.repeats}" if outlook is not None and number <= outlook.repeats else ""
+        repeat = "" if of == " of 1" else f"repeat {number}{of}"
+        return ", ".join(filter(None, (known["image"], variant, repeat)))
     if {"variant", "resolution"} <= known.keys():
-        return f"{known['variant']} at {known['resolution']}"
+        return f"{variant} at {known['resolution']}".strip()
     return ", ".join(f"{name} {value}" for name, value in known.items())
 
 
-def start_line(rule: str, wildcards: Mapping[str, str]) -> str | None:
+def start_line(
+    rule: str, wildcards: Mapping[str, str], outlook: Outlook | None = None
+) -> str | None:
     """The line for a job that begins, if it takes long; None for all other jobs."""
     if rule == "calibrate":
-        return f"calibrating {job_label(wildcards)} ..."
+        return f"calibrating {job_label(wildcards, outlook)} ..."
     return "probing the device ..." if rule == "probe_device" else None
 
 
-def run_line(
-    done: int, total: int, label: str, seconds: float | None, left: float | None, width: int = 0
-) -> str:
-    """The line for a finished run; ``left`` is the estimated time left in seconds."""
+def run_line(done: int, total: int, label: str, times: RunTimes | None, left: float | None) -> str:
+    """The line for a finished run.
+
+    Args:
+        times: None where its record cannot be read.
+        left: the estimated time left in seconds, None where not known.
+    """
+    parts = []
+    if times is not None:
+        parts.append(f"prefill {amount(times.prefill_ms)} ms")
+        if times.tokens_per_s is not None:
+            parts.append(f"{amount(times.tokens_per_s)} tokens/s")
+    if left is not None:
+        parts.append(f"{rough_duration(left)} left")
     counter = f"[{done:>{len(str(total))}}/{total}]"
-    if seconds is None:
-        return f"{counter} {label}"
-    line = f"{counter} {label:<{width}}  {duration(seconds):>6}"
-    return line if left is None else f"{line}   about {rough_duration(left)} left"
+    return f"{counter} {label}: {', '.join(parts)}" if parts else f"{counter} {label}"
 
 
 def submission_line(message: str) -> str | None:
@@ -148,9 +142,9 @@ def submission_line(message: str) -> str | None:
     return None
 
 
-def failure_line(rule: str, wildcards: Mapping[str, str]) -> str:
+def failure_line(rule: str, wildcards: Mapping[str, str], outlook: Outlook | None = None) -> str:
     """The first line about a failed job."""
-    label = job_label(wildcards)
+    label = job_label(wildcards, outlook)
     return f"{_NAMES.get(rule, rule)} failed" + (f": {label}" if label else "")
 
 
@@ -169,7 +163,7 @@ def allocation_line(
     rules, noun, verb = kind or (set(batch), "job", "done")
     lacking, total = (sum(rule in rules for rule in jobs) for jobs in (missing, batch))
     unread = missing.count("read_operators") - lacking if noun == "run" else 0
-    count = f"({lacking} of {_count(total, noun)} not {verb}"
+    count = f"({lacking} of {counted(total, noun)} not {verb}"
     count += f", {unread} not read)" if unread > 0 else ")"
     if number is None:
         return f"allocation refused {count}"
@@ -250,9 +244,18 @@ def stop_signal(message: str) -> str | None:
 
 def end_line(failed: int, total: int | None) -> str:
     """The last line after failures; ``total`` is the number of jobs, where known."""
-    count = f"{failed} of {_count(total, 'job')}" if total else _count(failed, "job")
+    count = f"{failed} of {counted(total, 'job')}" if total else counted(failed, "job")
     return f"{PREFIX}{count} failed; finished results are kept. {RERUN}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def folded(line: str, width: int) -> str:
+    """A line in several, indented after the first; one with a command stays whole, for copying.
+
+    Numbers stay with their units, and what the line of a run says stays together.
+    """
+    if len(line) <= width or "`" in line or "\n" in line:
+        return line
+    glued = (_WITHIN_RUN if line.startswith("[") else _BEFORE_UNIT).sub(_GLUE, line)
+    return textwrap.fill(
+        glued, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    ).replace(_GLUE, " ")

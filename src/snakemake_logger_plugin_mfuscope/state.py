@@ -2,6 +2,10 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from mfuscope.workflow.outlook import Outlook
+from snakemake_logger_plugin_mfuscope.plan import Announced
 
 RECENT_RUNS = 5  # runs that the estimate of the remaining time uses
 
@@ -14,12 +18,16 @@ class Job:
     wildcards: dict[str, str]
     created: float  # wall clock, which may be set while the job runs
     started: float  # monotonic clock, as for all durations
+    record: Path | None = None  # of a run, once it is measured
 
 
 @dataclass
 class State:
     """The state of one call."""
 
+    outlook: Outlook | None = None
+    announced: Announced = field(default_factory=Announced)  # in a dry run
+    idle: bool = False  # there is nothing to do
     executing: bool = False
     interrupted: bool = False  # by Ctrl-C
     stopping: bool = False  # by Ctrl-C or SIGTERM
@@ -34,7 +42,6 @@ class State:
     ended: deque[float] = field(
         default_factory=lambda: deque(maxlen=RECENT_RUNS + 1)
     )  # monotonic clock
-    width: int = 0
     unclaimed: dict[int | None, str] = field(default_factory=dict)  # failed commands by thread
     batched: bool = False  # runs share allocations of a cluster: no times per run
     # Results that jobs of failed batches have made, by job id.

@@ -3,9 +3,13 @@
 import re
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 from checkouts import ROOT
+
+from mfuscope.report.figures.style import LIGHT
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "config/README.md")),
@@ -65,3 +69,30 @@ def test_contributors_find_the_packages_in_their_order() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     table = page.partition("| package | content |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| (\w+) \|", table, re.MULTILINE) == layers()[::-1]
+
+
+def test_the_minimal_profile_is_a_part_of_the_full_one() -> None:
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    full = (ROOT / "profiles" / "slurm" / "profile.yaml").read_text(encoding="utf-8")
+    minimal, known = (
+        yaml.safe_load(page.split("```yaml\n")[1].split("```")[0]),
+        yaml.safe_load(full),
+    )
+    for key, value in minimal.items():
+        if not isinstance(value, list):
+            assert known[key] == value
+            continue
+        own = [one for one in value if one not in known[key]]  # what a site fills in
+        assert not [one for one in own if f"  # - {one}\n" not in full]
+    table = page.partition("| lines | what they bring |")[2].partition("\n\n")[0]
+    added = re.findall(
+        r"`([a-z-]+)[`:]", "".join(re.findall(r"^\| (`.+?) \|", table, re.MULTILINE))
+    )
+    assert set(known) == {*minimal, *added}
+
+
+def test_the_timeline_has_the_colours_of_the_report() -> None:
+    root = ElementTree.parse(ROOT / "docs" / "run.svg").getroot()
+    assert root.findtext("{*}title")
+    fills = {fill for one in root.iter() if (fill := one.get("fill", "none")) != "none"}
+    assert {LIGHT["prefill"], LIGHT["decode"]} < fills <= set(LIGHT.values())

@@ -31,7 +31,8 @@ OF_RUNS = {
 OTHERS = (
     *("baseline/calibration/512.json", "ceiling.json", "hardware.json"),
     *("inputs.csv", "metrics.csv", "summary.csv", "comparison.csv", "flops.csv", "flops.md"),
-    *("report.html", "report.md", "report.json", "stakeholder.md", "operators.md"),
+    *("report.html", "report.md", "report.json", "operators.md"),
+    *("stakeholder.md", "stakeholder.html"),
     *("figures/roofline.svg", "figures/decode_steps.svg", "figures/time.svg"),
     *("figures/answer_length.svg", "figures/operator_roofline.svg"),
 )

@@ -52,6 +52,20 @@ def test_the_planned_device(monkeypatch: pytest.MonkeyPatch) -> None:
         plan_device("cuda")
 
 
+def test_planned_gpus_are_named_by_their_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def described(*gpus: nvml.Gpu) -> list[str]:
+        monkeypatch.setattr(nvml, "visible_gpus", lambda: (list(gpus), ""))
+        return [describe_planned_device(device) for device in ("cuda", "cuda:1")]
+
+    one, two = nvml.Gpu("GPU-a", "NVIDIA H100"), nvml.Gpu("GPU-b", "NVIDIA T4")
+    assert described() == ["GPU (cuda)", "GPU (cuda:1)"]
+    assert described(one)[0] == "NVIDIA H100"
+    assert described(one, two) == [
+        "2 visible GPUs (NVIDIA H100, NVIDIA T4; each run takes a free one)",
+        "NVIDIA T4 (cuda:1 of 2, GPU-b)",
+    ]
+
+
 def test_a_gpu_may_be_planned_where_jobs_run_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvml, "visible_gpus", lambda: ([], "NVML: driver gone"))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.13.0")

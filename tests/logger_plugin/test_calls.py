@@ -1,5 +1,6 @@
 """What real calls of Snakemake show in a terminal."""
 
+import json
 import os
 import pty
 import re
@@ -10,14 +11,33 @@ from pathlib import Path
 import pytest
 
 SNAKEFILE = """
+from pathlib import Path
+
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+
+from mfuscope.core.runs import RunKey
+from mfuscope.workflow.outlook import Cause, Outlook, Reason
+
+PAGES = ("form.jpg", "text.png")
+KEYS = [RunKey("baseline", page, 0) for page in PAGES]
+logger.info("", extra={"outlook": Outlook(
+    pages=2,
+    repeats=1,
+    variants=("baseline",),
+    results=Path("results"),
+    due={
+        key: (Reason(Cause.CHANGED, key.image),)
+        for key in KEYS
+        if not Path(f"results/baseline/runs/{key.image}/0.json").exists()
+    },
+)})
 
 if config.get("bad"):
     raise WorkflowError("mfuscope: images: folder 'scans' holds no image. Remedy: put one in.")
 
 rule all:
-    input: "report.html"
+    input: "results/report.html"
 
 rule inspect_images:
     output: "results/images.json"
@@ -42,17 +62,37 @@ rule profile:
     script: "profile.py"
 
 rule render_report:
-    input: expand("results/baseline/runs/{image}/1.json", image=["form.jpg", "text.png"])
-    output: "report.html"
+    input: expand("results/baseline/runs/{image}/0.json", image=PAGES)
+    output: "results/report.html"
+    params: text=config.get("text", "")
     log: "logs/render_report.log"
     shell: "touch {output}"
 
 onsuccess:
-    logger.info("mfuscope: report.html is ready")
+    logger.info("mfuscope: report: results/report.html")
 """
 
 
-SCRIPT = """
+# What the plugin reads of a run's record, with a field that it does not read.
+RECORD = json.dumps(
+    {
+        "passes": [
+            {
+                "prefill_ms": 83.4,
+                "decode_ms": 32.8,
+                "step_ms": [16.4] * 2,
+                "host": {"started_at": 1},
+            }
+        ],
+        "settings": {"batch_size": 1},
+        "session": {"call": "a", "process": "b"},
+        "device": {"kind": "cpu"},
+        "variant": "baseline",
+    }
+)
+SCRIPT = (
+    f"RECORD = {RECORD!r}\n"
+    + """
 import sys
 from pathlib import Path
 
@@ -66,8 +106,9 @@ if fails == "own":
 if fails == "traceback":
     raise ValueError("3 is not 4")
 if fails != "no output":
-    Path(snakemake.output[0]).write_text("{}")
+    Path(snakemake.output[0]).write_text(RECORD)
 """
+)
 
 
 HOST_BLOCK = re.compile(r"\nSNAKEMAKE\n=+\n(  .*\n)+")
@@ -129,6 +170,12 @@ def tty_output(project: Path, *arguments: str) -> str:
     return seen.decode().replace("\r\n", "\n")
 
 
+PAGES = ("form.jpg", "text.png")
+BOTH = "pages form.jpg, text.png changed"
+BESIDES = "1 calibration, 3 other jobs"
+IDLE = "Nothing to do: every result is up to date; report: results/report.html\n"
+
+
 def log_file(project: Path) -> str:
     (path,) = (project / ".snakemake" / "log").glob("*.log")
     return path.read_text()
@@ -178,23 +225,30 @@ def test_run_then_nothing_to_do(project: Path) -> None:
     assert (status, stdout) == (0, "")
     lines = stderr.splitlines()
     assert [*lines[:3], *lines[5:]] == [
-        "mfuscope: 2 runs to measure, 1 calibration, 3 other jobs",
+        f"mfuscope: 2 runs to measure (2 pages × 1 repeat): {BOTH}; {BESIDES}",
         "probing the device ...",
-        "calibrating baseline at 1024+640x2x3 ...",
-        "mfuscope: report.html is ready",
+        "calibrating at 1024+640x2x3 ...",
+        "mfuscope: report: results/report.html",
     ]
-    name = r"(form.jpg|text.png) repeat 1 \(baseline\)   \d\.\d s"
-    first = re.fullmatch(rf"\[1/2\] {name}   about \d+ s left", lines[3])
-    second = re.fullmatch(rf"\[2/2\] {name}", lines[4])
+    said = r"(form.jpg|text.png): prefill 83 ms, 61 tokens/s"
+    first = re.fullmatch(rf"\[1/2\] {said}, \d+ s left", lines[3])
+    second = re.fullmatch(rf"\[2/2\] {said}", lines[4])
     assert first is not None
     assert second is not None
-    assert {first[1], second[1]} == {"form.jpg", "text.png"}
+    assert {first[1], second[1]} == set(PAGES)
+    assert "\033" not in stderr, "no escape sequence in a pipe"
     log = log_file(project)
     for part in ("Provided cores: 1", "rule profile:", "7 of 7 steps (100%) done", "Elapsed time"):
         assert part in log
 
     status, _, stderr = snakemake(project)
-    assert (status, stderr) == (0, "Nothing to do: every result is up to date.\n")
+    assert (status, stderr) == (0, IDLE)
+    status, stdout, _ = snakemake(project, "-n", "--config", "text=new")
+    assert stdout.splitlines()[-1] == (
+        "mfuscope: no run to measure; 1 other job: settings or code changed"
+    )
+    assert "rerun-triggers" not in stdout
+    assert "provenance triggered" not in stdout
 
 
 def test_failing_runs(project: Path) -> None:
@@ -202,16 +256,16 @@ def test_failing_runs(project: Path) -> None:
     status, _, stderr = snakemake(project, "--config", fails)
     assert status == 1
     own = (
-        "run failed: text.png repeat 1 (baseline)\n"
+        "run failed: text.png\n"
         "mfuscope: text.png: 3 GiB of GPU memory are missing. Remedy: lower `resolution`.\n"
-        "log: logs/baseline/runs/text.png/1.log\n"
+        "log: logs/baseline/runs/text.png/0.log\n"
     )
     assert own in stderr
-    traceback = stderr.partition("run failed: form.jpg repeat 1 (baseline)\n")[2].splitlines()
+    traceback = stderr.partition("run failed: form.jpg\n")[2].splitlines()
     assert traceback[1:4] == [
         '        raise ValueError("3 is not 4")',
         "    ValueError: 3 is not 4",
-        "log: logs/baseline/runs/form.jpg/1.log",
+        "log: logs/baseline/runs/form.jpg/0.log",
     ]
     assert stderr.splitlines()[-1] == (
         "mfuscope: 2 of 6 jobs failed; finished results are kept. "
@@ -228,12 +282,12 @@ def test_failing_without_a_message_and_without_output(project: Path) -> None:
     fails = "fails={text.png: silent, form.jpg: no output}"
     status, _, stderr = snakemake(project, "--config", fails)
     assert status == 1
-    silent = stderr.partition("run failed: text.png repeat 1 (baseline)\n")[2].splitlines()
+    silent = stderr.partition("run failed: text.png\n")[2].splitlines()
     assert silent[0] == "RuleException:"
     assert silent[2].endswith("returned non-zero exit status 3.")
-    assert silent[3] == "log: logs/baseline/runs/text.png/1.log"
+    assert silent[3] == "log: logs/baseline/runs/text.png/0.log"
     assert "\nmfuscope: MissingOutputException in rule profile " in stderr
-    assert "results/baseline/runs/form.jpg/1.json (missing locally" in stderr
+    assert "results/baseline/runs/form.jpg/0.json (missing locally" in stderr
     assert "\nmfuscope: 2 of 6 jobs failed; " in stderr
 
 
@@ -261,7 +315,7 @@ def test_dry_run_equals_snakemakes(project: Path) -> None:
     plain = project / "profiles" / "plain" / "profile.yaml"
     plain.parent.mkdir()
     plain.write_text("cores: 1\nkeep-going: true\nlatency-wait: 0\n")
-    target = "results/baseline/runs/text.png/1.json"
+    target = "results/baseline/runs/text.png/0.json"
     ours = snakemake(project, "-n", target)
     theirs = snakemake(project, "-n", target, "--workflow-profile", str(plain.parent))
 
@@ -270,7 +324,15 @@ def test_dry_run_equals_snakemakes(project: Path) -> None:
         return sorted(block.strip() for block in timeless.split("\n\n"))
 
     assert "rule profile:" in ours[1]
-    assert blocks(ours[1]) == blocks(theirs[1])
+    shown, _, last = ours[1].removesuffix("\n").rpartition("\n")
+    assert blocks(shown) == blocks(theirs[1])
+    why = "1 run to measure: page text.png changed; 1 calibration, 2 other jobs"
+    assert last == f"mfuscope: {why}"
+
+
+def test_a_quiet_dry_run_is_one_line(project: Path) -> None:
+    line = f"mfuscope: 2 runs to measure (2 pages × 1 repeat): {BOTH}; {BESIDES}\n"
+    assert snakemake(project, "-n", "-q") == (0, line, "")
 
 
 def test_quiet(project: Path) -> None:
@@ -278,7 +340,7 @@ def test_quiet(project: Path) -> None:
     status, stdout, stderr = snakemake(project, "--quiet", *fails)
     assert (status, stdout) == (1, "")
     assert "[1/2]" not in stderr
-    assert stderr.startswith("run failed: text.png repeat 1 (baseline)\nmfuscope: text.png: ")
+    assert stderr.startswith("run failed: text.png\nmfuscope: text.png: ")
     assert stderr.splitlines()[3].startswith("mfuscope: 1 of 6 jobs failed; ")
     assert snakemake(project, "--quiet", "all", *fails) == (1, "", "")
 

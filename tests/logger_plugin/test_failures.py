@@ -48,7 +48,7 @@ def test_a_killed_job_with_the_log_of_an_earlier_try(
     shown.emit(failed_command("'x' died with <Signals.SIGKILL: 9>."))
     shown.emit(job_error(1, log))
     assert capsys.readouterr().err.splitlines() == [
-        "run failed: text.png repeat 1 (baseline)",
+        "run failed: text.png, baseline, repeat 2",
         "stopped by signal SIGKILL (out of host memory?)",
         "RuleException:",
         "CalledProcessError in file 'Snakefile', line 1:",
@@ -96,7 +96,7 @@ def test_a_failed_allocation_is_reported_once(
         )
     )
     own = [
-        "run failed: text.png repeat 1 (baseline)",
+        "run failed: text.png, baseline, repeat 2",
         "mfuscope: no memory",
         f"log: {os.path.relpath(jobs[1])}",
     ]
@@ -120,7 +120,7 @@ def test_runs_that_failed_by_themselves_explain_their_allocation(
     for what in batch_error(jobs, log, external_jobid="6"):
         shown.emit(what)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[:2] == ["run failed: text.png repeat 1 (baseline)", "mfuscope: no memory"]
+    assert lines[:2] == ["run failed: text.png, baseline, repeat 2", "mfuscope: no memory"]
     assert len(lines) == 3
 
 

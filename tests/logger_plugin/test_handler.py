@@ -1,7 +1,13 @@
 """The log handler, fed with records."""
 
+import fcntl
 import logging
+import os
+import pty
+import struct
 import sys
+import termios
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +18,8 @@ from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.tests import TestLogHandlerBase
 
+from mfuscope.core.runs import RunKey
+from mfuscope.workflow.outlook import Cause, Outlook, Reason
 from snakemake_logger_plugin_mfuscope import LogHandler
 
 
@@ -56,9 +64,9 @@ def test_time_left_follows_parallel_runs_and_stops_after_a_failure(
     emit(130, finished(4))
     lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("[")]
     assert lines == [
-        "[1/7] text.png repeat 1 (baseline)  10.0 s   about 30 s left",  # 6 left, 2 at a time
-        "[2/7] text.png repeat 3 (baseline)  10.0 s",  # perhaps no further run begins
-        "[3/7] text.png repeat 4 (baseline)  10.0 s   about 30 s left",  # 3 left, one per 10 s
+        "[1/7] text.png, baseline, repeat 2: 30 s left",  # 6 left, 2 at a time
+        "[2/7] text.png, baseline, repeat 4",  # perhaps no further run begins
+        "[3/7] text.png, baseline, repeat 5: 30 s left",  # 3 left, one per 10 s
     ]
 
 
@@ -184,3 +192,91 @@ def test_reading_the_last_traces_is_reported_once(capsys: pytest.CaptureFixture[
     job.rule_name = "read_operators"
     shown.emit(job)
     assert "reading" not in capsys.readouterr().err
+
+
+KNOWN = Outlook(
+    pages=1,
+    repeats=1,
+    variants=("baseline",),
+    results=Path("no results"),
+    due={RunKey("baseline", "a.png", 0): (Reason(Cause.CHANGED, "a.png"),)},
+)
+
+
+@pytest.mark.parametrize("quiet", [set(), {Quietness.RULES, Quietness.PROGRESS}, {Quietness.ALL}])
+def test_a_dry_run_ends_with_its_line(
+    quiet: set[Quietness], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = handler(dryrun=True, quiet=quiet)
+    shown.emit(record(outlook=KNOWN))
+    shown.emit(record("Building DAG of jobs..."))
+    stats = {"profile": 1, "total": 1}
+    shown.emit(record("Job stats:", event=LogEvent.RUN_INFO, stats=stats))
+    shown.close()
+    shown.close()  # logging closes handlers once more
+    line = "mfuscope: 1 run to measure (1 page × 1 repeat): page a.png changed\n"
+    before = "" if quiet else "Building DAG of jobs...\nJob stats:\n"
+    assert capsys.readouterr().err == before + line
+
+
+def test_a_dry_run_with_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = handler(dryrun=True)
+    shown.emit(record("Nothing to be done (all requested files are present and up to date)."))
+    shown.close()
+    assert capsys.readouterr().err == "Nothing to do: every result is up to date.\n"
+
+
+def test_a_dry_run_that_fails_has_no_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = handler(dryrun=True)
+    shown.emit(record(outlook=KNOWN))
+    shown.emit(record("mfuscope: no.", logging.ERROR, event=LogEvent.ERROR))
+    shown.close()
+    assert capsys.readouterr().err == "mfuscope: no.\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "end"),
+    [
+        ({"dryrun": True}, "will stop"),
+        ({"dryrun": True, "quiet": {Quietness.ALL}}, "will stop"),
+        ({}, "has stopped"),
+    ],
+)
+def test_unreadable_pages_come_with_what_would_be_measured(
+    settings: dict[str, Any], end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = handler(**settings)
+    shown.emit(record(outlook=replace(KNOWN, unreadable=1)))
+    shown.emit(record("mfuscope: images: b.png is broken.", logging.ERROR, event=LogEvent.ERROR))
+    shown.close()
+    why = f"1 run to measure: page a.png changed; 1 page cannot be read: the call {end}"
+    assert capsys.readouterr().err == f"mfuscope: images: b.png is broken.\nmfuscope: {why}\n"
+
+
+@pytest.mark.parametrize(("runs", "left"), [(1, False), (0, True)])
+def test_outdated_results_that_snakemake_leaves_are_named(
+    runs: int, left: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = handler()
+    shown.emit(record(outlook=KNOWN))
+    stats = {"profile": runs, "tabulate_metrics": 1, "total": runs + 1}
+    shown.emit(record(event=LogEvent.RUN_INFO, stats=stats))
+    assert ("than now: baseline/a.png/0. " in capsys.readouterr().err) == left
+
+
+def test_lines_fold_at_the_width_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as screen, os.fdopen(master, "rb") as seen:
+        monkeypatch.setattr(sys, "stdout", screen)
+        for columns in (40, 0):  # a terminal that tells no width
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+            shown = handler(stdout=True, nocolor=True)
+            shown.emit(record("mfuscope: prefill takes 78 % of the time of a page"))
+        shown.emit(record("mfuscope: an error is not folded, whatever it holds", logging.ERROR))
+        lines = [seen.readline().decode().rstrip() for _ in range(4)]
+    assert lines == [
+        "mfuscope: prefill takes 78 % of the time",
+        "    of a page",
+        "mfuscope: prefill takes 78 % of the time of a page",
+        "mfuscope: an error is not folded, whatever it holds",
+    ]

@@ -1,45 +1,20 @@
 """The lines of the terminal output."""
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from log_records import RUN
 from snakemake.exceptions import LockException
 
+from mfuscope.workflow.outcome import RunTimes
+from mfuscope.workflow.outlook import Outlook
 from snakemake_logger_plugin_mfuscope import messages
 
 TRACEBACK = "Traceback (most recent call last):\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0.04, "0.0 s"),
-        (2.14, "2.1 s"),
-        (59.94, "59.9 s"),
-        (59.96, "1 min 00 s"),
-        (70, "1 min 10 s"),
-        (3599.6, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-    ],
-)
-def test_duration(seconds: float, expected: str) -> None:
-    assert messages.duration(seconds) == expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0.1, "1 s"),
-        (12.4, "12 s"),
-        (56, "1 min"),
-        (68, "1 min 10 s"),
-        (594, "9 min 50 s"),
-        (596, "10 min"),
-        (3571, "1 h 00 min"),
-        (7510, "2 h 05 min"),
-    ],
-)
-def test_rough_duration(seconds: float, expected: str) -> None:
-    assert messages.rough_duration(seconds) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,30 +26,63 @@ def test_seconds_left_counts_rounds_of_parallel_runs(
     assert messages.seconds_left(remaining, [2, 4], parallel) == pytest.approx(expected)
 
 
+def outlook(**changes: Any) -> Outlook:
+    given: dict[str, Any] = {
+        "pages": 1,
+        "repeats": 3,
+        "variants": ("baseline",),
+        "results": Path(),
+        "due": {},
+    }
+    return Outlook(**given | changes)
+
+
 @pytest.mark.parametrize(
-    ("stats", "expected"),
+    ("known", "label"),
     [
-        (
-            {"profile": 36, "calibrate": 4, "read_operators": 36, "summarise": 5},
-            "36 runs to measure, 4 calibrations, 41 other jobs",
-        ),
-        ({"profile": 1, "calibrate": 1, "x": 1}, "1 run to measure, 1 calibration, 1 other job"),
-        ({"render_report": 2}, "no run to measure, 2 other jobs"),
+        (None, "text.png, baseline, repeat 2"),
+        (outlook(), "text.png, repeat 2 of 3"),
+        (outlook(variants=("baseline", "fast")), "text.png, baseline, repeat 2 of 3"),
+        (outlook(repeats=1), "text.png, repeat 2"),  # asked for by its file
+        (outlook(repeats=2, variants=("a", "b")), "text.png, baseline, repeat 2 of 2"),
     ],
 )
-def test_plan_line_leaves_out_the_target_rule(stats: dict[str, int], expected: str) -> None:
-    total = sum(stats.values()) + 1
-    assert messages.plan_line({**stats, "all": 1, "total": total}) == f"mfuscope: {expected}"
+def test_a_run_is_named_with_what_tells_it_apart(known: Outlook | None, label: str) -> None:
+    assert messages.job_label(RUN, known) == label
+    assert messages.job_label(RUN | {"repeat": "0"}, outlook(repeats=1)) == "text.png"
 
 
 def test_run_line() -> None:
-    label = messages.job_label(RUN)
-    assert messages.run_line(7, 36, label, 2.1, 71.0) == (
-        "[ 7/36] text.png repeat 1 (baseline)   2.1 s   about 1 min 10 s left"
+    label = messages.job_label(RUN, outlook())
+    assert messages.run_line(7, 36, label, RunTimes(83.4, 61.2), 71.0) == (
+        "[ 7/36] text.png, repeat 2 of 3: prefill 83 ms, 61 tokens/s, 1 min 10 s left"
     )
-    assert messages.run_line(9, 9, label, 30, None, 30) == (
-        "[9/9] text.png repeat 1 (baseline)    30.0 s"
+    assert messages.run_line(9, 9, label, RunTimes(5703.6, None), None) == (
+        "[9/9] text.png, repeat 2 of 3: prefill 5,704 ms"
     )
+    assert messages.run_line(1, 9, label, None, None) == "[1/9] text.png, repeat 2 of 3"
+
+
+def test_lines_are_folded_between_what_belongs_together() -> None:
+    line = messages.run_line(2, 4, "text.png, repeat 1 of 2", RunTimes(1240, 23), 70)
+    assert messages.folded(line, len(line)) == line
+    assert messages.folded(line, len(line) - 1).splitlines() == [
+        "[2/4] text.png, repeat 1 of 2: prefill 1,240 ms, 23 tokens/s,",
+        "    1 min 10 s left",
+    ]
+    assert messages.folded("mfuscope: a page takes 83 ms", 24) == (
+        "mfuscope: a page takes\n    83 ms"
+    )
+    command = "mfuscope: `rm results/baseline/runs/a.png/0.json` and run the same command again"
+    assert messages.folded(command, 40) == command
+
+
+@given(st.lists(st.text("aé1,:", min_size=1, max_size=12), min_size=1), st.integers(20, 90))
+def test_folding_keeps_every_word_within_the_width(words: list[str], width: int) -> None:
+    line = f"mfuscope: {' '.join(words)}"
+    folded = messages.folded(line, width).splitlines()
+    assert " ".join(part.strip() for part in folded) == line
+    assert all(len(part) <= width or re.search(r"\d [^\W\d]", part) for part in folded)
 
 
 def test_start_and_failure_lines() -> None:
@@ -82,9 +90,12 @@ def test_start_and_failure_lines() -> None:
     assert (
         messages.start_line("calibrate", resolution) == "calibrating baseline at 1024+640x2x3 ..."
     )
+    assert messages.start_line("calibrate", resolution, outlook()) == (
+        "calibrating at 1024+640x2x3 ..."
+    )
     assert messages.start_line("probe_device", {}) == "probing the device ..."
     assert messages.start_line("profile", RUN) is None
-    assert messages.failure_line("profile", RUN) == "run failed: text.png repeat 1 (baseline)"
+    assert messages.failure_line("profile", RUN) == "run failed: text.png, baseline, repeat 2"
     assert messages.failure_line("calibrate", resolution) == (
         "calibration failed: baseline at 1024+640x2x3"
     )

@@ -8,8 +8,15 @@ from PIL import Image
 
 from mfuscope.config.settings import load_schema, resolve_settings
 from mfuscope.pages.checks import known_pages
-from mfuscope.planning.parameters import page_rows
-from mfuscope.planning.plan import make_plan
+from mfuscope.planning.parameters import (
+    calibration_parameters,
+    counter_parameters,
+    device_parameters,
+    page_rows,
+    report_settings,
+    run_parameters,
+)
+from mfuscope.planning.plan import Plan, make_plan
 from mfuscope.storage.tables import write_table
 
 SCHEMA = load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
@@ -29,3 +36,17 @@ def test_no_cell_of_inputs_csv_is_a_formula(
     assert (row["path"], row["category"]) == ("'=x/a.png", "'=1+1")
     write_table(Path("inputs.csv"), [row])
     assert known_pages(Path("inputs.csv")) == {"=x/a.png": plan.facts["a.png"]}
+
+
+def test_what_an_hour_costs_decides_the_report_alone() -> None:
+    def plan(**more: float) -> Plan:
+        given = {"images": str(ROOT / "data" / "samples" / "image_eu_map.png"), "device": "cpu"}
+        return make_plan(
+            resolve_settings(given | more, {}, {}, SCHEMA), ROOT / "config" / "models", known={}
+        )
+
+    free, paid = plan(), plan(cost_per_hour=2.5)
+    for of in (run_parameters, calibration_parameters, counter_parameters):
+        assert of(free, "baseline") == of(paid, "baseline")
+    assert device_parameters(free) == device_parameters(paid)
+    assert [report_settings(one)["cost_per_hour"] for one in (free, paid)] == [None, 2.5]

@@ -14,6 +14,7 @@ from browser import (
     VIEWS,
     Opened,
     View,
+    axe_problems,
     opened,
     print_problems,
     printed,
@@ -24,7 +25,7 @@ from browser import (
 from builders import model, page
 from markdown_it import MarkdownIt
 from PIL import Image
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 from report_data import cpu_tables, kernel_rows, on_cpu, operator_rows, repeats, texts
 
 from mfuscope.core import records
@@ -32,17 +33,21 @@ from mfuscope.report.render import Texts
 
 #: The bundled pages, measured for real.
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example" / "report.html"
-#: The ids of the sections of today, in the order of the nav.
+#: The ids of the sections, in the order of the nav; the last ones are folded.
 SECTIONS = [
     "headline",
     "tried",
+    "next",
     "time",
     "roofline",
-    "mfu",
     "hardware",
     "steps",
     "operators",
-    "next",
+    "mfu",
+    "steadiness",
+    "flops",
+    "checks",
+    "not-measured",
     "reproduce",
 ]
 NASTY = '<script>alert(1)</script> "it\'s" a|b `id` *x* _y_ &amp; صفحة 页面.png'
@@ -110,7 +115,10 @@ def _name_of(param: object) -> str:
     return param.stem if isinstance(param, Path) else getattr(param, "__name__", str(param))
 
 
-@pytest.fixture(scope="module", params=[one_page, many_rows, many_variants, EXAMPLE], ids=_name_of)
+BUILT = (one_page, many_rows, many_variants)
+
+
+@pytest.fixture(scope="module", params=[*BUILT, EXAMPLE], ids=_name_of)
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if isinstance(request.param, Path):
         return request.param
@@ -132,9 +140,32 @@ def test_report_is_in_order_on_screens(shown: Opened, check: str) -> None:
     assert problems(shown.page, check) == []
 
 
+@pytest.mark.parametrize("report", BUILT, ids=_name_of, indirect=True)
+def test_axe_finds_nothing_serious(shown: Opened, request: pytest.FixtureRequest) -> None:
+    smallest = request.node.callspec.params["report"] is one_page
+    assert axe_problems(shown.page, contrast=smallest) == []
+
+
+def test_size_and_time_to_load(chromium: Browser) -> None:
+    size = EXAMPLE.stat().st_size
+    with opened(chromium, EXAMPLE, VIEWS[0]) as made:
+        ends: dict[str, float] = made.page.evaluate(
+            """() => { const t = performance.getEntriesByType("navigation")[0];
+            return { "parsed": t.domInteractive, "loaded": t.loadEventEnd } }"""
+        )
+    print(
+        f"{EXAMPLE.name}: {size:,} bytes, " + ", ".join(f"{k} {v:.0f} ms" for k, v in ends.items())
+    )
+    assert size < 3e6
+
+
 @pytest.mark.parametrize("shown", VIEWS[:1], ids=str, indirect=True)  # paper is always the same
 def test_report_is_in_order_on_paper(shown: Opened) -> None:
+    shown.page.locator("#everything").check()
     assert print_problems(shown.page) == []
+    shown.page.locator("#everything").uncheck()
+    left_out = re.compile("section #(time|hardware|steps|operators) is not visible")
+    assert [one for one in print_problems(shown.page) if not left_out.fullmatch(one)] == []
 
 
 def test_search_fields_filter_their_tables(shown: Opened) -> None:
@@ -147,6 +178,59 @@ def test_report_asks_for_nothing_and_reports_no_error(shown: Opened) -> None:
     with printed(shown.page):
         shown.page.wait_for_load_state("networkidle")
     assert shown.wrongs == []
+
+
+def pages_of_paper(page: Page) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True)))
+
+
+def fold(page: Page, *, folded: bool) -> None:
+    every = "(open) => document.querySelectorAll('details').forEach(e => e.open = open)"
+    page.evaluate(every, not folded)
+
+
+@pytest.mark.parametrize("shown", VIEWS[:1], ids=str, indirect=True)
+def test_the_short_form_is_two_pages_of_paper_and_a_box_prints_everything(shown: Opened) -> None:
+    page = shown.page
+    fold(page, folded=True)
+    try:
+        assert pages_of_paper(page) <= 2
+        with printed(page):
+            hidden = [name for name in SECTIONS if not page.locator(f"#{name}").is_visible()]
+        assert hidden == [n for n in SECTIONS if n not in ("headline", "tried", "next", "roofline")]
+        page.locator("#everything").check()
+        with printed(page):
+            assert all(page.locator(f"#{name}").is_visible() for name in SECTIONS)
+        page.locator("#everything").uncheck()
+        with printed(page):
+            assert not page.locator("#checks").is_visible()
+        page.locator("details:has(> #checks) > summary").click()
+        with printed(page):
+            assert page.locator("#checks").is_visible()
+            assert not page.locator("#mfu").is_visible()
+    finally:
+        fold(page, folded=False)
+
+
+@pytest.mark.parametrize("shown", VIEWS[:1], ids=str, indirect=True)
+def test_a_link_opens_what_is_folded(shown: Opened) -> None:
+    page = shown.page
+    fold(page, folded=True)
+    try:
+        page.locator('nav a[href="#checks"]').click()
+        page.locator("#checks").wait_for(state="visible")
+        assert not page.locator("#mfu").is_visible()
+    finally:
+        fold(page, folded=False)
+
+
+@pytest.mark.parametrize("shown", VIEWS[:1], ids=str, indirect=True)
+def test_the_first_screen_holds_verdict_first_step_and_numbers(shown: Opened) -> None:
+    shown.page.evaluate("scrollTo(0, 0)")
+    for part in ("p.verdict", ".first", ".card:last-child"):
+        box = shown.page.locator(part).bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 800
 
 
 def test_sections_are_those_of_today(shown: Opened) -> None:
@@ -167,6 +251,11 @@ FAULTS = [
     ("width", '<p style="overflow: hidden"><b style="padding: 999px">', "ends at 2006"),
     ("width", '<p style="width: 9px; overflow: hidden">clipped', "shows 9 of its"),
     ("width", '<div style="overflow: auto; width: 3000px"><p style="width: 2900px">a', "ends at"),
+    (
+        "tables",
+        '<div style="overflow: auto"><table><tr><td><p style="width: 2000px">wide</table></div>',
+        '<table> "wide" is 20',
+    ),
     ("drawings", '<svg style="width: 0"><rect width="9" height="9"/></svg>', "has no area"),
     ("drawings", '<svg width="99" height="99"><g></g></svg>', "draws nothing"),
     ("drawings", '<svg width="2000"><rect width="9" height="9"/></svg>', "ends at 2008 px"),
@@ -224,6 +313,12 @@ def test_faults_are_found(blank: Opened, check: str, body: str, reported: str) -
 def test_what_is_hidden_or_can_be_scrolled_to_is_no_fault(blank: Opened, check: str) -> None:
     blank.page.set_content(SOUND)
     assert problems(blank.page, check) == []
+
+
+def test_axe_reports_what_is_serious(blank: Opened) -> None:
+    blank.page.set_content('<main><h1>t</h1><button></button><p style="color: #999">pale</main>')
+    found = axe_problems(blank.page)
+    assert {problem.split(":")[0] for problem in found} >= {"button-name", "color-contrast"}
 
 
 def test_paper_cannot_be_scrolled(blank: Opened) -> None:

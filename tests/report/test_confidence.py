@@ -36,8 +36,8 @@ def test_repeats_are_recommended_from_the_measured_spread() -> None:
     assert found.title == "Set repeats to 9"
     assert "(prefill ±9.2\u00a0%)" in found.text
     assert found.evidence == (
-        "prefill varies by 12\u00a0% between repeats, single passes of a run by 0\u00a0%: the "
-        "95 % interval of a page's mean is ±30\u00a0% with 3 repeats",
+        "prefill varies by 12\u00a0% between repeats and by 0\u00a0% between the passes of a run; "
+        "with 3 repeats the 95 % interval of a page's mean is ±30\u00a0%",
     )
 
 
@@ -45,7 +45,7 @@ def test_too_much_spread_is_not_cured_by_repeats() -> None:
     found = advice(varying(20.0, 50.0, 80.0), "repeats")
     assert found is not None
     assert found.title.startswith("Find what makes the times vary")
-    assert "Even 50 repeats" in found.text
+    assert "Even with 50 repeats" in found.text
 
 
 def test_passes_are_recommended_where_they_vary_more_than_runs() -> None:
@@ -56,7 +56,7 @@ def test_passes_are_recommended_where_they_vary_more_than_runs() -> None:
     found = advice(tables(runs).data, "repeats")
     assert found is not None
     assert found.title == "Set timed_passes to 15"
-    assert "single passes of a run by 24\u00a0%" in found.evidence[0]
+    assert "by 24\u00a0% between the passes of a run" in found.evidence[0]
 
 
 def two_repeats(*pages: tuple[float, float]) -> ReportData:
@@ -88,8 +88,9 @@ def test_two_repeats_of_enough_pages_have_a_plan() -> None:
     assert found is not None
     assert found.title == "Set repeats to 4"
     assert found.evidence == (
-        "prefill varies by 8.5\u00a0% between repeats, pooled over 3 pages, single passes of a run "
-        "by 0\u00a0%: the 95 % interval of a page's mean is ±19\u00a0% with 2 repeats",
+        "prefill varies by 8.5\u00a0% between repeats (pooled over 3 pages) and by 0\u00a0% "
+        "between the passes of a run; with 2 repeats the 95 % interval of a page's mean is "
+        "±19\u00a0%",
     )
     assert advice(two_repeats(*[(49.9, 50.1)] * 3), "repeats") is None
 
@@ -121,7 +122,7 @@ def test_processes_that_the_record_rules_out_are_not_to_be_ended() -> None:
     assert found.text == (
         "The SM clock held steady. The record rules out run-queue wait (at most 0.250\u00a0ms a "
         "stage): ending other processes or pinning would not help. Why these runs were slower was "
-        "not recorded. Repeats that are spread over a longer time average it."
+        "not recorded. Repeats spread over a longer time average it out."
     )
 
 
@@ -137,7 +138,7 @@ def test_what_was_not_recorded_is_not_ruled_out() -> None:
     found = slowed(clock=None, run_queue_wait_ms=None)
     assert found.title == "Measure on a quieter host"
     assert found.text.startswith(
-        "Clocks were not recorded. Whether the measurement waited for a CPU was not recorded."
+        "Clocks were not recorded. The record lacks how long the measurement waited for a CPU."
     )
 
 

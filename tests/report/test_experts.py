@@ -43,8 +43,8 @@ def test_gathers_of_experts_are_named_with_what_they_cost() -> None:
     evidence = found.evidence[0].replace("\u00a0", " ")
     # Of a step of 20 ms the device is busy for half.
     assert evidence == (
-        "20 % of decode's device time, 2.00 ms of every step, gathers weights of experts "
-        "(aten::index)"
+        "20 % of decode's device time (2.00 ms of every step) gathers weights of experts: "
+        "aten::index"
     )
     assert found.cure in ({"experts": "eager"}, {"experts": "sonicmoe"})
 

@@ -21,6 +21,7 @@ from report_reader import Reader
 
 from mfuscope.core.errors import InvalidFileError
 from mfuscope.metrics.operator_work import StageWork, Work
+from mfuscope.report import flops
 from mfuscope.report.operator_flops import RunWork
 from mfuscope.report.operators import aggregate_operators
 from mfuscope.report.render import render
@@ -52,7 +53,7 @@ def test_numbers_are_those_of_the_summary() -> None:
             expected = summary[row[at["Variant"]], row[at["Page"]], metric]
             shown = [float(part) for part in row[at[column]].replace(",", "").split(" ± ")]
             assert shown == pytest.approx([expected["mean"], expected["std"]], rel=6e-3, abs=6e-3)
-    stages = {"model": "mfu_model", "prefill": "mfu_prefill", "decode": "mfu_decode"}
+    stages = {"page": "mfu_model", "prefill": "mfu_prefill", "decode": "mfu_decode"}
     grid = reader.grid("MFU in %").rows[1:]
     assert len(grid) == 2 * 3 * (1 + len(images))
     for page_name, variant, stage, n, mfu, interval, variation, repeats_std in grid:
@@ -100,7 +101,7 @@ def test_operators_without_device_time_are_ranked_by_self_cpu_time() -> None:
     made = texts(repeats(), operators=[("baseline", table)])
     assert "| large | 75 % |" in made.markdown
     assert "| large | 75 % |" in made.operators
-    assert "There is no device time" in made.markdown
+    assert "The traces hold no device times" in made.markdown
 
 
 def test_every_text_says_how_much_of_the_flops_its_operators_carry() -> None:
@@ -110,8 +111,8 @@ def test_every_text_says_how_much_of_the_flops_its_operators_carry() -> None:
     made = texts(repeats(), operators=[("baseline", rows)], works=[work])
     for text in (made.html, made.markdown, made.operators):
         plain = text.replace("\u00a0", " ")
-        assert "carry 75.0 % of the 120.0 GFLOPs" in plain
-        assert "Unknown are the FLOPs of aten::bmm: the trace does not call it." in plain
+        assert "cover 75.0 % of the 120.0 GFLOPs" in plain
+        assert "FLOPs are unknown for aten::bmm: the trace does not call it." in plain
     # Of the ceiling in the variant's precision, 650 TFLOP/s.
     assert "| aten::mm | 71 % | 10.0 | 9.00 | 1.4 % | 90.0 |" in made.operators
 
@@ -168,15 +169,31 @@ def test_tables_of_other_runs_are_named(table: str, damage: str, finding: str) -
 
 def test_flop_models_stand_side_by_side() -> None:
     made = texts(repeats())
-    assert "The closed form of the architecture equals the count in every component." in (
-        made.markdown
-    )
+    assert "The closed form equals the count in every component." in made.markdown
     row = next(line for line in made.markdown.splitlines() if "| directional |" in line)
     assert "| 600.000 | −56 % |" in row
     calibrations = [generic_calibration()]
     made = texts(repeats(), calibrations=calibrations)
     assert "| architecture |" not in made.markdown
     assert "equals the count" not in made.markdown
+
+
+def test_variants_of_equal_flops_share_their_rows() -> None:
+    runs = [one for name in ("baseline", "same", "other") for one in repeats(variant=name)]
+    table = flops.models(tables(runs).data)
+    assert "Variants" not in table.columns, "no variant differs"
+    assert [row[3].text for row in table.rows] == ["counted", "architecture", "directional"]
+    more = calibration(variant="other")
+    changed = {name: dict(models) for name, models in more.prefill_flops.items()}
+    changed["clip"]["counted"] += 1
+    calibrations = [
+        calibration(),
+        calibration(variant="same"),
+        replace(more, prefill_flops=changed),
+    ]
+    table = flops.models(tables(runs, calibrations=calibrations).data)
+    assert table.columns[0] == "Variants"
+    assert [row[0].text for row in table.rows] == 3 * ["baseline, same"] + 3 * ["other"]
 
 
 def test_a_closed_form_that_is_off_is_named() -> None:

@@ -138,15 +138,14 @@ def test_a_host_bound_stage_says_what_the_device_waits_for() -> None:
     facts = replace(FACTS, busy_share=0.13, waiting=waiting)
     said = limit_sentence(facts, 200.0, "a page").replace("\u00a0", " ")
     assert said == (
-        "Decode takes 50 % of the time of a page, and with 700 kernels a decode step the device is "
-        "at work in only 13 % of it. It is host-bound: the rest of the time the device waits for "
-        "the host, not for arithmetic or memory; 62 % of that wait goes into Python and the "
-        "framework between operators, 21 % into dispatch within operators and 16 % into launches "
-        "and other calls of CUDA."
+        "Decode takes 50 % of the time for a page and is host-bound: the device is busy for only "
+        "13 % of it. The rest of the time it waits for the host, which launches 700 kernels a "
+        "decode step. Of that wait, 62 % is Python and the framework between operators, 21 % is "
+        "dispatch within operators and 16 % is launches and other CUDA calls."
     )
     # What is not known is not said.
     unknown = limit_sentence(replace(facts, waiting=None), 200.0, "a page")
-    assert unknown.endswith("waits for the host, not for arithmetic or memory.")
+    assert unknown.endswith("waits for the host, which launches 700 kernels a decode step.")
     assert waiting_words(replace(facts, waiting=dict.fromkeys(waiting, 0.0))) == ""
 
 
@@ -163,6 +162,6 @@ def test_nothing_is_concluded_from_a_partial_trace() -> None:
     assert facts.kind == "unknown"
     said = limit_sentence(facts, 112.0, "a page")
     assert said.endswith(
-        "too little was measured to say what limits it: no trace of this stage is whole, so that "
-        "its busy time is not known."
+        "Too little was measured to say what limits it: no trace of this stage is whole, so its "
+        "busy time is unknown."
     )

@@ -111,10 +111,10 @@ def test_times_of_a_page(variant: str, page: int) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("stage", ["model", "prefill", "decode"])
+@pytest.mark.parametrize("stage", ["page", "prefill", "decode"])
 @pytest.mark.parametrize("image", [ALL, "0.png", "1.png", "2.png"])
 def test_mfu_of_a_stage(variant: str, stage: str, image: str) -> None:
-    metric = f"mfu_{stage}"
+    metric = f"mfu_{'model' if stage == 'page' else stage}"
     page = "all pages" if image == ALL else image
     row = row_of(made.mfu(TABLES.data), page, variant, stage)
     assert row == {
@@ -125,7 +125,7 @@ def test_mfu_of_a_stage(variant: str, stage: str, image: str) -> None:
         "MFU, %": total(metric, variant, image),
         "95 % interval": between(metric, variant, image),
         "Variation": percent(of(metric, variant, image, "cv")),
-        "Std between repeats": number(100 * of(metric, variant, image, "std_repeats"), 2),
+        "Std between repeats, %": number(100 * of(metric, variant, image, "std_repeats"), 2),
     }
 
 
@@ -149,7 +149,7 @@ def test_wall_and_busy_of_a_stage(variant: str, stage: str) -> None:
 def test_utilisation_of_ceiling_and_bandwidth(variant: str) -> None:
     assert row_of(made.utilisation(TABLES.data), variant) == {
         "Variant": variant,
-        "Model, % of ceiling": total("mfu_model_of_ceiling", variant),
+        "Page, % of ceiling": total("mfu_model_of_ceiling", variant),
         "Prefill, % of ceiling": total("mfu_prefill_of_ceiling", variant),
         "Decode, % of ceiling": total("mfu_decode_of_ceiling", variant),
         "MBU of decode, %": total("mbu_decode", variant),
@@ -176,11 +176,12 @@ def test_roofline_in_numbers(variant: str, stage: str) -> None:
         "Variant": variant,
         "Stage": stage,
         "FLOP per byte, at most": number(intensity),
-        "Measured ridge": number(gemm * 1e3 / COPY_GBS),
+        "Ridge, FLOP per byte": number(gemm * 1e3 / COPY_GBS),
         "TFLOP/s": number(wall),
         "TFLOP/s while busy": number(busy),
-        "Of arithmetic": percent(busy / gemm),
-        "Of bandwidth": "≥\N{NO-BREAK SPACE}" + percent(busy * 1e3 / intensity / COPY_GBS),
+        "Share of matrix product": percent(busy / gemm),
+        "Share of copy bandwidth": "≥\N{NO-BREAK SPACE}"
+        + percent(busy * 1e3 / intensity / COPY_GBS),
         "Limited by": "kernels",
     }
 
@@ -202,9 +203,9 @@ def test_percentiles_of_decode_steps(variant: str) -> None:
         "p99": number(float(np.percentile(every, 99))),
         "Longest": number(float(every.max())),
         "Mean": number(float(every.mean())),
-        "p50 of a run": of_runs(50),
-        "p95 of a run": of_runs(95),
-        "p99 of a run": of_runs(99),
+        "p50 per run": of_runs(50),
+        "p95 per run": of_runs(95),
+        "p99 per run": of_runs(99),
     }
     assert row_of(made.steps(TABLES.data), variant) == expected
     assert len(set(expected.values())) == len(expected)

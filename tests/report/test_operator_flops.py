@@ -52,9 +52,9 @@ def test_rates_are_flops_by_device_time() -> None:
     # By self CPU time the same operators have no rates: the CPU computes nothing here.
     assert "TFLOP/s" not in operator_tables.operators(stage, 10, "cpu", 100.0).columns
     assert operator_tables.work_statement(stage, 100.0) == (
-        "Operators with known FLOPs carry 100\u00a0% of the 100.0 GFLOPs counted. Slowest for what "
-        "they compute, against the ceiling of 100 TFLOP/s: aten::mm 10.0 ms instead of 0.900 and "
-        "aten::bmm 5.00 ms instead of 0.100. In decode, bandwidth may be what limits them."
+        "Operators with known FLOPs cover 100\u00a0% of the 100.0 GFLOPs counted. Most time lost "
+        "against the ceiling of 100 TFLOP/s: aten::mm 10.0 ms (0.900 at the ceiling) and "
+        "aten::bmm 5.00 ms (0.100 at the ceiling). In decode, bandwidth may limit them."
     )
 
 
@@ -78,8 +78,8 @@ def test_other_calls_leave_the_flops_unknown() -> None:
     row = next(row for row in stage.rows if row.name == MM)
     assert (row.flops, row.unknown) == (None, "called more often than counted in 1 of 2 runs")
     statement = operator_tables.work_statement(stage)
-    assert "carry 10.0\u00a0% of the 100.0 GFLOPs" in statement
-    assert "Unknown are the FLOPs of aten::mm: called more often" in statement
+    assert "cover 10.0\u00a0% of the 100.0 GFLOPs" in statement
+    assert "FLOPs are unknown for aten::mm: called more often" in statement
 
 
 def test_what_the_trace_lacks_is_named() -> None:
@@ -87,8 +87,8 @@ def test_what_the_trace_lacks_is_named() -> None:
     statement = operator_tables.work_statement(
         stage_of((traced(), RunWork({"decode": lacking}, on_cpu=False)))
     )
-    assert "carry 25.0\u00a0% of the 4.000 GFLOPs" in statement
-    assert f"Unknown are the FLOPs of {GROUPED}: the trace does not call it." in statement
+    assert "cover 25.0\u00a0% of the 4.000 GFLOPs" in statement
+    assert f"FLOPs are unknown for {GROUPED}: the trace does not call it." in statement
 
 
 @pytest.mark.parametrize("launch", ["cudaGraphLaunch", "cuGraphLaunch"])
@@ -98,7 +98,7 @@ def test_a_stage_of_graph_replays_has_no_flops(launch: str) -> None:
     stage = stage_of((pd.concat([traced(), replay]), work()))
     assert "TFLOP/s" not in shown(stage)[MM]
     statement = operator_tables.work_statement(stage, 100.0)
-    assert statement.startswith("Operators with known FLOPs carry 0\u00a0% of the 100.0 GFLOPs")
+    assert statement.startswith("Operators with known FLOPs cover 0\u00a0% of the 100.0 GFLOPs")
     assert "aten::mm and aten::bmm: the trace replays CUDA graphs" in statement
 
 

@@ -16,7 +16,10 @@ from mfuscope.report.recommendations import Recommendation, recommend
 from mfuscope.report.recommendations.kinds import is_matrix_work
 from mfuscope.report.recommendations.rule import Facts
 from mfuscope.report.recommendations.speed import memory_bound_decode, vision_dominates
-from mfuscope.report.stakeholder import bottom_line, confidence, next_steps
+from mfuscope.report.stakeholder.certainty import confidence
+from mfuscope.report.stakeholder.setups import setups
+from mfuscope.report.stakeholder.steps import steps
+from mfuscope.report.stakeholder.words import bottom_line
 
 
 def busy(prefill_ms: float, decode_ms: float, steps: int = 3) -> records.Activity:
@@ -160,7 +163,7 @@ def test_small_operators_are_named_also_where_the_host_limits() -> None:
     made = data(50.0, 900.0, busy_ms=(49.0, 60.0), operators=[("baseline", rows)])
     found = one(made, "fuse")
     assert found.gain_ms == pytest.approx(60.0 * 0.6)
-    assert "only once the host no longer limits" in found.text
+    assert "While decode is host-bound, less of this gain shows." in found.text
 
 
 def test_small_matrix_products_want_company() -> None:
@@ -215,9 +218,9 @@ def test_a_steady_device_shows_that_the_host_varies() -> None:
     runs = [builders.run(repeat=i, timed=one, runs_before=3) for i, one in enumerate(timed)]
     traced = [busy(25.0, ms) for ms in (30.0, 30.1, 29.9)]
     made = tables(runs, activities=traced).data
-    assert any("the host causes it" in line for line in one(made, "variance").evidence)
+    assert any("the host causes the spread" in line for line in one(made, "variance").evidence)
     shaky = tables(runs, activities=[busy(25.0, ms) for ms in (30.0, 45.0, 33.0)]).data
-    assert not any("the host causes it" in line for line in one(shaky, "variance").evidence)
+    assert not any("the host causes the spread" in line for line in one(shaky, "variance").evidence)
 
 
 def test_without_a_trace_of_the_device_the_roofs_decide() -> None:
@@ -243,7 +246,7 @@ def test_unsteady_repeats_suggest_clocks_only_where_clocks_dropped() -> None:
     assert any("lower SM clock (900 against 1,980 MHz)" in line for line in dropped.evidence)
     assert steady.title == "Spread repeats over a longer time"
     assert steady.text.startswith("The SM clock held steady.")
-    assert any("slow runs went: rest of prefill slower" in line for line in steady.evidence)
+    assert any("rest of prefill slower" in line for line in steady.evidence)
     assert dropped.gain_ms is None
     assert "variance" not in rules(LAUNCH)
 
@@ -266,16 +269,16 @@ def test_the_largest_gain_comes_first_and_small_ones_not_at_all() -> None:
 
 def test_other_limits_give_other_words() -> None:
     made = (LAUNCH, COMPUTE, SMALL)
-    sentences, lines, steps = [], [], []
+    sentences, lines, first = [], [], []
     for one_data in made:
         variant = one_data.variants[0]
         facts = stage_facts(variant, main_stage(variant), one_data.hardware, one_data.ceiling)
         sentences.append(limit_sentence(facts, variant.page_ms, "a page"))
         lines.append(bottom_line(one_data, variant))
-        steps.append(tuple(next_steps(one_data, variant, recommend(one_data, variant))))
-    assert len(set(sentences)) == len(set(lines)) == len(set(steps)) == 3
-    assert "with 700 kernels a decode step" in sentences[0]
-    assert "arithmetic limits" in sentences[1]
+        first.append(tuple(steps(one_data, setups(one_data))))
+    assert len(set(sentences)) == len(set(lines)) == len(set(first)) == 3
+    assert "launches 700 kernels a decode step" in sentences[0]
+    assert "is compute-bound" in sentences[1]
     assert "waits for the computer beside it" in lines[0]
 
 

@@ -42,10 +42,10 @@ def counted(**changes: Any) -> ReportData:
 def test_each_stage_has_a_verdict_on_15_percent() -> None:
     prefill, decode = map(plain, reconciliation.sentences(counted()))
     assert prefill.startswith(
-        "Prefill at 1024, counted on page.png: MFU (2.7 %) is 8.5 % below what hardware counters "
-        "give (HFU, 2.9 %): within ±15 %. "
+        "Prefill at 1024, counted on page.png: MFU (2.7 %) is 8.5 % below HFU (2.9 %), within "
+        "±15 %. "
     )
-    assert decode.endswith("not within ±15 %.")  # its components are not known
+    assert decode.endswith(", outside ±15 %.")  # its components are not known
 
 
 def test_factors_of_components_show_errors_that_cancel() -> None:
@@ -57,15 +57,15 @@ def test_factors_of_components_show_errors_that_cancel() -> None:
     }
     sentence = plain(reconciliation.sentences(counted(components={"prefill": components}))[0])
     clip = flops["clip"]["counted"] / builders.calibration().prefill_total["counted"]
-    assert "Padding factors are 0.700 (attention) to 1.20 (LM head); " in sentence
-    assert f"{100 * clip:.0f} % of the model FLOPs ran outside of the tensor pipes." in sentence
+    assert "Padding factors range from 0.700 (attention) to 1.20 (LM head); " in sentence
+    assert f"{100 * clip:.0f} % of the model FLOPs ran outside the tensor cores." in sentence
 
 
-def test_nothing_on_the_tensor_pipes_is_no_baseline() -> None:
+def test_nothing_on_the_tensor_cores_is_no_baseline() -> None:
     stage = builders.totals(tensor_flops=0)
     data = counted(stages={"prefill": stage}, components={})
     (sentence,) = reconciliation.sentences(data)
-    assert sentence.endswith("the tensor pipes of the model's precision executed nothing.")
+    assert sentence.endswith("the tensor cores executed nothing in the model's precision.")
     (row,) = reconciliation.stages(data).rows
     assert row[5].absent
     assert "nothing ran" in row[5].note
@@ -78,7 +78,7 @@ def test_the_verdict_turns_at_15_percent(padding: float, within: bool) -> None:
     model = builders.calibration().prefill_total["counted"]
     stage = builders.totals(tensor_flops=round(padding * model))
     (sentence,) = reconciliation.sentences(counted(stages={"prefill": stage}))
-    assert ("not within" not in sentence) == within
+    assert ("outside ±" not in sentence) == within
 
 
 def test_tables_hold_both_sides() -> None:
@@ -139,7 +139,7 @@ def work(padding: float | None) -> Work:
         ("prefill", "windowed_attention", 1.1, "heads and sequences"),
         ("prefill", "dense_mlp", 1.1, "whole tiles"),
         ("prefill", "router", 0.0, "the router computes in fp32"),
-        ("prefill", "patch_embedding", 0.0, "other pipes"),
+        ("prefill", "patch_embedding", 0.0, "other units"),
         ("prefill", "clip", 0.8, "a part runs outside"),
         ("prefill", "attention", 0.7, "causal mask"),
         ("prefill", "attention_projections", 1.1, "rows and columns"),
@@ -162,7 +162,7 @@ def test_reasons(stage: str, component: str, padding: float | None, reason: str)
     [
         ("dense_mlp", 3, 8 / 3, "products of 3 rows run on tiles of 8 rows"),
         ("dense_mlp", 12, 16 / 12, "products of 12 rows"),
-        ("dense_mlp", 8, 1.1, "not known"),  # no row is filled up
+        ("dense_mlp", 8, 1.1, "not known"),  # no row is padded
         ("dense_mlp", 3, 8.0, "not known"),
         ("routed_experts", 3, 8 / 3, "not known"),  # experts have other rows
     ],
@@ -244,8 +244,8 @@ def test_the_figure_names_the_longest_operators() -> None:
     for text in (">1 mm<", ">2 mm<", ">baseline at 1024<"):
         assert text in drawn.wide
     said = plain(counted_operators.sentence(data))
-    assert "baseline at 1024, times are from the counters." in said
-    assert "90 % of the device time of a prefill and 100 % of the device time of a decode" in said
+    assert "baseline at 1024, with times from the counters." in said
+    assert "take 90 % of the device time in a prefill and 100 % in a decode step." in said
     assert said.endswith("the longest: copy_.")
 
 

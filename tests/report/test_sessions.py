@@ -152,9 +152,7 @@ def test_a_difference_without_an_interval_is_unknown() -> None:
         readings.append(activity(reading_started=read, reading_ended=read + 3))
     (found,) = checks(runs, title, activities=readings)
     assert found.verdict == "unknown"
-    assert found.details == (
-        "baseline (1 of 2 runs): too few runs of the same pages with and without for a comparison",
-    )
+    assert found.details == ("baseline (1 of 2 runs): too few runs of the same pages to compare",)
 
 
 def test_the_thread_that_waited_for_its_cpu() -> None:
@@ -167,11 +165,14 @@ def test_the_thread_that_waited_for_its_cpu() -> None:
 
     # Of 50 ms of prefill; decode waits 0.5 of 62.
     once = check(2.0)
-    assert (once.verdict, "at most 4.0\u00a0%, 2.00\u00a0ms" in once.text) == ("ok", True)
+    assert (once.verdict, "at most 4.0\u00a0% of a stage (2.00\u00a0ms)" in once.text) == (
+        "ok",
+        True,
+    )
     worst = check(0.25, 2.5, 10.0, None)
     assert worst.verdict == "warning"
     assert worst.text.startswith("In 2 of 4 runs")
-    assert "10.0\u00a0ms or 20\u00a0% of prefill, in baseline / page.png / repeat 2" in worst.text
+    assert "10.0\u00a0ms (20\u00a0%) of prefill in baseline / page.png / repeat 2" in worst.text
     assert check(0.25, None).verdict == "unknown"
 
 

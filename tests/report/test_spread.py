@@ -47,12 +47,12 @@ def test_every_cause_has_its_milliseconds() -> None:
         "stalled steps 10.0\u00a0ms, 6.7\u00a0%"
     )
     assert how_much(data) == (
-        "The runs of 1 unsteady time took 150\u00a0ms beyond the fastest repeats of their pages. "
-        "1 of 1 has a recorded cause for half of that or more. "
-        "Causes explain 80.0\u00a0ms (53\u00a0%): waited for a CPU 80.0\u00a0ms. "
-        "Of 70.0\u00a0ms (47\u00a0%) the record says where it went, not why: slower throughout "
+        "Against the fastest repeat of each page, 1 unsteady time lost 150\u00a0ms. "
+        "1 of 1 has a recorded cause for at least half of the loss. "
+        "Recorded causes explain 80.0\u00a0ms (53\u00a0%): waited for a CPU 80.0\u00a0ms. "
+        "The record says where 70.0\u00a0ms (47\u00a0%) went, but not why: slower throughout "
         "60.0\u00a0ms and stalled steps 10.0\u00a0ms. "
-        "0\u00a0ms (0\u00a0%) has neither cause nor place. "
+        "0\u00a0ms (0\u00a0%) is unexplained. "
         "The record rules out garbage collection (none) and a lower SM clock (1,980 MHz)."
     )
 
@@ -60,7 +60,7 @@ def test_every_cause_has_its_milliseconds() -> None:
 def test_what_the_record_rules_out_and_what_it_does_not_know() -> None:
     told = how_much(tables(repeats({}, {"wait": 1.25}, SLOWER)).data)
     assert "0 of 1 have a recorded cause" in told
-    assert "Causes explain" not in told
+    assert "Recorded causes explain" not in told
     assert told.endswith(
         "The record rules out run-queue wait (at most 1.25\u00a0ms a stage), garbage collection "
         "(none), stalled steps (none) and a lower SM clock (1,980 MHz)."
@@ -74,8 +74,10 @@ def test_the_report_lists_causes_by_stage_and_by_page() -> None:
     runs = repeats({}, WAITED, SLOWER)
     ((variant, stage, told),) = by_stage(tables(runs).data)
     assert (variant, stage) == ("baseline", "decode")
-    assert told.startswith("1 of 1 page unsteady, 150\u00a0ms beyond the fastest: waited for a CPU")
-    assert told.endswith("the host causes it.")
+    assert told.startswith(
+        "1 of 1 page unsteady, 150\u00a0ms lost against the fastest: waited for a CPU"
+    )
+    assert told.endswith("the host causes the spread.")
     made = texts(runs)
     steadiness = section(made.markdown, "Steadiness")
     for text in (steadiness.replace(" ms", "\u00a0ms"), made.html):
@@ -93,10 +95,8 @@ def test_what_nothing_explains_is_said() -> None:
     assert explanation(found.causes, found.excess_ms) == NOT_RECORDED
     assert f"| {NOT_RECORDED} |" in section(texts(runs).markdown, "Steadiness")
     told = how_much(data)
-    assert (
-        "0 of 1 have a recorded cause for half of that or more. 40.0\u00a0ms (100\u00a0%)" in told
-    )
-    assert "where it went" not in told
+    assert "at least half of the loss. 40.0\u00a0ms (100\u00a0%) is unexplained." in told
+    assert "The record says where" not in told
 
 
 def test_a_time_is_explained_from_half_of_its_excess() -> None:
@@ -121,7 +121,7 @@ def test_steady_repeats_have_nothing_to_explain() -> None:
 
 def test_the_host_is_named_where_the_device_does_not_vary() -> None:
     data = tables(repeats({}, WAITED, SLOWER)).data
-    assert "the host causes it" in host_side(data.reference, "decode")
+    assert "the host causes the spread" in host_side(data.reference, "decode")
     assert host_side(data.reference, "prefill") == "", "prefill does not vary"
     runs = repeats({}, WAITED, SLOWER)
     busy = [activity(stages=_busy(ms)) for ms in (31.0, 80.0, 50.0)]

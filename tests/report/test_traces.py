@@ -46,20 +46,20 @@ def test_whole_traces_are_said_to_be() -> None:
     [
         (
             partial("decode"),
-            "of 1 so much that kernels, busy time and device times",
+            "1 of them lost so much that the stages named here have no kernels",
             "baseline/page.png/1: 50 launches without a device event; no device times of decode",
         ),
         (
             activity(repaired={"cut": 2, "left_out": 1}),
             "too little to change a result",
-            "baseline/page.png/1: 1 device event without a possible time left out; 2 device events "
+            "baseline/page.png/1: 1 device event with an impossible time left out; 2 device events "
             "longer than possible, cut at the next start on its stream",
         ),
         (
             activity(unclaimed_share=0.25),
             "too little to change a result",
-            "baseline/page.png/1: 25 % of the device time claimed by no launch, and counted by its "
-            "own time",
+            "baseline/page.png/1: 25 % of the device time belongs to no launch and counts by when "
+            "it ran",
         ),
         (
             activity(
@@ -69,7 +69,7 @@ def test_whole_traces_are_said_to_be() -> None:
                 },
                 unclaimed_share=None,
             ),
-            "of 1 so much",
+            "1 of them lost so much",
             "baseline/page.png/1: no device event",
         ),
     ],
@@ -143,4 +143,4 @@ def test_the_table_of_waiting_adds_up() -> None:
     assert [row[1].text for row in table.rows] == ["prefill", "decode"]
     texts = render(data)
     for text in (texts.html, texts.markdown):
-        assert "What the device waits for" in text
+        assert "What the host does while the device waits" in text

@@ -66,6 +66,15 @@
     ];
   }
 
+  // A wide window shows a table whole; a narrow one may scroll it.
+  function tables() {
+    return all("table")
+      .filter((e) => shown(e) && innerWidth >= 1280)
+      .map((e) => [e, ancestors(e).find((a) => scrolls(a) && a.scrollWidth > a.clientWidth + ROUNDING)])
+      .filter(([, around]) => around)
+      .map(([e, around]) => `${what(e)} is ${around.scrollWidth} px wide in ${around.clientWidth} px`);
+  }
+
   function drawings() {
     // Twins within one figure: at every width one of them must be there.
     const blank = all("figure")
@@ -166,5 +175,5 @@
       });
   }
 
-  return { sections, width, drawings, sizes, overlaps, contrast }[name]();
+  return { sections, width, tables, drawings, sizes, overlaps, contrast }[name]();
 }

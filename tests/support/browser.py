@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Dialog, Locator, Page, ViewportSize, sync_playwright
 
 #: What `python -m playwright install` would bring is never downloaded: the system's one is used.
@@ -32,7 +33,7 @@ _FLAGS = (
 )
 _CHECKS = Path(__file__).with_name("browser.js").read_text(encoding="utf-8")
 #: What `problems` looks for.
-CHECKS = ("sections", "width", "drawings", "sizes", "overlaps", "contrast")
+CHECKS = ("sections", "width", "tables", "drawings", "sizes", "overlaps", "contrast")
 #: A4, the narrower of the usual papers, less the margins of `@page` (12 mm), in CSS px.
 PAPER = ViewportSize(width=int(186 / 25.4 * 96), height=int(273 / 25.4 * 96))
 #: A search field may wait a moment before it filters.
@@ -129,6 +130,22 @@ def problems(page: Page, check: str) -> list[str]:
     return found
 
 
+def axe_problems(page: Page, *, contrast: bool = True) -> list[str]:
+    """What axe-core finds serious or critical, with the first place of each.
+
+    Args:
+        contrast: its slowest rule by far; `problems` has a check of its own.
+    """
+    rules = {"color-contrast": {"enabled": contrast}}
+    options = {"resultTypes": ["violations"], "rules": rules}
+    found = Axe().run(page, options=options).response["violations"]
+    return [
+        f"{one['id']}: {one['help']}, {len(one['nodes'])} times: {one['nodes'][0]['html'][:200]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
 @contextmanager
 def printed(page: Page) -> Iterator[None]:
     """The page as it is laid out on paper."""
@@ -172,7 +189,8 @@ def search_problems(page: Page) -> list[str]:
 
     A page without search fields has no such problem.
     """
-    fields = page.locator("input[type=search]").all()
+    # Not those of a form: they filter by some columns alone.
+    fields = page.locator("input[type=search]:not(form *)").all()
     return [wrong for each in fields if each.is_visible() for wrong in _search_problems(each)]
 
 

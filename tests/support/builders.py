@@ -12,6 +12,7 @@ import pandas as pd
 from mfuscope.core import counters as counted_records
 from mfuscope.core import records
 from mfuscope.core.language import Language
+from mfuscope.core.timelines import StepTimeline, Track
 from mfuscope.flops import architecture, directional
 from mfuscope.traces.operators import operator_table
 from mfuscope.traces.spans import Trace
@@ -251,6 +252,27 @@ def waiting(ms: float) -> records.Waiting:
     )
 
 
+def step_timeline(*kinds: str) -> StepTimeline:
+    """The second of three decode steps: a product under its operator, on a GPU with its kernel.
+
+    Args:
+        kinds: of the tracks that it has; all without any.
+    """
+    tracks = {
+        "operators": Track(kind="operators", name="0", events="1000 50000 0"),
+        "calls": Track(kind="calls", name="", events="30000 5000 1"),
+        "device": Track(kind="device", name="0", events="40000 30000 2"),
+        "waiting": Track(kind="waiting", name="python", events="0 40000 3 30000 50000 3"),
+    }
+    return StepTimeline(
+        index=1,
+        steps=3,
+        length_us=12_000.0,
+        names=["aten::mm", "cudaLaunchKernel", "gemm", "python"],
+        tracks=[tracks[kind] for kind in kinds or tracks],
+    )
+
+
 def activity(**changes: Any) -> records.Activity:
     """What the trace of `run` says, on a GPU: half of each stage busy."""
     made = records.Activity(
@@ -282,6 +304,7 @@ def activity(**changes: Any) -> records.Activity:
             ),
         },
         unclaimed_share=0.0,
+        step=step_timeline(),
         table_bytes={"operators": 30_000, "kernels": 20_000},
         reading_started=STARTED_AT + 60.0,
         reading_ended=STARTED_AT + 63.0,
@@ -297,7 +320,10 @@ def cpu_activity(steps: int = 3) -> records.Activity:
     if steps:
         stages["decode"] = records.StageActivity(wall_ms=90.0, steps=steps, **nothing)
     absent = dict.fromkeys(nothing, "the trace holds no device event")
-    return activity(stages=stages, unclaimed_share=None, absent=absent)
+    step = step_timeline("operators") if steps else None
+    if step is None:
+        absent["step"] = "the traced pass made one token: no decode step"
+    return activity(stages=stages, unclaimed_share=None, step=step, absent=absent)
 
 
 def language(**changes: Any) -> Language:

@@ -118,7 +118,7 @@ def test_every_artefact_of_a_profile_has_a_path() -> None:
     for place, content in found.items():
         assert list(content) == [media[Path(place).suffix]]
     described = {place for place, name in artefacts().items() if name not in NOT_OF_A_PROFILE}
-    documents = {"report.html", "report.md", "stakeholder.md", "operators.md"}
+    documents = {"report.html", "report.md", "stakeholder.md", "operators.md", "stakeholder.html"}
     assert described | documents | {"*/traces/*/*.json.gz"} <= set(found)
     for place in described:
         (content,) = found[place].values()

@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,13 @@ from checkouts import FIRST, ROOT, SAMPLES
 from validate import schemas
 
 from mfuscope.core.errors import UserError, UserErrors
+from mfuscope.core.runs import RunKey
+from mfuscope.planning.plan import Plan
 from mfuscope.worker.runtime import Limits, Owner
+from mfuscope.workflow import start
 from mfuscope.workflow.call import VARIABLE, Call
 from mfuscope.workflow.internals import Engine
-from mfuscope.workflow.start import open_call
+from mfuscope.workflow.outlook import Outlook
 
 RESULTS = Path("results")
 
@@ -30,6 +34,13 @@ def engine(
             configfiles=files,
         )
     )
+
+
+def open_call(
+    engine: Engine, config: dict[str, Any], root: Path, results: Path
+) -> tuple[Call, Plan]:
+    """A call that logs nothing."""
+    return start.open_call(engine, config, root, results, lambda *_, **__: None)
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +132,28 @@ def test_what_the_variable_holds_must_be_a_call(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv(VARIABLE, "foo")
     with pytest.raises(UserError, match=rf"^{VARIABLE} .*Remedy: unset it\.$"):
         open_call(engine(), FILE, ROOT, RESULTS)
+
+
+@pytest.mark.parametrize(("broken", "unreadable"), [(False, 0), (True, 1)])
+def test_the_terminal_knows_what_is_due_whether_the_call_begins_or_not(
+    broken: bool, unreadable: int, tmp_path: Path
+) -> None:
+    logged: list[Outlook] = []
+
+    def log(message: str, extra: dict[str, Outlook]) -> None:
+        logged.append(extra["outlook"])
+
+    if broken:
+        (tmp_path / "pages" / "z.png").write_bytes(b"no image")
+    with pytest.raises(UserErrors, match=r"z\.png") if broken else nullcontext():
+        start.open_call(engine(), FILE, ROOT, RESULTS, log)
+    (known,) = logged
+    assert (known.pages, known.unreadable, list(known.due)) == (
+        1,
+        unreadable,
+        [RunKey("baseline", FIRST, repeat) for repeat in range(known.repeats)],
+    )
+    logged.clear()
+    with pytest.raises(UserErrors):  # of more than pages
+        start.open_call(engine(), FILE | {"repeats": 0}, ROOT, RESULTS, log)
+    assert logged == []

@@ -10,12 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from checkouts import ROOT
 
 from mfuscope.core.errors import UserError
 from mfuscope.worker.runtime import Limits, Owner
+from mfuscope.workflow import hooks as module
 from mfuscope.workflow.call import Call
 from mfuscope.workflow.hooks import Hooks
 from mfuscope.workflow.internals import PlannedJob
+from mfuscope.workflow.outcome import verdict
 
 CALL = Call(
     id="20260102T030400Z-0a1b2c",
@@ -96,3 +99,43 @@ def test_an_interruption_is_noted_before_snakemake_handles_it(tmp_path: Path) ->
     os.kill(os.getpid(), signal.SIGTERM)
     assert started.interrupted
     assert seen == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(
+    ("here", "known", "said"),
+    [
+        (True, {"a": 35.0}, "nano on the CPU; about 1 min 10 s, as earlier runs took"),
+        (True, {"b": 35.0}, "nano on the CPU; the first run tells how long it takes"),
+        (False, {"a": 35.0}, "nano on the CPU"),  # nodes measure side by side
+    ],
+)
+def test_a_call_says_what_it_measures_and_about_how_long(
+    here: bool,
+    known: dict[str, float],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(module, "headline", lambda plan: "nano on the CPU")
+    monkeypatch.setattr(module, "seconds_of_runs", lambda *_: known)
+    monkeypatch.setattr(module, "remove_abandoned", lambda runtime: None)
+    runs = [tmp_path / "a" / "runs" / "p.png" / f"{repeat}.json" for repeat in (0, 1)]
+    started = hooks(tmp_path, [job("profile", run) for run in runs], here=here)
+    started.plan.runs = lambda: []  # type: ignore[method-assign]
+    vars(started.plan)["device"] = "cpu"
+    started.start()
+    assert capsys.readouterr().out == f"{said}\n"
+
+
+def test_a_call_ends_with_the_verdict_and_the_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "end_workers", lambda runtime: None)
+    (tmp_path / "results").symlink_to(ROOT / "docs" / "example")
+    ended = hooks(tmp_path, [])
+    ended.rules = {"render_report"}
+    ended.succeed()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:-1] == list(verdict(ROOT / "docs" / "example" / "report.json"))
+    assert lines[-1].startswith(f"report: {tmp_path}/results/report.html ")

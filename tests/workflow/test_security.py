@@ -211,7 +211,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, str, st
         ).stdout
         for arguments in (["-n"], [], ["-n"])
     ]
-    assert "Nothing to be done" in said[2]
+    assert "Nothing to do" in said[2]
     return checkout, said[0], said[1]
 
 

@@ -234,7 +234,7 @@ class TestIncremental:
         text = checkout.run("-n", DSOCR_MAX_NEW_TOKENS="4")
         assert "Params have changed" in text
         text = checkout.run("-n", "--config", "max_new_tokens=3", DSOCR_MAX_NEW_TOKENS="4")
-        assert "Nothing to be done" in text
+        assert "Nothing to do" in text
 
     def test_the_command_line_takes_every_type(self, checkout: Checkout) -> None:
         same = ("ignore_eos=true", "repeats=4", 'profiler={"record_shapes": false}')

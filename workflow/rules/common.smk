@@ -38,7 +38,7 @@ def say(line):
     logger.info(f"mfuscope: {line}")
 
 
-CALL, PLAN = reported(open_call, ENGINE, config, ROOT, RESULTS)
+CALL, PLAN = reported(open_call, ENGINE, config, ROOT, RESULTS, logger.info)
 HOOKS = Hooks(ENGINE, CALL, PLAN, RESULTS, say)
 
 

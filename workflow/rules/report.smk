@@ -1,3 +1,9 @@
+from mfuscope.storage.paths import RunPaths
+
+# Of each variant the run with a decode step to draw: the first repeat of its first page.
+DRAWN = {run.variant: run for run in sorted(REPORTED, key=lambda run: run.repeat)[::-1]}
+
+
 rule render_report:
     input:
         inputs="results/inputs.csv",
@@ -11,6 +17,9 @@ rule render_report:
         runs=per_run("results/{variant}/runs/{image}/{repeat}.json"),
         operators=per_run("results/{variant}/operators/{image}/{repeat}.csv"),
         kernels=per_run("results/{variant}/kernels/{image}/{repeat}.csv"),
+        activities=lambda wildcards: [
+            str(RunPaths.of(RESULTS, run).activity) for run in DRAWN.values()
+        ],
         templates=sorted((SOURCES / "report" / "templates").iterdir()),
     output:
         html=report(
@@ -23,6 +32,12 @@ rule render_report:
         head="results/report.json",
         stakeholder=report(
             "results/stakeholder.md",
+            caption="../report/stakeholder.rst",
+            category="Report",
+            labels={"page": "one page in plain language, as Markdown"},
+        ),
+        stakeholder_html=report(
+            "results/stakeholder.html",
             caption="../report/stakeholder.rst",
             category="Report",
             labels={"page": "one page in plain language"},

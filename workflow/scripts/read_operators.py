@@ -23,6 +23,7 @@ with job_log(snakemake.log[0]):
     from mfuscope.traces.columns import read_trace
     from mfuscope.traces.kernels import kernel_table
     from mfuscope.traces.operators import operator_table
+    from mfuscope.traces.step_timeline import median_step
 
     run = read_record(Path(snakemake.input.run), Run)
     trace_path = Path(snakemake.input.trace)
@@ -37,8 +38,13 @@ with job_log(snakemake.log[0]):
         table_bytes[kind] = write_columns(Path(path), table | {"weights": weights})
     key, steps = RunKey(run.variant, run.image, run.repeat), run.traced.new_tokens - 1
     found = activity(trace, key, run.model.weights, steps)
+    step, lacking = None, "only a page's first repeat has it"
+    if run.repeat == 0:
+        step, lacking = median_step(trace, steps)
     found = replace(
         found,
+        step=step,
+        absent=found.absent if step else found.absent | {"step": lacking},
         table_bytes=table_bytes,
         reading_started=round(started, 3),
         reading_ended=round(time.time(), 3),

@@ -7,7 +7,15 @@ with job_log(snakemake.log[0]):
 
     from mfuscope.compare import variants
     from mfuscope.core.counters import Counters
-    from mfuscope.core.records import Calibration, Ceiling, Hardware, MissingRun, Run, SkippedPage
+    from mfuscope.core.records import (
+        Activity,
+        Calibration,
+        Ceiling,
+        Hardware,
+        MissingRun,
+        Run,
+        SkippedPage,
+    )
     from mfuscope.core.versions import commit
     from mfuscope.metrics.counted import traffic
     from mfuscope.metrics.statistics import NAMES, SUMMARISED
@@ -18,6 +26,7 @@ with job_log(snakemake.log[0]):
     from mfuscope.report.operators import aggregate_kernels, aggregate_operators
     from mfuscope.report.render import render
     from mfuscope.report.survey import survey_runs
+    from mfuscope.report.traced_steps import traced_step
     from mfuscope.storage.artefacts import write_json, write_text
     from mfuscope.storage.paths import run_key
     from mfuscope.storage.tables import read_table
@@ -62,12 +71,17 @@ with job_log(snakemake.log[0]):
         missing=[MissingRun(**run) for run in snakemake.params.missing],
         commit=commit()[0],
         counters=counters,
+        traced_steps=[
+            traced_step(read_record(path, Activity), path.parents[3])
+            for path in map(Path, paths.activities)
+        ],
     )
     texts = render(data)
     write_json(Path(snakemake.output.head), head(data))
     write_text(Path(snakemake.output.html), texts.html)
     write_text(Path(snakemake.output.markdown), texts.markdown)
     write_text(Path(snakemake.output.stakeholder), texts.stakeholder)
+    write_text(Path(snakemake.output.stakeholder_html), texts.stakeholder_html)
     write_text(Path(snakemake.output.operators), texts.operators)
     for name, svg in texts.figures.items():
         write_text(Path(snakemake.output[name]), svg)

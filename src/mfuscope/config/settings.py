@@ -76,6 +76,7 @@ class Settings:
 
     Attributes:
         images: files and folders.
+        cost_per_hour: of the device, in units of any currency; None where it is not known.
         runtime_dir: the folder in which the workers keep their sockets and locks.
         variants: name -> the settings of that variant; never empty.
         only_on: name of a variant -> the only kind of device that it is for, ``cuda`` or ``cpu``.
@@ -92,6 +93,7 @@ class Settings:
     warmup: int
     timed_passes: int
     peak_tflops: float | None
+    cost_per_hour: float | None
     profiler: ProfilerSettings
     keep_traces: str
     keep_alive: float
@@ -159,6 +161,7 @@ def resolve_settings(
         warmup=merged["warmup"],
         timed_passes=merged["timed_passes"],
         peak_tflops=merged["peak_tflops"],
+        cost_per_hour=merged["cost_per_hour"],
         profiler=ProfilerSettings(**_only(merged["profiler"], ProfilerSettings)),
         keep_traces=merged["profiler"]["keep_traces"],
         keep_alive=merged["worker"]["keep_alive"],

@@ -13,6 +13,7 @@ from mfuscope.core.passes import Host as Host
 from mfuscope.core.passes import HostStage as HostStage
 from mfuscope.core.passes import Pass as Pass
 from mfuscope.core.passes import composed
+from mfuscope.core.timelines import StepTimeline
 
 # Increase this number with every change to what is measured, or how: results of another protocol
 # are measured again. Other edits keep the results.
@@ -191,6 +192,7 @@ class Activity:
 
     `repaired` counts device events with impossible times, by what became of them: `cut`, or
     `left_out`. `unclaimed_share` is the part of the device time that no launch of the trace claims.
+    `step` is a decode step event by event, of each page's first repeat.
     """
 
     variant: str
@@ -201,6 +203,7 @@ class Activity:
     stages: dict[str, StageActivity]
     repaired: dict[str, int] = field(default_factory=dict)
     unclaimed_share: float | None = None
+    step: StepTimeline | None = None
     table_bytes: dict[str, int] = field(default_factory=dict)  # known once the tables are written
     reading_started: float = 0.0  # these three are known once the trace is read
     reading_ended: float = 0.0

@@ -97,10 +97,22 @@ def planned_memory_bytes(device: str) -> int | None:
 
 
 def describe_planned_device(device: str) -> str:
-    """A planned device in words, for the CPU with the reason why no GPU measures."""
-    if device != "cpu":
-        return f"GPU ({device})"
+    """A planned device in words: a GPU by its model, a CPU with the reason why no GPU measures.
+
+    Of several visible GPUs the one that is meant is named, or that runs take any of them.
+    """
     gpus, reason = nvml.visible_gpus()
+    index = device.partition(":")[2]
+    if device != "cpu":
+        if not gpus or int(index or 0) >= len(gpus):  # that of another machine
+            return f"GPU ({device})"
+        if len(gpus) == 1:
+            return gpus[0].name
+        if index:
+            gpu = gpus[int(index)]
+            return f"{gpu.name} ({device} of {len(gpus)}, {gpu.uuid})"
+        models = ", ".join(dict.fromkeys(gpu.name for gpu in gpus))
+        return f"{len(gpus)} visible GPUs ({models}; each run takes a free one)"
     if gpus:
         return "CPU, as the settings ask for"
     return "CPU, as no CUDA GPU is visible" + (f" ({reason})" if reason else "")

@@ -124,6 +124,7 @@ def report_settings(plan: Plan) -> dict[str, Any]:
     settings = plan.settings
     return _sorted(
         {
+            "cost_per_hour": settings.cost_per_hour,
             "device": plan.device,
             "images": ", ".join(map(str, settings.images)),
             "peak_tflops": settings.peak_tflops,

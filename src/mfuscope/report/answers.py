@@ -110,9 +110,9 @@ def lengths(data: ReportData) -> Table:
         )
 
     batches = [variant.name for variant in data.variants if variant.batch_size > 1]
-    share = f"; of {listing(batches)} a page's share of its batch" if batches else ""
+    share = f" ({listing(batches)}: batch time ÷ copies)" if batches else ""
     return build(
-        f"A page by the length of its answer, extrapolated from {answers(data)}{share}",
+        f"Page time by answer length, extrapolated from {answers(data)}{share}",
         ("Variant", "New tokens", "Page", "Decode's share", "MFU, %"),
         (row(variant, n) for variant in data.variants for n in variant.answer.flops),
     )
@@ -121,8 +121,8 @@ def lengths(data: ReportData) -> Table:
 def sentences(data: ReportData) -> list[str]:
     """TPOT of each variant, and from which length on decode takes more than half of a page."""
     return [
-        f"{f'{variant.name}: ' if len(data.variants) > 1 else ''}TPOT {number(tpot)} ms; from "
-        f"{plural(math.floor(at) + 1, 'new token')} on, decode takes more than half of a page."
+        f"{f'{variant.name}: ' if len(data.variants) > 1 else ''}TPOT {number(tpot)} ms; decode "
+        f"takes more than half of a page from {plural(math.floor(at) + 1, 'new token')} on."
         for variant in data.variants
         if (tpot := variant.tpot_ms) is not None and (at := half(variant)) is not None
     ]
@@ -132,13 +132,12 @@ def limits(data: ReportData) -> str:
     """How the figure and the table are made, how far they go, and what they leave out."""
     text = (
         "TPOT, the time per output token, is decode time ÷ decode steps. A page of n new tokens "
-        "takes prefill + (n − 1) × TPOT, as prefill makes the first one. For other lengths than "
-        f"the measured {answers(data)} this is an extrapolation with a constant TPOT. It leaves "
-        "out that TPOT grows with the context, as a step then reads a larger KV cache: long "
-        "answers take more than it says. FLOPs do grow with the context here."
+        "takes prefill + (n − 1) × TPOT, as prefill makes the first token. At every length TPOT is "
+        f"that of the measured {answers(data)}. In fact it grows with the KV cache, so long "
+        "answers take longer than shown. The FLOPs behind MFU do grow with the context."
     )
     bounded = [v for v in data.variants if v.answer.longest is not None and drawn(v) < LENGTHS[-1]]
     if not bounded:
         return text
     reach = per_variant(data, lambda v: f"{drawn(v):,} new tokens")
-    return f"{text} It ends at {reach}: the model has no positions for more after its prompt."
+    return f"{text} The range ends at {reach}, where the model runs out of positions."

@@ -8,6 +8,7 @@ from mfuscope.report.cells import Cell, Table, absent, amount, build, figure, la
 from mfuscope.report.check import MOST
 from mfuscope.report.data import ReportData
 from mfuscope.report.formats import interval, number, percent
+from mfuscope.report.outliers import OUTLIER
 from mfuscope.report.spread import CV_LIMIT, FASTER, in_short
 from mfuscope.report.spread import unsteady as unsteady_times
 from mfuscope.report.survey import CONDITIONS
@@ -16,8 +17,8 @@ from mfuscope.report.survey import CONDITIONS
 def slowdown(data: ReportData) -> Table:
     """Timed against traced pass."""
     return build(
-        "The profiler's slowdown: mean over pages",
-        ("Variant", "Stage", "Timed, ms", "Traced, ms", "Traced by timed"),
+        "The profiler's slowdown, means over pages",
+        ("Variant", "Stage", "Timed, ms", "Traced, ms", "Traced ÷ timed"),
         (
             (
                 label(one.variant),
@@ -37,15 +38,15 @@ def unsteady(data: ReportData) -> Table:
     more = len(found) - MOST
     rest = f", the {MOST} worst ({more} more in summary.csv)" if more > 0 else ""
     return build(
-        f"Times that vary by more than {percent(CV_LIMIT)} between repeats{rest}",
+        f"Unsteady times: more than {percent(CV_LIMIT)} variation between repeats{rest}",
         (
             "Page",
             "Variant",
             "Stage",
             "Mean ± std, ms",
             "Variation",
-            "Smallest to largest, ms",
-            "Where it went in slower runs",
+            "Fastest to slowest, ms",
+            "Where the slower runs lost time",
         ),
         (
             (
@@ -67,9 +68,11 @@ def outliers(data: ReportData) -> Table:
     more = len(data.outliers) - MOST
     rest = f", the {MOST} farthest of {len(data.outliers)}" if more > 0 else ""
     return build(
-        "Runs outside of the quartile fences (each divided by its page's median; 1.5 quartile "
-        f"ranges beyond the quartiles of all runs){rest}",
-        ("Page", "Variant", "Repeat", "Stage", "Time, ms", "By the page's median", "Where it went"),
+        f"Outliers: times ÷ their page's median, {OUTLIER} of all runs{rest}",
+        (
+            *("Page", "Variant", "Repeat", "Stage", "Time, ms", "Time ÷ page's median"),
+            "Where it lost time",
+        ),
         (
             (
                 label(one.run.image),
@@ -100,7 +103,7 @@ def absences(data: ReportData) -> Table:
 def missing(data: ReportData) -> Table:
     """Runs without results, and why."""
     return build(
-        "Runs that are missing",
+        "Missing runs",
         ("Variant", "Image", "Repeat", "Reason"),
         (
             (label(run.variant), label(run.image), amount(str(run.repeat)), label(run.reason))
@@ -112,7 +115,7 @@ def missing(data: ReportData) -> Table:
 def skipped(data: ReportData) -> Table:
     """Pages that could not be read, and why."""
     return build(
-        "Pages that were left out",
+        "Pages left out",
         ("File", "Reason"),
         ((label(page.path), label(page.reason)) for page in data.skipped),
     )
@@ -170,7 +173,7 @@ def conditions(data: ReportData) -> Table:
         else:
             rows.append((Cell(f"{title}, {unit}"), absent(reason)))
     return build(
-        "Device conditions: lowest to highest, right before and after the timed passes",
+        "Device conditions right before and after the timed passes",
         ("Condition", "Range"),
         rows,
     )

@@ -4,6 +4,11 @@ from dataclasses import dataclass
 
 from mfuscope.report import formats, wording
 from mfuscope.report.data import STAGES, Measured, Page, ReportData
+from mfuscope.report.names import fitted, page_names
+
+#: Pages with bars of their own; where there are more, the slowest.
+MOST_PAGES = 20
+_NAME = 70  # columns of a page's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +24,37 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Where the time of one page goes in one variant."""
+    """Where the time of one page goes in one variant; `repeats` is each one's end in %."""
 
     variant: str
     segments: tuple[Segment, ...]
-    error: tuple[float, float] | None
+    repeats: tuple[float, ...]
     total: str
     label: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageBars:
+    """The bars of a page's variants; `name` is shortened, `path` the whole one."""
+
+    name: str
+    path: str
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBars:
+    """The bars of all pages on one scale, with the longest bar or repeat at 100 %.
+
+    Attributes:
+        shown: all pages as they were listed; of many the slowest ones, the slowest first.
+        others: the pages that are folded.
+        legend: the cost centres of the bars with their names.
+    """
+
+    shown: tuple[PageBars, ...]
+    others: tuple[PageBars, ...]
+    legend: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +67,34 @@ class Activity:
     label: str
 
 
-def bars(data: ReportData) -> list[tuple[str, list[Bar]]]:
-    """The bars of each page's variants, all on one scale with the longest bar at 100 %."""
-    parts = {(p.image, m.variant): _parts(m) for p in data.pages for m in p.measured}
-    longest = max((_reach(m) for p in data.pages for m in p.measured), default=0.0) or 1.0
-    return [
-        (
-            page.image,
-            [_bar(page, m, parts[page.image, m.variant], longest) for m in page.measured],
+def bars(data: ReportData) -> TimeBars:
+    """The bars of each page's variants."""
+    reach = {page.image: max(_reach(data, page, m) for m in page.measured) for page in data.pages}
+    longest, names = max(reach.values(), default=0.0) or 1.0, page_names(data)
+    pages = list(data.pages)
+    if len(pages) > MOST_PAGES:
+        pages.sort(key=lambda page: -max(m.stats["page_ms"].mean or 0.0 for m in page.measured))
+    drawn = tuple(
+        PageBars(
+            fitted(names[page.image], _NAME),
+            page.path,
+            tuple(_bar(data, page, names[page.image], m, longest) for m in page.measured),
         )
-        for page in data.pages
-    ]
+        for page in pages
+    )
+    used = {part.key for page in drawn for bar in page.bars for part in bar.segments}
+    legend = tuple((key, one.name) for key, one in wording.CENTRES.items() if key in used)
+    return TimeBars(drawn[:MOST_PAGES], drawn[MOST_PAGES:], legend)
 
 
-def _reach(measured: Measured) -> float:
-    """The end of a page's bar, its error bar included."""
-    whole = measured.stats["page_ms"]
-    return (whole.mean or 0.0) + (whole.std or 0.0)
+def repeats_ms(data: ReportData, variant: str, image: str) -> list[float]:
+    """The times of a page in ms, of each of its repeats."""
+    return [float(ms) for ms in data.samples[variant][image].values["page_ms"].known.work]
+
+
+def _reach(data: ReportData, page: Page, measured: Measured) -> float:
+    mean = measured.stats["page_ms"].mean or 0.0
+    return max([mean, *repeats_ms(data, measured.variant, page.image)])
 
 
 def _parts(measured: Measured) -> list[tuple[str, float]]:
@@ -65,31 +105,31 @@ def _parts(measured: Measured) -> list[tuple[str, float]]:
     return found
 
 
-def _bar(page: Page, measured: Measured, parts: list[tuple[str, float]], longest: float) -> Bar:
+def _bar(data: ReportData, page: Page, name: str, measured: Measured, longest: float) -> Bar:
+    parts = _parts(measured)
     total = sum(ms for _, ms in parts)
     segments, start = [], 0.0
     for key, ms in parts:
         length = 100 * ms / longest
-        name = wording.CENTRES[key].name
         share = formats.percent(ms / total) if total else ""
-        label = f"{name}: {formats.milliseconds(ms)} ({share})"
-        segments.append(Segment(key, name, start, length, label))
+        label = f"{wording.CENTRES[key].name}: {formats.milliseconds(ms)} ({share})"
+        segments.append(Segment(key, wording.CENTRES[key].name, start, length, label))
         start += length
     variant = measured.variant if len(page.measured) > 1 else ""
-    std = measured.stats["page_ms"].std or 0.0
-    ends = (100 * max(total - std, 0) / longest, min(100 * (total + std) / longest, 100))
-    label = ", ".join([page.image, variant][: 1 + bool(variant)] + [s.label for s in segments])
-    if std:
-        label += f", ± {formats.milliseconds(std)} between repeats"
-    text = formats.milliseconds(total)
-    return Bar(variant, tuple(segments), ends if std else None, text, label)
+    each = repeats_ms(data, measured.variant, page.image)
+    label = ", ".join([name, variant][: 1 + bool(variant)] + [s.label for s in segments])
+    if len(each) > 1:
+        ends = (formats.milliseconds(min(each)), formats.milliseconds(max(each)))
+        label += f", {len(each)} repeats from {ends[0]} to {ends[1]}"
+    marks = tuple(100 * ms / longest for ms in each) if len(each) > 1 else ()
+    return Bar(variant, tuple(segments), marks, formats.milliseconds(total), label)
 
 
 def activities(data: ReportData) -> list[Activity]:
-    """How long the device was busy in each stage, for the stages whose traces say so."""
+    """How long the device was busy, stage by stage, in the variants whose traces say so."""
     found = []
-    for variant in data.variants:
-        for stage in STAGES:
+    for stage in STAGES:
+        for variant in data.variants:
             share = variant.stats[f"{stage}_busy_share"].value
             ms = variant.stats[f"{stage}_device_busy_ms"].mean
             if share is not None and ms is not None:
@@ -98,9 +138,3 @@ def activities(data: ReportData) -> list[Activity]:
                 name = variant.name if len(data.variants) > 1 else ""
                 found.append(Activity(name, stage, busy, text))
     return found
-
-
-def legend(drawn: list[tuple[str, list[Bar]]]) -> list[tuple[str, str]]:
-    """Cost centres that the bars show, with their names."""
-    used = {segment.key for _, found in drawn for bar in found for segment in bar.segments}
-    return [(key, centre.name) for key, centre in wording.CENTRES.items() if key in used]

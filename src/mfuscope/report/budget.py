@@ -43,16 +43,16 @@ def totals(rows: Iterable[Row]) -> Table:
         if row["component"] == TOTAL:
             pairs.setdefault((row["model"], row["resolution"]), {})[row["stage"]] = row
     return build(
-        "Totals. Prefill in GFLOPs; a decode step right after the prompt in GFLOPs, with the bytes "
-        "that it must read in bf16",
+        "GFLOPs of one prefill and of the first decode step, and the bytes that this step must "
+        "read in bf16",
         (
             "Model",
             "Resolution",
             "Prompt tokens",
             "Prefill",
-            "Directional by counted",
+            "Prefill, directional ÷ counted",
             "Decode step",
-            "Directional by counted",
+            "Decode step, directional ÷ counted",
             "Active weights, GB",
             "KV cache, MB",
         ),
@@ -86,7 +86,7 @@ def components(rows: list[Row], stage: str) -> Table:
     resolutions = list(dict.fromkeys(resolution for _, resolution in found))
     # What has weights but no arithmetic (norms) stands in the table of bytes alone.
     names = dict.fromkeys(name for (name, _), flops in found.items() if flops)
-    what = "of one prefill" if stage == "prefill" else "of one decode step right after the prompt"
+    what = "of one prefill" if stage == "prefill" else "of the first decode step"
     return build(
         f"Counted GFLOPs {what}, by component",
         ("Component", *resolutions),

@@ -12,6 +12,8 @@ from mfuscope.report.formats import ABSENT, interval, number, percent, spread, u
 #: Whether a change is for the better.
 Tone = Literal["", "better", "worse"]
 
+#: What the rows of every table are filtered by, by the columns that name it.
+_FILTERS = {"Page": "page", "Image": "page", "Variant": "variant"}
 _NO_SPREAD = "n = 1: a single value has no spread"
 #: In place of an interval that says nothing.
 TOO_FEW = "too few to tell"
@@ -60,6 +62,12 @@ class Table:
             tuple(self.numeric[i] for i in kept),
             tuple(tuple(row[i] for i in kept) for row in self.rows),
         )
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """What each column filters the rows by: ``page``, ``variant`` or nothing."""
+        named = zip(self.columns, self.numeric, strict=True)
+        return tuple("" if numeric else _FILTERS.get(column, "") for column, numeric in named)
 
     @property
     def spans(self) -> tuple[int, ...]:

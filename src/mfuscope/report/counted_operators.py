@@ -103,19 +103,20 @@ def sentence(data: ReportData) -> str:
     if one is None:
         return ""
     found = points(data, one)
-    shares, left_out = [], []
+    shares: list[str] = []
+    left_out: list[Point] = []
     for stage in STAGES:
         mine = [point for point in found if point.stage == stage]
         shown = [point for point in mine if point.on_roofline]
         whole = sum(point.ms for point in mine)
         if whole:
             part = percent(sum(point.ms for point in shown) / whole)
-            shares.append(f"{part} of the device time of a {stage.replace('_', ' ')}")
+            of = "" if shares else " of the device time"
+            shares.append(f"{part}{of} in a {stage.replace('_', ' ')}")
         left_out += [point for point in mine if not point.on_roofline]
     names = list(dict.fromkeys(p.name for p in sorted(left_out, key=lambda p: -p.ms)))[:_NAMED]
     others = (
-        " The others, which compute nothing on the tensor pipes, are not in the figure; the "
-        f"longest: {listing(names)}."
+        f" The others do not use the tensor cores and are not drawn; the longest: {listing(names)}."
         if names
         else ""
     )
@@ -124,12 +125,12 @@ def sentence(data: ReportData) -> str:
         "the traces"
         if all(point.traced for point in shown)
         else (
-            "the traces, or where these do not tell them from the counters"
+            "the traces, or from the counters where the traces lack them"
             if any(point.traced for point in shown)
             else "the counters"
         )
     )
     return (
-        f"The roofline of operators is of {one.counters.variant} at {one.counters.resolution}, "
-        f"times are from {source}. Its operators take {listing(shares)}.{others}"
+        f"The operator roofline shows {one.counters.variant} at {one.counters.resolution}, with "
+        f"times from {source}. Its operators take {listing(shares)}.{others}"
     )

@@ -18,6 +18,7 @@ from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import Outlier
 from mfuscope.report.sessions import Neighbours, Overlap, SessionRuns
 from mfuscope.report.survey import Survey, Tokens
+from mfuscope.report.traced_steps import TracedStep
 from mfuscope.storage.tables import number_in
 
 #: The two stages of a page.
@@ -235,8 +236,8 @@ class ReportData:
     recommendation may shorten: what one of a variant proposes may have been tried in another one.
     `excesses` say why repeats differ, `precisions` how precise they make the pages' means;
     `host_records` what the host did in them; `sessions`, `overlaps` and `neighbours` what differed
-    around the runs. `counted` has hardware
-    counters beside the model's FLOPs, `not_counted` the resolutions that could not be counted.
+    around the runs. `counted` has hardware counters beside the model's FLOPs, `not_counted` the
+    resolutions that could not be counted; `traced_steps` a decode step of each variant.
     """
 
     pages: tuple[Page, ...]
@@ -266,6 +267,7 @@ class ReportData:
     faults: tuple[Fault, ...] = ()
     counted: tuple[Reconciliation, ...] = ()
     not_counted: tuple[Counters, ...] = ()
+    traced_steps: tuple[TracedStep, ...] = ()
 
     @property
     def reference(self) -> Variant:

@@ -1,6 +1,7 @@
 """The report's FLOPs: three models side by side, and the components of a prefill."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mfuscope.flops.components import COMPONENTS, LM_HEAD
 from mfuscope.flops.directional import DEFAULT_CONTEXT
@@ -30,48 +31,72 @@ def component_name(component: str) -> str:
 
 
 def models(data: ReportData) -> Table:
-    """Totals of every FLOP model, and their differences from the count."""
-    counted = {
-        (row.variant, row.resolution): row for row in data.flops if row.flop_model == _HEADLINE
-    }
+    """Totals of every FLOP model, and their differences from the count.
+
+    Variants of which all these are the same share their rows; where all do, none is named.
+    """
+    no_steps = "no decode steps"
+    groups = _by_work(data)
+    differ = any(len(names) < len(data.variants) for names, _ in groups)
+
+    def line(names: str, row: Flops, counted: Flops) -> tuple[Cell, ...]:
+        context = DEFAULT_CONTEXT if row.flop_model == "directional" else row.context_tokens
+        return (
+            label(names),
+            Cell(row.resolution),
+            amount(str(row.prompt_tokens)),
+            amount(str(row.image_tokens))
+            if row.image_tokens is not None
+            else absent("not known for this model"),
+            Cell(row.flop_model),
+            figure(row.total / 1e9, 6),
+            _difference(row.total, counted.total),
+            figure(context, 4, no_steps),
+            figure(None if row.per_token is None else row.per_token / 1e9, 6, no_steps),
+            _difference(row.per_token, counted.per_token),
+        )
+
     return build(
-        "GFLOPs of one prefill and of one decode step, by FLOP model; differences are from counted",
+        "GFLOPs of one prefill and of one decoded token, by FLOP model",
         (
-            "Variant",
+            "Variants",
             "Resolution",
             "Prompt tokens",
             "Image tokens",
             "FLOP model",
             "Prefill",
-            "Difference",
+            "Prefill against counted",
             "Mean context, tokens",
-            "Per decoded token",
-            "Difference",
+            "Token",
+            "Token against counted",
         ),
         (
-            (
-                label(row.variant),
-                Cell(row.resolution),
-                amount(str(row.prompt_tokens)),
-                amount(str(row.image_tokens))
-                if row.image_tokens is not None
-                else absent("not known for this model"),
-                Cell(row.flop_model),
-                figure(row.total / 1e9, 6),
-                _difference(row.total, counted[row.variant, row.resolution].total),
-                figure(
-                    DEFAULT_CONTEXT if row.flop_model == "directional" else row.context_tokens,
-                    4,
-                    "no decode steps",
-                ),
-                figure(
-                    None if row.per_token is None else row.per_token / 1e9, 6, "no decode steps"
-                ),
-                _difference(row.per_token, counted[row.variant, row.resolution].per_token),
+            line(
+                ", ".join(names) if differ else "",
+                row,
+                next(one for one in rows if one.flop_model == _HEADLINE),
             )
-            for row in data.flops
+            for names, rows in groups
+            for row in rows
         ),
     )
+
+
+def _by_work(data: ReportData) -> list[tuple[list[str], list[Flops]]]:
+    """The rows of every variant and resolution; variants with equal rows together."""
+    pairs: dict[tuple[str, str], list[Flops]] = {}
+    for row in data.flops:
+        pairs.setdefault((row.variant, row.resolution), []).append(row)
+    found: list[tuple[list[str], list[Flops]]] = []
+    for (variant, _), rows in pairs.items():
+        same = [replace(row, variant="") for row in rows]
+        for names, known in found:
+            if [replace(row, variant="") for row in known] == same:
+                names.append(variant)
+                break
+        else:
+            found.append(([variant], rows))
+    return found
 
 
 def _difference(value: float | None, reference: float | None) -> Cell:
@@ -89,7 +114,7 @@ def components(data: ReportData) -> Table:
     found = {name for row in columns.values() for name in row.components}
     order = [name for name in ("vision", *COMPONENTS, "language_model") if name in found]
     return build(
-        "GFLOPs of one prefill by component, as counted; a column per resolution",
+        "Counted GFLOPs of one prefill by component",
         ("Component", *columns),
         (
             (
@@ -136,5 +161,5 @@ def agreement(data: ReportData) -> str:
         if dict(row.components) != dict(counted[variant, resolution].components)
     ]
     if not off:
-        return "The closed form of the architecture equals the count in every component."
-    return f"The closed form of the architecture differs from the count: {', '.join(off)}."
+        return "The closed form equals the count in every component."
+    return f"The closed form differs from the count: {', '.join(off)}."

@@ -31,6 +31,7 @@ from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import outliers
 from mfuscope.report.sessions import neighbours, overlaps, sessions
 from mfuscope.report.survey import Survey
+from mfuscope.report.traced_steps import TracedStep
 from mfuscope.report.tried import what_was_tried
 from mfuscope.storage.tables import number_in
 
@@ -39,7 +40,7 @@ _NO_PARTS = "the model's parts are not known separately"
 # Metrics of decode steps: a run of one new token has none.
 _OF_STEPS = ("decode_tokens_per_s", "mfu_decode", "step_p50_ms", "step_p95_ms", "step_p99_ms")
 # Fields of the runs whose absence explains that of a metric with another name.
-_FIELDS = {"peak_memory_gb": "peak_memory_bytes"}
+_FIELDS = {"peak_memory_gb": "peak_memory_bytes", "energy_per_page_j": "energy_j"}
 
 
 def gather(
@@ -60,6 +61,7 @@ def gather(
     skipped: Sequence[SkippedPage] = (),
     missing: Sequence[MissingRun] = (),
     counters: Sequence[tuple[Counters, pd.DataFrame]] = (),
+    traced_steps: Iterable[TracedStep] = (),
     results: Path = Path("results"),
 ) -> ReportData:
     """Put the artefacts together.
@@ -70,6 +72,7 @@ def gather(
         skipped: pages that could not be read.
         missing: runs without results.
         counters: hardware counters, each with the table of its launches.
+        traced_steps: a decode step of each variant, event by event.
         results: the folder of the tables, for messages.
 
     Raises:
@@ -113,6 +116,7 @@ def gather(
             if one.stages
         ),
         not_counted=tuple(one for one, _ in counters if not one.stages),
+        traced_steps=tuple(traced_steps),
         settings=settings,
         command=command,
         commit=commit,

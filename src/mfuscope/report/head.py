@@ -1,5 +1,6 @@
 """report.json: the report's headline for programs (report.schema.yaml)."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -7,11 +8,12 @@ from mfuscope import __version__
 from mfuscope.metrics.totals import TOTALS
 from mfuscope.report import validity as checks
 from mfuscope.report.answers import half
+from mfuscope.report.best import best_sentences
 from mfuscope.report.data import ReportData, Stat, Tried, Variant
 from mfuscope.report.formats import plain
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
+from mfuscope.report.publishable import Scope, withheld
 from mfuscope.report.recommendations import Proof, recommend
-from mfuscope.report.side_by_side import best_sentences
 from mfuscope.report.tried import fastest, highest_throughput
 from mfuscope.report.wording import (
     CENTRES,
@@ -22,14 +24,15 @@ from mfuscope.report.wording import (
     title,
 )
 
-_HEADLINE = (
-    "page_ms",
-    "prefill_ms",
-    "decode_tokens_per_s",
-    "mfu_model",
-    "mfu_prefill",
-    "mfu_decode",
-)
+#: The headline numbers, and what withholds each.
+_HEADLINE: Mapping[str, Scope] = {
+    "page_ms": "page",
+    "prefill_ms": "page",
+    "decode_tokens_per_s": "decode",
+    "mfu_model": "page",
+    "mfu_prefill": "page",
+    "mfu_decode": "decode",
+}
 _STATISTICS = ("n", "mean", "std", "cv", "ci95_low", "ci95_high", "std_repeats", *TOTALS)
 
 
@@ -69,6 +72,10 @@ def head(data: ReportData) -> dict[str, Any]:
 
 def _variant(data: ReportData, variant: Variant) -> dict[str, Any]:
     stage = stage_facts(variant, main_stage(variant), data.hardware, data.ceiling)
+    reasons: dict[Scope, str] = {
+        "page": withheld(data, variant, "page"),
+        "decode": withheld(data, variant, "decode"),
+    }
     return {
         "name": variant.name,
         "model": asdict(variant.model),
@@ -76,10 +83,13 @@ def _variant(data: ReportData, variant: Variant) -> dict[str, Any]:
             "new_tokens_least": variant.answer.least,
             "new_tokens_most": variant.answer.most,
             "new_tokens_mean": variant.answer.mean,
-            "tpot_ms": variant.tpot_ms,
+            "tpot_ms": None if reasons["decode"] else variant.tpot_ms,
             "half_decode_tokens": half(variant),
         },
-        "headline": {name: _statistics(variant.headline[name]) for name in _HEADLINE},
+        "headline": {
+            name: _statistics(variant.headline[name], shown=not reasons[scope])
+            for name, scope in _HEADLINE.items()
+        },
         "limit": {
             "stage": stage.stage,
             "kind": stage.kind,
@@ -124,5 +134,6 @@ def _best(one: Tried | None, metric: str) -> dict[str, Any] | None:
     }
 
 
-def _statistics(stat: Stat) -> dict[str, Any]:
-    return {name: getattr(stat, name) for name in _STATISTICS}
+def _statistics(stat: Stat, *, shown: bool) -> dict[str, Any]:
+    """The statistics, or their n alone where a rule of validity withholds them."""
+    return {name: getattr(stat, name) if shown or name == "n" else None for name in _STATISTICS}

@@ -1,8 +1,9 @@
-"""The headline numbers: times with their spread, rates with their interval."""
+"""The headline numbers: one big number each, its 95 % interval below, or why it is absent."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mfuscope.report.cells import (
+    TOO_FEW,
     Cell,
     Table,
     absent,
@@ -11,24 +12,70 @@ from mfuscope.report.cells import (
     confidence,
     figure,
     label,
-    mean,
     rate_with_interval,
     says_nothing,
 )
-from mfuscope.report.data import ReportData, Variant
-from mfuscope.report.formats import interval, number, unbroken
-from mfuscope.report.wording import answer_text, answers
+from mfuscope.report.data import ReportData, Stat, Variant
+from mfuscope.report.formats import interval, listing, number, plural, unbroken
+from mfuscope.report.publishable import broken_rules, noise_ms, page_interval, withheld
+from mfuscope.report.wording import a_page, answer_text, answers
 
-_MFU = ("mfu_model", "mfu_prefill", "mfu_decode")
+_ALONE = "one page that was measured once has no interval"
 
 
-def time_cell(variant: Variant, metric: str) -> Cell:
-    """A time of the headline; below a spread between pages stands the spread between repeats."""
-    stat = variant.headline[metric]
-    cell = mean(stat)
-    if variant.over != "page" or not stat.mean or stat.std_repeats is None:
-        return cell
-    return replace(cell, sub=f"± {number(stat.std_repeats, 2)} over repeats")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A number of the headline: its interval is the cell's `sub`, why it is absent its `note`."""
+
+    label: str
+    unit: str
+    cell: Cell
+
+
+def cards(data: ReportData, variant: Variant) -> list[Card]:
+    """The headline numbers of a variant; those that break a rule of validity are absent."""
+    # The verdict says at length why all of them are withheld.
+    page = f"withheld: {listing(rules)}" if (rules := broken_rules(data, variant)) else ""
+    decode = page or withheld(data, variant, "decode")
+    stats = variant.headline
+    batch = variant.batch_size
+    copies = "Page" if batch == 1 else f"Batch of {batch} copies"
+    found = [
+        Card(
+            label=f"{copies}, {answer_text(variant.answer)}",
+            unit="ms",
+            cell=_page(variant),
+        ),
+        Card(label="Prefill", unit="ms", cell=_mean(stats["prefill_ms"])),
+        Card(label="Time per output token (TPOT)", unit="ms", cell=tpot_cell(variant)),
+        Card(
+            label="Decode",
+            unit="tokens/s",
+            cell=rate_with_interval(stats["decode_tokens_per_s"]),
+        ),
+        Card(label="MFU of prefill", unit="%", cell=rate_with_interval(stats["mfu_prefill"], 100)),
+        Card(label="MBU of decode", unit="%", cell=rate_with_interval(stats["mbu_decode"], 100)),
+        Card(label="Energy per page", unit="J", cell=_mean(stats["energy_per_page_j"])),
+        Card(label="How sure", unit="% of the page time", cell=_sure(variant)),
+    ]
+    of_decode = ("tokens/s", "MBU of decode", "Time per output token (TPOT)")
+
+    def shown(card: Card) -> Card:
+        reason = decode if {card.label, card.unit} & set(of_decode) else page
+        return replace(card, cell=absent(reason)) if reason and not card.cell.absent else card
+
+    return [shown(card) for card in found]
+
+
+def caption(data: ReportData, variant: Variant) -> str:
+    """What the cards are of, and what stands below each number."""
+    of = f"{variant.name}, the reference: times" if data.tried else "Times"
+    n = variant.headline["page_ms"].n
+    repeats = f", {plural(data.repeats, 'repeat')} each" if variant.over == "page" else ""
+    return (
+        f"{of} of {a_page(variant)}. Below each number: its 95 % interval over "
+        f"{plural(n, variant.over)}{repeats}."
+    )
 
 
 def tpot_cell(variant: Variant) -> Cell:
@@ -46,39 +93,58 @@ def tpot_cell(variant: Variant) -> Cell:
 
 
 def headline(data: ReportData) -> Table:
-    """The headline numbers per variant."""
+    """The headline numbers of every variant, for reading off: the cards, a row each."""
+    rows = {variant.name: cards(data, variant) for variant in data.variants}
     over = data.variants[0].over
+    first = next(iter(rows.values()))
+    lengths = {answer_text(variant.answer) for variant in data.variants}
+    page = f"Page of {lengths.pop()}" if len(lengths) == 1 else "Page"
     return build(
-        f"Headline numbers, of {answers(data)} a page. Times: mean ± standard deviation between "
-        f"{over}s. Rates, MFU and ms a token (TPOT): total work ÷ total time, with the 95 % "
-        f"interval. n counts {over}s",
+        f"Each variant's own numbers, of {answers(data)} a page, each with its 95 % interval over "
+        f"{over}s. n counts {over}s",
         (
             "Variant",
             "n",
-            "Prefill, ms",
-            "Decode, tokens/s",
-            "MFU, %",
-            "MFU of prefill, %",
-            "MFU of decode, %",
-            "Decode, ms a token",
-            _page(data),
+            f"{page}, ms",
+            *(f"{card.label}, {card.unit}" for card in first[1:-1]),
+            "How sure, ± %",
         ),
         (
             (
                 label(v.name),
-                amount(str(v.headline["prefill_ms"].n)),
-                time_cell(v, "prefill_ms"),
-                rate_with_interval(v.headline["decode_tokens_per_s"]),
-                *(rate_with_interval(v.headline[name], 100) for name in _MFU),
-                tpot_cell(v),
-                time_cell(v, "page_ms"),
+                amount(str(v.headline["page_ms"].n)),
+                *(card.cell for card in rows[v.name][:-1]),
+                replace(rows[v.name][-1].cell, sub=""),
             )
             for v in data.variants
         ),
     )
 
 
-def _page(data: ReportData) -> str:
-    """The column of page times, with the answers' length where all variants have the same."""
-    lengths = {answer_text(variant.answer) for variant in data.variants}
-    return f"Page of {lengths.pop()}, ms" if len(lengths) == 1 else "Page, ms"
+def _page(variant: Variant) -> Cell:
+    ends = page_interval(variant)
+    cell = figure(variant.page_ms)
+    return cell if ends is None else replace(cell, sub=_ends(*ends))
+
+
+def _mean(stat: Stat) -> Cell:
+    """A mean with its 95 % interval."""
+    if stat.mean is None:
+        return absent(stat.reason)
+    low, high = stat.ci95_low, stat.ci95_high
+    cell = figure(stat.mean)
+    return cell if low is None or high is None else replace(cell, sub=_ends(low, high))
+
+
+def _ends(low: float, high: float) -> str:
+    if low <= 0 < high or says_nothing(low, high):
+        return TOO_FEW
+    return unbroken(interval(low, high))
+
+
+def _sure(variant: Variant) -> Cell:
+    half, n = noise_ms(variant), variant.headline["page_ms"].n
+    if half is None:
+        return absent(_ALONE)
+    text = f"±\N{NO-BREAK SPACE}{number(100 * half / variant.ms_per_page, 2)}"
+    return Cell(text, "number", sub=f"95 % interval, {plural(n, variant.over)}")

@@ -21,11 +21,11 @@ ROOF_LIMIT = 0.6
 PLACES: Mapping[str, str] = {
     "python": "Python and the framework between operators",
     "dispatch": "dispatch within operators",
-    "launch": "launches and other calls of CUDA",
+    "launch": "launches and other CUDA calls",
     "synchronisation": "synchronisation",
 }
 
-_LOST = ": no trace of this stage is whole, so that its busy time is not known"
+_LOST = "no trace of this stage is whole, so its busy time is unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +153,8 @@ def limit_sentence(facts: StageFacts, page_ms: float, page: str) -> str:
         page: what that is the time of, with the length of its answer (`wording.a_page`).
     """
     share = percent(facts.ms / page_ms) if page_ms else "all"
-    opening = f"{facts.stage.capitalize()} takes {share} of the time of {page}"
-    at_work = "" if facts.busy_share is None else " while the device is at work"
+    opening = f"{facts.stage.capitalize()} takes {share} of the time for {page}"
+    at_work = "" if facts.busy_share is None else "while the device is busy, "
     compute, memory = (
         "an unknown share" if value is None else percent(value)
         for value in (facts.compute_share, facts.memory_share)
@@ -162,33 +162,36 @@ def limit_sentence(facts: StageFacts, page_ms: float, page: str) -> str:
     match facts.kind:
         case "host":
             unit = "decode step" if facts.stage == "decode" else "prefill"
-            kernels = f" with {number(facts.kernels)} kernels a {unit}" if facts.kernels else ""
+            launches = (
+                f", which launches {number(facts.kernels)} kernels a {unit}"
+                if facts.kernels
+                else ""
+            )
+            waits = waiting_words(facts)
             return (
-                f"{opening}, and{kernels} the device is at work in only "
-                f"{percent(facts.busy_share or 0)} of it. It is host-bound: the rest of the time "
-                "the device waits for the host, not for arithmetic or memory"
-                f"{waiting_words(facts)}."
+                f"{opening} and is host-bound: the device is busy for only "
+                f"{percent(facts.busy_share or 0)} of it. The rest of the time it waits for the "
+                f"host{launches}.{f' Of that wait, {waits}.' if waits else ''}"
             )
         case "memory":
             return (
-                f"{opening}, and{at_work} it moves data at {memory} of the bandwidth measured on "
-                "this device: reading weights and KV cache limits this model here."
+                f"{opening} and is memory-bound: {at_work}it reads weights and KV cache at "
+                f"{memory} of the bandwidth measured on this device."
             )
         case "compute":
             return (
-                f"{opening}, and{at_work} it computes at {compute} of the fastest matrix product "
-                "measured on this device: arithmetic limits this model here."
+                f"{opening} and is compute-bound: {at_work}it reaches {compute} of the best matrix "
+                "product measured on this device."
             )
         case "kernels":
             return (
-                f"{opening}, and{at_work} it reaches {compute} of the arithmetic and "
-                f"{'' if facts.traffic_counted else 'at least '}{memory} of the bandwidth measured "
-                "on this device: neither roof is near: the "
-                "efficiency of its operators limits this model here."
+                f"{opening} and is limited by inefficient kernels: {at_work}they reach {compute} "
+                f"of the arithmetic and {'' if facts.traffic_counted else 'at least '}{memory} of "
+                "the bandwidth measured on this device."
             )
         case "unknown":
-            lost = "" if facts.on_cpu or facts.busy_share is not None else _LOST
-            return f"{opening}; too little was measured to say what limits it{lost}."
+            lost = "" if facts.on_cpu or facts.busy_share is not None else f": {_LOST}"
+            return f"{opening}. Too little was measured to say what limits it{lost}."
 
 
 def waiting_words(facts: StageFacts) -> str:
@@ -197,7 +200,7 @@ def waiting_words(facts: StageFacts) -> str:
     if facts.waiting is None or not whole:
         return ""
     ranked = sorted(facts.waiting.items(), key=lambda one: -one[1])
-    parts = [(percent(ms / whole), PLACES[wait]) for wait, ms in ranked if ms >= 0.01 * whole]
-    (share, place), *others = parts
-    first = f"{share} of that wait goes into {place}"
-    return f"; {listing([first, *(f'{share} into {place}' for share, place in others)])}"
+    parts = [
+        f"{percent(ms / whole)} is {PLACES[wait]}" for wait, ms in ranked if ms >= 0.01 * whole
+    ]
+    return listing(parts)

@@ -22,7 +22,7 @@ from mfuscope.report.limits import StageFacts, StageName, stage_facts
 from mfuscope.report.traces import no_busy_time
 from mfuscope.report.wording import answers
 
-_MFU_STAGES = {"model": "mfu_model", "prefill": "mfu_prefill", "decode": "mfu_decode"}
+_MFU_STAGES = {"page": "mfu_model", "prefill": "mfu_prefill", "decode": "mfu_decode"}
 
 
 def times(data: ReportData) -> Table:
@@ -49,8 +49,8 @@ def times(data: ReportData) -> Table:
         )
 
     return build(
-        "Time per page in ms, with an answer of that many new tokens: mean ± standard deviation "
-        "between repeats. Prefill is the sum of the last four",
+        "Time per page in ms: mean ± standard deviation between repeats. Prefill is the sum of the "
+        "last four columns",
         (
             "Page",
             "Variant",
@@ -91,10 +91,8 @@ def mfu(data: ReportData) -> Table:
     everything = [("all pages", v.name, v.stats) for v in data.variants]
     everything += [(page.image, m.variant, m.stats) for page in data.pages for m in page.measured]
     return build(
-        "MFU in %: total work ÷ total time with its 95 % interval; and of the single MFUs the "
-        "variation (standard deviation by mean) and the standard deviation between repeats. A "
-        "page's n counts its repeats. For all pages, n counts pages, and interval and variation "
-        "are between them",
+        "MFU in %, by page and stage: total work ÷ total time. Interval and variation (standard "
+        "deviation ÷ mean) are over the n repeats of a page; for all pages, over the n pages",
         (
             "Page",
             "Variant",
@@ -103,7 +101,7 @@ def mfu(data: ReportData) -> Table:
             "MFU, %",
             "95 % interval",
             "Variation",
-            "Std between repeats",
+            "Std between repeats, %",
         ),
         (
             row(page, variant, stage, stats[metric])
@@ -133,10 +131,8 @@ def wall_and_busy(data: ReportData) -> Table:
         )
 
     return build(
-        "Waiting and kernel efficiency: MFU over wall time, and over the time in which the "
-        f"device was busy. Times ({answers(data)} a page) and kernels are means over pages, shares "
-        "and MFU total work ÷ total time; busy times are from the traced pass, wall times from the "
-        "timed one",
+        f"MFU over wall time and over the device's busy time ({answers(data)} a page). Wall times "
+        "come from the timed passes, busy times and kernels from the traced ones",
         (
             "Variant",
             "Stage",
@@ -154,11 +150,11 @@ def wall_and_busy(data: ReportData) -> Table:
 def utilisation(data: ReportData) -> Table:
     """Utilisation of the measured ceiling and of the memory's bandwidth."""
     return build(
-        "Utilisation of the measured ceiling and of the bandwidth: total work ÷ total time, with "
-        "the 95 % interval. FLOP per byte: mean ± standard deviation between pages",
+        "Shares of the measured ceiling and of the peak bandwidth, with the 95 % interval. FLOP "
+        "per byte: mean ± standard deviation between pages",
         (
             "Variant",
-            "Model, % of ceiling",
+            "Page, % of ceiling",
             "Prefill, % of ceiling",
             "Decode, % of ceiling",
             "MBU of decode, %",
@@ -205,7 +201,7 @@ def peaks(data: ReportData) -> Table:
         )
     )
     return build(
-        "Peaks used, and the same measured on this device: its best matrix product, and a copy "
+        "Peaks used, and what was measured on this device: its best matrix product, and a copy "
         "(bytes read and written)",
         ("What", "Peak used", "Source", "Detail", "Measured"),
         rows,
@@ -231,19 +227,17 @@ def roofline(data: ReportData) -> Table:
         )
 
     return build(
-        "Roofline in numbers, over all pages. Bytes are the minimum that must move: intensity is "
-        "an upper bound, the share of bandwidth a lower one, unless hardware counters tell the "
-        "bytes that moved. Ridge and shares refer to the measured ceilings; shares are over busy "
-        "time where it is known",
+        "Roofline in numbers. FLOP per byte counts the least bytes (an upper bound); shares are of "
+        "the measured ceilings, over busy time where it is known, and ≥ marks a lower bound",
         (
             "Variant",
             "Stage",
             "FLOP per byte, at most",
-            "Measured ridge",
+            "Ridge, FLOP per byte",
             "TFLOP/s",
             "TFLOP/s while busy",
-            "Of arithmetic",
-            "Of bandwidth",
+            "Share of matrix product",
+            "Share of copy bandwidth",
             "Limited by",
         ),
         (row(variant, stage) for variant in data.variants for stage in ("prefill", "decode")),
@@ -278,8 +272,8 @@ def steps(data: ReportData) -> Table:
             )
         )
     return build(
-        "Decode steps in ms: percentiles of all steps of all runs; and percentiles of each run, "
-        "mean ± standard deviation between pages",
+        "Decode steps in ms: percentiles over all steps, and percentiles per run (mean ± standard "
+        "deviation between pages)",
         (
             "Variant",
             "Steps",
@@ -288,9 +282,9 @@ def steps(data: ReportData) -> Table:
             "p99",
             "Longest",
             "Mean",
-            "p50 of a run",
-            "p95 of a run",
-            "p99 of a run",
+            "p50 per run",
+            "p95 per run",
+            "p99 per run",
         ),
         rows,
     )

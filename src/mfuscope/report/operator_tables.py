@@ -13,7 +13,7 @@ _COLUMNS = (
     *("Operator", "Share", "Device ms", *_RATES, "Self CPU ms", "Total CPU ms", "Calls"),
     *("µs a call", *_MEMORY),
 )
-_NO_FLOPS = "it does no arithmetic that counts as FLOPs"
+_NO_FLOPS = "none of its arithmetic counts as FLOPs"
 _SLOWEST = 3  # operators to name that lose the most time against the ceiling
 
 
@@ -123,25 +123,26 @@ def work_statement(stage: StageOperators, ceiling: float | None = None) -> str:
     carried = sum(flops for _, flops, _ in known) / stage.flops
     total = number(stage.flops / 1e9, 4)
     sentences = [
-        f"Operators with known FLOPs carry {percent(carried, 3)} of the {total} GFLOPs counted."
+        f"Operators with known FLOPs cover {percent(carried, 3)} of the {total} GFLOPs counted."
     ]
     reasons: dict[str, list[str]] = {}
     for name, reason in stage.unknown:
         reasons.setdefault(reason, []).append(name)
     sentences += [
-        f"Unknown are the FLOPs of {listing(names)}: {reason}." for reason, names in reasons.items()
+        f"FLOPs are unknown for {listing(names)}: {reason}." for reason, names in reasons.items()
     ]
     if ceiling and known:
         at_ceiling = [(row.name, flops / ceiling / 1e9, ms) for row, flops, ms in known]
         slowest = sorted(at_ceiling, key=lambda one: one[1] - one[2])[:_SLOWEST]
         parts = [
-            f"{name} {number(ms)} ms instead of {number(least)}" for name, least, ms in slowest
+            f"{name} {number(ms)} ms ({number(least)} at the ceiling)"
+            for name, least, ms in slowest
         ]
         # A step multiplies as few vectors as the batch has copies.
-        vectors = " In decode, bandwidth may be what limits them." * (stage.stage == "decode")
+        vectors = " In decode, bandwidth may limit them." * (stage.stage == "decode")
         sentences.append(
-            f"Slowest for what they compute, against the ceiling of {number(ceiling)} TFLOP/s: "
-            f"{listing(parts)}.{vectors}"
+            f"Most time lost against the ceiling of {number(ceiling)} TFLOP/s: {listing(parts)}."
+            f"{vectors}"
         )
     return " ".join(sentences)
 
@@ -187,19 +188,16 @@ def operator_notes(data: ReportData) -> list[str]:
     if short:
         parts = listing([f"{traced} of {timed}" for traced, timed in short])
         notes.append(
-            f"The traced passes have {parts} decode steps (profiler.decode_steps): calls and times "
-            "of decode cover only these."
+            f"The traces hold {parts} decode steps (setting profiler.decode_steps): calls and "
+            "times of decode cover only these."
         )
     lost = [f"{one.stage} of {one.variant}" for one in data.operators if one.lost]
     if lost:
-        notes.append(
-            f"There is no device time of {listing(lost)}: the traces lost kernels (see Checks), "
-            "and a part is not taken for the whole."
-        )
+        notes.append(f"{listing(lost)}: no device times, as the traces lost kernels (see Checks).")
     elif all(row.device_ms is None for row in rows):
         notes.append(
-            "There is no device time, as the traces hold no device event: on a CPU, self CPU "
-            "time is the time of the computation."
+            "The traces hold no device times: on a CPU, self CPU time is the time of the "
+            "computation."
         )
     if all(row.self_cpu_memory_bytes is None for row in rows):
         notes.append("Memory was not recorded (setting profiler.profile_memory).")

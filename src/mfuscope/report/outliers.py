@@ -1,7 +1,7 @@
 """Outliers among the runs, with what explains them.
 
 Repeats of one page are too few for quartiles. So each run is divided by its page's median, and
-Tukey's fences (1.5 quartile ranges beyond the quartiles) are taken over all runs of a variant.
+Tukey's rule (1.5 interquartile ranges beyond the quartiles) is applied to all runs of a variant.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,13 +14,15 @@ from mfuscope.core.runs import RunKey
 from mfuscope.metrics.causes import STAGES, Row, Stage
 from mfuscope.metrics.repeats import LEAST, Excess, by_page, key_of_row
 
-#: Least number of runs for fences.
+#: Least number of runs for quartiles.
 FEWEST_RUNS = 8
+#: The rule, in words.
+OUTLIER = "more than 1.5 interquartile ranges beyond the quartiles"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlier:
-    """A run whose stage lies outside of the fences; `ratio` is its time / its page's median.
+    """A run with an outlying time of a stage; `ratio` is that time / its page's median.
 
     `excess` explains a slow one: what it took beyond the fastest repeat. None of a fast one.
     """
@@ -33,7 +35,7 @@ class Outlier:
 
 
 def outliers(metrics: pd.DataFrame, excesses: Iterable[Excess]) -> list[Outlier]:
-    """Runs outside of the quartile fences, the farthest first.
+    """Runs with an outlying time, the farthest first.
 
     Args:
         metrics: metrics.csv.

@@ -28,19 +28,19 @@ def padding_reason(stage: str, component: str, work: Work, copies: int) -> str:
     if padding is None or abs(padding - 1) <= _PLAIN:
         return ""
     if not padding:
-        what = "the router computes in fp32" if component == ROUTER else "other pipes compute it"
-        return f"{what}: nothing on the tensor pipes of the model's precision"
+        what = "the router computes in fp32" if component == ROUTER else "other units compute it"
+        return f"{what}: nothing on the tensor cores in the model's precision"
     if stage == "decode_step" or component == LM_HEAD:
         return _rows_reason(component, padding, copies)
     if padding < 1 and component == ATTENTION:
-        return "tiles that the causal mask hides are left out, which model FLOPs count"
+        return "the kernel skips tiles that the causal mask hides; model FLOPs count them"
     if padding < 1:
-        return "a part runs outside of the tensor pipes of the model's precision"
+        return "a part runs outside the tensor cores, or in another precision"
     if component == ROUTED_EXPERTS:
-        return "the rows of each expert are filled up to whole tiles"
+        return "the rows of each expert are padded to whole tiles"
     if component in _ATTENTION:
-        return "heads and sequences are filled up to whole tiles"
-    return "rows and columns are filled up to whole tiles"
+        return "heads and sequences are padded to whole tiles"
+    return "rows and columns are padded to whole tiles"
 
 
 def _rows_reason(component: str, padding: float, copies: int) -> str:

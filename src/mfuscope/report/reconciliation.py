@@ -14,8 +14,8 @@ from mfuscope.report.padding import padding_reason
 WITHIN = 0.15
 
 NOT_COUNTED = (
-    "Hardware counters were not read, so that FLOPs that the hardware pads, and bytes that it "
-    "moves, are not known. `snakemake counters` reads them with Nsight Compute on a CUDA GPU."
+    "No hardware counters were read: padded FLOPs and moved bytes are not known. `snakemake "
+    "counters` reads them with Nsight Compute on a CUDA GPU."
 )
 
 
@@ -43,15 +43,17 @@ def _sentence(data: ReportData, one: Reconciliation, stage: str, several: bool) 
         f"{_page(data, one)}"
     )
     if not padding:
-        return f"{where}: the tensor pipes of the model's precision executed nothing."
+        return f"{where}: the tensor cores executed nothing in the model's precision."
     mfu = _mfu(data, one, stage)
-    mine, other = ("", "") if mfu is None else (f" ({percent(mfu)})", f", {percent(mfu * padding)}")
+    mine, other = (
+        ("", "") if mfu is None else (f" ({percent(mfu)})", f" ({percent(mfu * padding)})")
+    )
     off = 1 / padding - 1
-    verdict = "within" if abs(off) <= WITHIN else "not within"
+    verdict = "within" if abs(off) <= WITHIN else "outside"
     side = "above" if off > 0 else "below"
     return (
-        f"{where}: MFU{mine} is {percent(abs(off))} {side} what hardware counters give "
-        f"(HFU{other}): {verdict} ±{percent(WITHIN)}.{_cancelling(one, stage)}"
+        f"{where}: MFU{mine} is {percent(abs(off))} {side} HFU{other}, {verdict} "
+        f"±{percent(WITHIN)}.{_cancelling(one, stage)}"
     )
 
 
@@ -72,13 +74,11 @@ def _cancelling(one: Reconciliation, stage: str) -> str:
     elsewhere = sum(work.model_flops or 0 for work in found.values() if work.padding == 0)
     (low, lowest), (high, highest) = padded[0], padded[-1]
     span = (
-        f"Padding factors are {number(low)} ({lowest}) to {number(high)} ({highest})"
+        f"Padding factors range from {number(low)} ({lowest}) to {number(high)} ({highest})"
         if lowest != highest
         else f"The padding factor of {lowest} is {number(low)}"
     )
-    return (
-        f" {span}; {percent(elsewhere / model)} of the model FLOPs ran outside of the tensor pipes."
-    )
+    return f" {span}; {percent(elsewhere / model)} of the model FLOPs ran outside the tensor cores."
 
 
 def why_not(data: ReportData) -> list[str]:
@@ -99,7 +99,7 @@ def why_not(data: ReportData) -> list[str]:
 _ABSENT = {
     "prefill": "Counters of prefill",
     "decode_step": "Counters of the decode step",
-    "tensor_flops": "FLOPs of the tensor pipes",
+    "tensor_flops": "FLOPs of the tensor cores",
     "dram_bytes": "Bytes moved in DRAM",
     "components_prefill": "Operators and components of the counted prefill",
     "components_decode_step": "Operators and components of the counted decode step",
@@ -109,8 +109,8 @@ _ABSENT = {
 def stages(data: ReportData) -> Table:
     """FLOPs of each stage, and the utilisations that follow from them."""
     return build(
-        "Model FLOPs against FLOPs of the tensor pipes, and MFU against HFU, over the whole time "
-        "and over the device's busy time",
+        "Model FLOPs against those of the tensor cores, and MFU against HFU, over wall time and "
+        "over the device's busy time",
         (
             *("Variant", "Resolution", "Stage", "Model GFLOPs", "Hardware GFLOPs"),
             *("Padding factor", "MFU", "HFU", "MFU busy", "HFU busy"),
@@ -140,7 +140,7 @@ def _flops(work: Work) -> tuple[Cell, Cell, Cell]:
 
 def _padding(work: Work) -> Cell:
     if work.padding == 0:
-        return absent("nothing ran on the tensor pipes of the model's precision")
+        return absent("nothing ran on the tensor cores in the model's precision")
     return figure(work.padding, 3, "one of the two is not known")
 
 
@@ -187,12 +187,12 @@ def _busy_ms(data: ReportData, one: Reconciliation, stage: str) -> float | None:
 def traffic(data: ReportData) -> Table:
     """Bytes that must be moved, and those that were."""
     return build(
-        "DRAM traffic of one prefill and of one decode step, all copies of a batch: least against "
-        "measured, and the share of the bandwidth while the device was busy",
+        "DRAM traffic of one prefill and one decode step (all copies of a batch), and its rate "
+        "while the device was busy",
         (
             *("Variant", "Resolution", "Stage", "Least GB", "Read GB", "Written GB"),
-            *("Measured ÷ least", "Busy ms", "From", "GB/s"),
-            *("Share of peak bandwidth", "Share of measured copy"),
+            *("Measured ÷ least", "Busy ms", "Busy time from", "GB/s"),
+            *("Share of peak bandwidth", "Share of copy bandwidth"),
         ),
         (
             (
@@ -239,16 +239,16 @@ def timing(data: ReportData, one: Reconciliation) -> str:
                 f"{number(hardware.device_ms / busy_ms)} times {what}in the {stage_name(stage)} "
                 f"({'+' if apart > 0 else ''}{fixed(apart, 1)} µs a kernel)"
             )
-    told = f" They add up to {listing(parts)}." if parts else ""
-    return f"Times of components are the counters', which run kernels one by one and slower.{told}"
+    told = f" Their sum is {listing(parts)}." if parts else ""
+    return f"Component times come from the counters, which run kernels one by one and slower.{told}"
 
 
 def components(one: Reconciliation) -> Table:
     """FLOPs, padding with its reason, and traffic of each component of a resolution."""
     stage_names = [stage for stage in one.components if one.components[stage]]
     return build(
-        f"Components of {one.counters.variant} at {one.counters.resolution}: model FLOPs against "
-        "hardware, and DRAM traffic",
+        f"Components of {one.counters.variant} at {one.counters.resolution}: FLOPs and DRAM "
+        "traffic",
         (
             *("Stage", "Component", "Model GFLOPs", "Hardware GFLOPs", "Padding factor"),
             *("Reason", "Kernels", "Device ms", "DRAM GB", "GB/s"),

@@ -13,17 +13,22 @@ from mfuscope.report import (
     answers,
     appendix,
     bars,
+    best,
     counted_operators,
     definitions,
     flops,
     formats,
     headline,
+    notices,
     operator_tables,
+    publishable,
     reconciliation,
     side_by_side,
     spread,
-    stakeholder,
+    timeline,
+    to_try,
     traces,
+    verdict,
     wording,
 )
 from mfuscope.report import (
@@ -36,12 +41,15 @@ from mfuscope.report.cells import Cell, Table
 from mfuscope.report.data import ReportData, Variant
 from mfuscope.report.figures import Drawing, draw
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
-from mfuscope.report.recommendations import advice, recommend
+from mfuscope.report.recommendations import recommend
+from mfuscope.report.stakeholder import one_page
 from mfuscope.report.tried import candidates, fastest, fastest_with_same_tokens
 
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Operators per stage in the report, and in operators.md.
 TOP, LONG = 10, 40
+#: Things to try that are not folded.
+MOST = 5
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKUP = re.compile(r"([\\`*|\[\]])")
@@ -60,6 +68,7 @@ class Texts:
     html: str
     markdown: str
     stakeholder: str
+    stakeholder_html: str
     operators: str
     figures: Mapping[str, str]
 
@@ -147,6 +156,7 @@ def render(data: ReportData) -> Texts:
         html=text("report.html.j2"),
         markdown=text("report.md.j2"),
         stakeholder=text("stakeholder.md.j2"),
+        stakeholder_html=text("stakeholder.html.j2"),
         operators=text("operators.md.j2"),
         figures={name: drawing.wide for name, drawing in drawings.items()},
     )
@@ -154,8 +164,9 @@ def render(data: ReportData) -> Texts:
 
 def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any]:
     main = data.variants[0]
-    drawn = bars.bars(data)
     recommendations = {v.name: recommend(data, v) for v in data.variants}
+    advised = _advised(data)
+    found = to_try.tips(data, recommendations, advised)
     return {
         "data": data,
         "main": main,
@@ -166,35 +177,42 @@ def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any
         "stand_in": wording.stand_in_statement(data),
         "limit": _limit(data, main),
         "time_sentence": wording.time_sentence(main),
-        "best": side_by_side.best_sentences(data),
+        "notices": notices.notices(data),
+        "verdict": verdict.verdict_sentence(data),
+        "subtitle": wording.subtitle(data),
+        "cards": headline.cards(data, main),
+        "tips": found,
+        "first": found.first(valid=not publishable.withheld(data, main, "page")),
+        "to_try": to_try,
+        "most": MOST,
+        "publishable": publishable,
         "batches": side_by_side.batch_statement(data),
         "peak_statement": wording.peak_statement(
             data.hardware, (v.model.dtype for v in data.variants)
         ),
-        "bars": drawn,
+        "best": best,
+        "bars": bars.bars(data),
         "activities": bars.activities(data),
         "figures": drawings,
         "answers": answers,
-        "headline": headline.headline(data),
+        "headline": headline,
         "recommendations": recommendations,
-        "advised": _advised(data),
-        "advice": advice,
-        "experiment": advice.Experiment(data.command),
+        "advised": advised,
         "side_by_side": side_by_side,
         "spread": spread,
         "reconciliation": reconciliation,
         "counted_operators": counted_operators,
         "definitions": definitions,
-        "legend": bars.legend(drawn),
         "checks": checks.all_checks(data),
         "steadiness": checks.steadiness(data),
         "tables": tables,
         "traces": traces,
+        "timeline": timeline,
         "operator_tables": operator_tables,
         "flops": flops,
         "appendix": appendix,
         "wording": wording,
-        "stakeholder": stakeholder,
+        "plain": one_page(data),
         "top": TOP,
         "long": LONG,
     }

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mfuscope.compare.ratios import Compared
 from mfuscope.compare.verdicts import NO_DIFFERENCE
 from mfuscope.report.cells import (
     TOO_FEW,
@@ -17,7 +16,7 @@ from mfuscope.report.cells import (
     label,
     says_nothing,
 )
-from mfuscope.report.data import ReportData, Tried
+from mfuscope.report.data import ReportData, Tried, Variant
 from mfuscope.report.formats import (
     listing,
     milliseconds,
@@ -28,44 +27,51 @@ from mfuscope.report.formats import (
     shortened,
     unbroken,
 )
+from mfuscope.report.publishable import broken_rules, comparable
 from mfuscope.report.tried import (
-    candidates,
-    fastest,
-    fastest_with_same_tokens,
-    highest_throughput,
     is_batch,
     same_work,
     speed_metric,
     verdict_of,
 )
-from mfuscope.report.wording import answer_text, page_of
+from mfuscope.report.wording import answer_text
 
 #: Measures the usual cures beside the reference.
 WHAT_IF = "snakemake --configfile config/what-if.yaml"
 IDENTICAL = "throughput of identical pages, no scheduler"
 
 _NOT_MEASURED = "not measured"
-_TOO_FEW = "too few pages or repeats for an interval"
+TOO_FEW_FOR_ENDS = "too few pages or repeats for an interval"
 _OTHER_WORK = "other work"
 _LONGEST = 60  # characters of a setting's value: a prompt may have thousands
 
 Column = tuple[str, str, Callable[[float], str]]
-_SPEEDS: tuple[Column, ...] = (
+
+
+def _gigabytes(value: float) -> str:
+    return f"{number(value)}\N{NO-BREAK SPACE}GB"
+
+
+def _joules(value: float) -> str:
+    return f"{number(value)}\N{NO-BREAK SPACE}J"
+
+
+_COMPARED: tuple[Column, ...] = (
     ("Page", "page_ms", milliseconds),
     ("Prefill", "prefill_ms", milliseconds),
     ("Decode", "decode_ms", milliseconds),
     ("Tokens/s", "decode_tokens_per_s", number),
     ("Pages/s", "pages_per_s", number),
+    ("MFU", "mfu_model", percent),
+    ("Peak memory", "peak_memory_gb", _gigabytes),
 )
 _RESOURCES: tuple[Column, ...] = (
-    ("MFU", "mfu_model", percent),
     ("MBU of decode", "mbu_decode", percent),
     ("Busy in prefill", "prefill_busy_share", percent),
     ("Busy in decode", "decode_busy_share", percent),
     ("Kernels a prefill", "prefill_kernels", number),
     ("Kernels a step", "decode_kernels_per_step", number),
-    ("Peak memory", "peak_memory_gb", lambda value: f"{number(value)}\N{NO-BREAK SPACE}GB"),
-    ("Energy a page", "energy_per_page_j", lambda value: f"{number(value)}\N{NO-BREAK SPACE}J"),
+    ("Energy a page", "energy_per_page_j", _joules),
 )
 
 
@@ -82,56 +88,56 @@ def _value(value: object) -> str:
     return "not set" if value in (None, "") else shortened(str(value), _LONGEST)
 
 
-def speeds(data: ReportData) -> Table:
-    """Times and speeds of each variant beside the reference's, with the verdict."""
+def comparison(data: ReportData) -> Table:
+    """Each variant beside the reference: verdict, times, speeds, MFU, memory, tokens."""
     rows = [
-        [
-            _reference_label(data),
-            Cell("reference"),
-            *_own(data, _SPEEDS),
-            Cell(""),
-            figure(data.reference.compile_s, reason="nothing was compiled"),
-        ]
-    ]
-    for one in data.tried:
-        tokens = {True: "yes", False: "no", None: "not known"}[one.same_tokens]
-        rows.append(
+        [_reference_label(data), Cell("reference"), *_own(data, _COMPARED), Cell("")],
+        *(
             [
                 label(one.variant.name, changes_text(one.changes)),
                 _verdict(data, one),
-                *(_ratio(one, metric, _copies(data, one, metric)) for _, metric, _ in _SPEEDS),
-                Cell(tokens),
-                figure(one.variant.compile_s, reason="nothing was compiled"),
+                *(_ratio(one, metric, _copies(data, one, metric)) for _, metric, _ in _COMPARED),
+                Cell({True: "yes", False: "no", None: "not known"}[one.same_tokens]),
             ]
-        )
-    columns = [column for column, _, _ in _SPEEDS]
+            for one in data.tried
+        ),
+    ]
+    columns = [column for column, _, _ in _COMPARED]
     return build(
-        f"Times and speeds ({answer_text(data.reference.answer)} a page): the reference's own, and "
-        f"each variant's divided by them {_sample(data)}",
-        ("Variant", "Verdict", *columns, "Same tokens", "Compilation, s"),
+        f"Each variant ÷ the reference, whose own values are in the first row "
+        f"({answer_text(data.reference.answer)} a page; {_sample(data)})",
+        ("Variant", "Verdict", *columns, "Same tokens"),
         rows,
-        dropped={*columns, "Compilation, s"},
+        dropped=columns,
     )
 
 
 def resources(data: ReportData) -> Table:
-    """Utilisation and resources of each variant beside the reference's."""
+    """Utilisation, kernels, energy and compilation of each variant beside the reference's."""
     columns = [column for column, _, _ in _RESOURCES]
-    rows = [[_reference_label(data), *_own(data, _RESOURCES)]]
-    rows += [
-        [
-            label(one.variant.name, changes_text(one.changes)),
-            *(_ratio(one, metric) for _, metric, _ in _RESOURCES),
-        ]
-        for one in data.tried
+    compiled = "Compilation, s"
+    rows = [
+        [_reference_label(data), *_own(data, _RESOURCES), _compilation(data.reference)],
+        *(
+            [
+                label(one.variant.name, changes_text(one.changes)),
+                *(_ratio(one, metric) for _, metric, _ in _RESOURCES),
+                _compilation(one.variant),
+            ]
+            for one in data.tried
+        ),
     ]
     return build(
-        f"Utilisation and resources: the reference's own, and each variant's divided by them "
-        f"{_sample(data)}",
-        ("Variant", *columns),
+        f"Utilisation, energy and compilation: each variant ÷ the reference ({_sample(data)}); "
+        "seconds of compilation are each one's own",
+        ("Variant", *columns, compiled),
         rows,
-        dropped=columns,
+        dropped={*columns, compiled},
     )
+
+
+def _compilation(variant: Variant) -> Cell:
+    return figure(variant.compile_s, reason="nothing was compiled")
 
 
 def _reference_label(data: ReportData) -> Cell:
@@ -140,11 +146,11 @@ def _reference_label(data: ReportData) -> Cell:
 
 def _sample(data: ReportData) -> str:
     if data.reference.over == "repeat":
-        return f"(one page, {plural(data.repeats, 'repeat')}), with the 95 % interval"
+        return f"one page, {plural(data.repeats, 'repeat')}, with the 95 % interval"
     own = set(data.samples[data.reference.name])
     pages = [len(own & set(data.samples[one.variant.name])) for one in data.tried]
     fewest = f"{min(pages)} to " if min(pages) < max(pages) else ""
-    return f"(paired over {fewest}{plural(max(pages), 'page')}), with the 95 % interval"
+    return f"paired over {fewest}{plural(max(pages), 'page')}, with the 95 % interval"
 
 
 def _own(data: ReportData, columns: tuple[Column, ...]) -> list[Cell]:
@@ -170,7 +176,7 @@ def _ratio(one: Tried, metric: str, about: str = "") -> Cell:
         return absent(_NOT_MEASURED)
     text = f"×{number(found.ratio)}"
     if found.ci95_low is None or found.ci95_high is None:
-        return Cell(text, "number", note=_TOO_FEW, sub=about)
+        return Cell(text, "number", note=TOO_FEW_FOR_ENDS, sub=about)
     ends = ratio_interval(found.ratio, found.ci95_low, found.ci95_high)
     same = NO_DIFFERENCE if verdict_of(one, metric) == NO_DIFFERENCE else ""
     note = "" if ends else "the same in every run"
@@ -183,12 +189,16 @@ def _ratio(one: Tried, metric: str, about: str = "") -> Cell:
 
 def _verdict(data: ReportData, one: Tried) -> Cell:
     """The verdict on a page's time; of a batch on the pages per second."""
+    for variant in (one.variant, data.reference):
+        if not comparable(data, variant):
+            rules = listing(broken_rules(data, variant))
+            return Cell("not valid", sub=f"{variant.name} is {rules}")
     metric = speed_metric(data, one)
     found, ratio = verdict_of(one, metric), one.compared[metric].ratio
     same = same_work(data, one)
     other = "" if same else _OTHER_WORK
     if not found or ratio is None:
-        return Cell("not known", note=_TOO_FEW, sub=other)
+        return Cell("not known", note=TOO_FEW_FOR_ENDS, sub=other)
     if found == NO_DIFFERENCE:
         return Cell(found, sub=other)
     if metric == "pages_per_s":
@@ -213,65 +223,6 @@ def batch_statement(data: ReportData) -> str:
     )
 
 
-def best_sentences(data: ReportData) -> list[str]:
-    """What the best variants reach, if any was shown to be faster; empty where none was tried."""
-    if not data.tried:
-        return []
-    found = []
-    best, batch = fastest(data), highest_throughput(data)
-    if best is not None:
-        found.append(f"Fastest of what was tried: {_fast(data, best)}{_tokens(best)}.")
-    sure = fastest_with_same_tokens(data)
-    if sure is not None and sure is not best:
-        found.append(f"Fastest with the same tokens: {_fast(data, sure)}.")
-    if batch is not None:
-        one = batch.compared["pages_per_s"]
-        found.append(
-            f"Highest throughput: {batch.variant.name} ({changes_text(batch.changes)}) completes "
-            f"{number(one.variant_mean or 0)} pages/s ({answer_text(data.reference.answer)} each) "
-            f"instead of {number(one.reference_mean or 0)}: {times(one, 'as many')}"
-            f"{_tokens(batch)}; {IDENTICAL}."
-        )
-    return [*(found or [_none_best(data)]), *_other_work(data)]
-
-
-def _fast(data: ReportData, best: Tried) -> str:
-    one = best.compared["page_ms"]
-    return (
-        f"{best.variant.name} ({changes_text(best.changes)}) takes "
-        f"{milliseconds(one.variant_mean or 0)} for {page_of(data.reference)} instead of "
-        f"{milliseconds(one.reference_mean or 0)}: {times(one, 'as fast', inverse=True)}"
-    )
-
-
-def _none_best(data: ReportData) -> str:
-    """Why no variant is named the best."""
-    reference, same = data.reference.name, candidates(data)
-    if not same:
-        return f"No variant was tried that does the same work as {reference}."
-    verdicts = [verdict_of(one, speed_metric(data, one)) for one in same]
-    if not any(verdicts):
-        return f"Whether a variant is faster than {reference} is not known: {_TOO_FEW}."
-    if "faster" in verdicts:
-        return (
-            f"No variant was shown to be faster than {reference}: the best of "
-            f"{len(same)} may look so by chance."
-        )
-    return f"No variant was shown to be faster than {reference}."
-
-
-def _other_work(data: ReportData) -> list[str]:
-    """Which variants are faster by doing other work."""
-    names = [
-        f"{one.variant.name} ({changes_text(one.changes)})"
-        for one in data.tried
-        if not same_work(data, one) and verdict_of(one, speed_metric(data, one)) == "faster"
-    ]
-    if not names:
-        return []
-    return [f"Other work than that of {data.reference.name}, so not compared: {listing(names)}."]
-
-
 def unadvised(data: ReportData, advised: list[str]) -> str:
     """Which variants have no list of recommendations; empty where all have one."""
     names = [variant.name for variant in data.variants if variant.name not in advised]
@@ -281,23 +232,3 @@ def unadvised(data: ReportData, advised: list[str]) -> str:
         f"Those for {listing(names)} are in report.json alone: they do the same work as "
         f"{data.reference.name}, and were not the fastest."
     )
-
-
-def times(found: Compared, what: str, *, inverse: bool = False) -> str:
-    """A ratio, or its inverse, in words: ``4.31 times as fast (95 % interval 4.10 to 4.52)``."""
-    ratio, low, high = found.ratio or 1.0, found.ci95_low, found.ci95_high
-    if inverse:
-        ratio = 1 / ratio
-        low, high = (1 / high if high else None), (1 / low if low else None)
-    text = f"{number(ratio)} times {what}"
-    if low is None or high is None or not (ends := ratio_interval(ratio, low, high)):
-        return text
-    return f"{text} (95\N{NO-BREAK SPACE}% interval {ends})"
-
-
-def _tokens(one: Tried) -> str:
-    return {
-        True: ", with the same tokens",
-        False: ", with other tokens: check the text",
-        None: ", with tokens that are not known to be the same: check the text",
-    }[one.same_tokens]

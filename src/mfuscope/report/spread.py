@@ -210,20 +210,19 @@ def how_much(data: ReportData) -> str:
         ordered = sorted(sums.items(), key=lambda item: -item[1])
         return listing([f"{label} {milliseconds(ms)}" for label, ms in ordered])
 
-    whole = plural(found.times, "unsteady time")
     told = [
-        f"The runs of {whole} took {milliseconds(found.excess_ms)} beyond the fastest repeats of "
-        "their pages.",
+        f"Against the fastest repeat of each page, {plural(found.times, 'unsteady time')} lost "
+        f"{milliseconds(found.excess_ms)}.",
         f"{found.caused} of {found.times} {'has' if found.caused == 1 else 'have'} a recorded "
-        "cause for half of that or more.",
+        "cause for at least half of the loss.",
     ]
     if found.caused_ms:
-        told.append(f"Causes explain {part(found.caused_ms)}: {of(CAUSES)}.")
+        told.append(f"Recorded causes explain {part(found.caused_ms)}: {of(CAUSES)}.")
     if found.placed_ms:
         told.append(
-            f"Of {part(found.placed_ms)} the record says where it went, not why: {of(PLACES)}."
+            f"The record says where {part(found.placed_ms)} went, but not why: {of(PLACES)}."
         )
-    told.append(f"{part(found.unknown_ms)} has neither cause nor place.")
+    told.append(f"{part(found.unknown_ms)} is unexplained.")
     return " ".join([*told, *_by_the_record(host_findings(data, times).values())])
 
 
@@ -265,7 +264,7 @@ def by_stage(data: ReportData) -> list[tuple[str, Stage, str]]:
                     variant.name,
                     stage,
                     f"{len(own)} of {plural(pages, 'page')} unsteady, "
-                    f"{milliseconds(whole.excess_ms)} beyond the fastest: "
+                    f"{milliseconds(whole.excess_ms)} lost against the fastest: "
                     f"{explanation(whole.causes, whole.excess_ms)}. {host_side(variant, stage)}",
                 )
             )
@@ -281,6 +280,6 @@ def host_side(variant: Variant, stage: Stage) -> str:
     if device >= HOST_LIMIT * whole:
         return ""
     return (
-        f"Between repeats the device's busy time varies by {percent(device)}, {stage} by "
-        f"{percent(whole)}: the host causes it."
+        f"{stage.capitalize()} varies by {percent(whole)} between repeats, the device's busy time "
+        f"by {percent(device)}: the host causes the spread."
     )

@@ -67,6 +67,7 @@ class Survey:
     Attributes:
         keys: of all runs.
         runs: number of runs by variant.
+        passes: timed passes by (variant, image), of all repeats together.
         models: by variant, each once.
         devices: the devices, each once, by name and UUID.
         versions: number of runs by software.
@@ -91,6 +92,7 @@ class Survey:
 
     keys: set[RunKey] = field(default_factory=set)
     runs: Counter[str] = field(default_factory=Counter)
+    passes: Counter[tuple[str, str]] = field(default_factory=Counter)
     models: dict[str, list[Model]] = field(default_factory=lambda: defaultdict(list))
     devices: dict[tuple[str, str | None], Device] = field(default_factory=dict)
     versions: Counter[Versions] = field(default_factory=Counter)
@@ -129,6 +131,7 @@ class Survey:
         self.keys.add(key)
         page = (run.variant, run.image)
         self.runs[run.variant] += 1
+        self.passes[page] += len(run.passes)
         if run.model not in self.models[run.variant]:
             self.models[run.variant].append(run.model)
         self.devices.setdefault((run.device.name, run.device.uuid), run.device)

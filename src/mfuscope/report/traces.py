@@ -16,14 +16,14 @@ def whole_traces(data: ReportData) -> Iterable[Check]:
     if data.hardware.device.kind == "cpu":
         return
     if not data.faults:
-        text = "Every launch has its device event, and every event a possible time."
+        text = "Every launch has its device event, and every event a plausible time."
         yield Check(title=title, verdict="ok", text=text)
         return
     partial = sum(bool(one.partial or one.empty) for one in data.faults)
     text = f"{len(data.faults)} of {plural(data.survey.total, 'trace')} lack something"
     text += (
-        f"; of {partial} so much that kernels, busy time and device times of the stages named here "
-        "are absent, and nothing is concluded from them:"
+        f". {partial} of them lost so much that the stages named here have no kernels, busy time "
+        "or device times, and no conclusion rests on them:"
         if partial
         else ", too little to change a result:"
     )
@@ -40,7 +40,7 @@ def _words(one: Fault) -> str:
     if one.lost:
         found.append(f"{plural(one.lost, 'launch', 'launches')} without a device event")
     if one.left_out:
-        found.append(f"{plural(one.left_out, 'device event')} without a possible time left out")
+        found.append(f"{plural(one.left_out, 'device event')} with an impossible time left out")
     if one.cut:
         found.append(
             f"{plural(one.cut, 'device event')} longer than possible, cut at the next start on its "
@@ -48,8 +48,8 @@ def _words(one: Fault) -> str:
         )
     if one.unclaimed:
         found.append(
-            f"{percent(one.unclaimed)} of the device time claimed by no launch, and counted by its "
-            "own time"
+            f"{percent(one.unclaimed)} of the device time belongs to no launch and counts by when "
+            "it ran"
         )
     if one.partial:
         found.append(f"no device times of {' and '.join(one.partial)}")
@@ -82,9 +82,9 @@ def host_table(data: ReportData) -> Table:
     stages: tuple[StageName, ...] = ("prefill", "decode")
     rows = [row(variant, stage) for variant in data.variants for stage in stages]
     return build(
-        "What the device waits for: the host's place while no kernel runs. The waiting is the time "
-        "of the timed pass without busy time; its parts are those of the traced pass",
-        ("Variant", "Stage", "Wall, ms", "Device waits, ms", *map(_title, PLACES.values())),
+        "What the host does while the device waits. The wait is timed-pass time − busy time; its "
+        "split comes from the traced pass",
+        ("Variant", "Stage", "Wall, ms", "Wait, ms", *map(_title, PLACES.values())),
         [one for one in rows if one is not None],
     )
 

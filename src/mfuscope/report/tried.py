@@ -10,6 +10,7 @@ from mfuscope.compare.variants import COMPARED
 from mfuscope.compare.verdicts import Verdict, verdict
 from mfuscope.metrics.statistics import ALL
 from mfuscope.report.data import ReportData, Tried, Variant
+from mfuscope.report.publishable import comparable
 from mfuscope.storage.tables import number_in
 
 #: Settings that change what is to be done, and not only how.
@@ -85,8 +86,10 @@ def same_work(data: ReportData, one: Tried) -> bool:
 
 
 def candidates(data: ReportData) -> list[Tried]:
-    """The variants that may be named the best: those that do the reference's work."""
-    return [one for one in data.tried if same_work(data, one)]
+    """The variants that may be named the best: comparable ones that do the reference's work."""
+    if not comparable(data, data.reference):
+        return []
+    return [one for one in data.tried if same_work(data, one) and comparable(data, one.variant)]
 
 
 def fastest(data: ReportData) -> Tried | None:

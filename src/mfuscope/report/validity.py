@@ -9,6 +9,8 @@ from mfuscope.core.runs import RunKey
 from mfuscope.report.check import Check, capped
 from mfuscope.report.data import STAGES, ReportData
 from mfuscope.report.formats import listing, milliseconds, number, percent, plural
+from mfuscope.report.outliers import OUTLIER
+from mfuscope.report.publishable import valid_headline
 from mfuscope.report.spread import CV_LIMIT, unsteady
 from mfuscope.report.traces import whole_traces
 from mfuscope.report.validity_of_sessions import had_its_cpu, one_session, undisturbed
@@ -48,6 +50,7 @@ class Absence:
 def all_checks(data: ReportData) -> list[Check]:
     """Every check, in the order of the report."""
     return [
+        valid_headline(data),
         _passes(data),
         _throttling(data),
         *steadiness(data),
@@ -68,7 +71,7 @@ def all_checks(data: ReportData) -> list[Check]:
 
 def steadiness(data: ReportData) -> list[Check]:
     """The checks of repeats, which stand beside the MFU table."""
-    return [_steadiness(data), _fences(data)]
+    return [_steadiness(data), _outliers(data)]
 
 
 def slowdowns(data: ReportData) -> list[Slowdown]:
@@ -110,13 +113,13 @@ def _passes(data: ReportData) -> Check:
     wrong = data.survey.disagreeing
     if not wrong:
         text = (
-            f"In {plural(runs, 'run')} all passes made the same tokens, as far as the traced "
-            "one went."
+            f"In {plural(runs, 'run')} all passes made the same tokens; the traced pass was "
+            "compared up to its last step."
         )
         return Check(title=title, verdict="ok", text=text)
     text = (
-        f"In {len(wrong)} of {plural(runs, 'run')} passes made different tokens, so the "
-        "traced operators may differ from the timed ones."
+        f"In {len(wrong)} of {plural(runs, 'run')} the passes made different tokens: the traced "
+        "operators may not be the timed ones."
     )
     return Check(title=title, verdict="warning", text=text, details=capped(map(_run_name, wrong)))
 
@@ -141,7 +144,7 @@ def _throttling(data: ReportData) -> Check:
         text = "The device was throttled before or after these timed passes:"
         return Check(title=title, verdict="warning", text=text, details=capped(details))
     if unknown:
-        text = f"Not known for some or all runs ({'; '.join(unknown)})."
+        text = f"Some or all runs have no throttle reasons ({'; '.join(unknown)})."
         return Check(title=title, verdict="unknown", text=text)
     text = "No throttle reason was active before or after any timed pass."
     return Check(title=title, verdict="ok", text=text)
@@ -158,52 +161,50 @@ def _steadiness(data: ReportData) -> Check:
     if not wrong:
         worst = max(stat.cv or 0 for stat in known)
         text = (
-            "Prefill and decode times of every page vary by at most "
-            f"{percent(worst)} between repeats (standard deviation by mean)."
+            f"Prefill and decode times vary by at most {percent(worst)} between the repeats of a "
+            "page (standard deviation ÷ mean)."
         )
         return Check(title=title, verdict="ok", text=text)
     text = (
-        f"{len(wrong)} of {len(known)} times vary by more than {percent(CV_LIMIT)} between "
-        "repeats (standard deviation by mean); they are listed under Steadiness with where the "
-        "time went. Their means are rough: differences of that size between variants or pages are "
-        "not significant."
+        f"{len(wrong)} of {len(known)} prefill and decode times of a page vary by more than "
+        f"{percent(CV_LIMIT)} between repeats (standard deviation ÷ mean). Their means are rough: "
+        "differences of that size between variants or pages are not significant."
     )
     return Check(title=title, verdict="warning", text=text)
 
 
-def _fences(data: ReportData) -> Check:
-    title = "No run stands out"
+def _outliers(data: ReportData) -> Check:
+    title = "No outliers among the runs"
     if data.repeats < 2:
-        text = "Every page was measured once: a run has no repeats to be compared with."
+        text = "Every page was measured once: there are no repeats to compare a run with."
         return Check(title=title, verdict="unknown", text=text)
     if not data.outliers:
-        text = "No run lies outside of the quartile fences."
+        text = f"No prefill or decode time is an outlier ({OUTLIER})."
         return Check(title=title, verdict="ok", text=text)
+    found, times = len(data.outliers), len(STAGES) * data.survey.total
     text = (
-        f"{plural(len(data.outliers), 'time')} of a stage outside of the quartile fences; they are "
-        "listed under Steadiness."
+        f"Of the {times} prefill and decode times of all runs, {found} "
+        f"{'is an outlier' if found == 1 else 'are outliers'} ({OUTLIER})."
     )
     return Check(title=title, verdict="warning", text=text)
 
 
 def _tracing(data: ReportData) -> Check:
-    factors: dict[str, list[str]] = {}
     found = slowdowns(data)
-    for one in found:
-        factors.setdefault(one.variant, []).append(f"{one.stage} ×{number(one.factor)}")
-    slowdown = [f"{variant}: {listing(told)}" for variant, told in factors.items()]
     title = "Times without the profiler"
     text = (
-        "All times and MFU come from the timed pass, without a profiler; operators come from the "
-        f"traced pass. Traced time by timed time: {'; '.join(slowdown)}."
+        "Times and MFU come from the timed passes, without a profiler; operators come from the "
+        "traced passes."
     )
+    if factors := sorted(one.factor for one in found):
+        text += f" The latter took {number(factors[0])} to {number(factors[-1])} times as long."
     faster = [one for one in found if one.factor < FASTER_TRACED]
     if not faster:
         return Check(title=title, verdict="ok", text=text)
     text += (
-        " A profiler makes nothing faster: where the traced pass was faster by more than "
-        f"{percent(1 - FASTER_TRACED)}, the timed pass was disturbed, or the host changed between "
-        "them."
+        " A profiler makes nothing faster. Where the traced pass was faster by more than "
+        f"{percent(1 - FASTER_TRACED)}, something disturbed the timed pass, or the host changed "
+        "in between."
     )
     details = [
         f"{one.variant}: {one.stage}, timed {milliseconds(one.timed_ms)}, traced "

@@ -28,15 +28,17 @@ def one_session(data: ReportData) -> Check:
     details = [_session(one) for one in several]
     if not apart:
         text = (
-            "Some pages have repeats of several sessions (calls or processes). Load, clocks and a "
-            "reference pass of each session agree. Mean times of a session against those of all:"
+            "Some pages have repeats from several sessions (calls or processes). The sessions "
+            "agree in load, clocks and reference pass. Each session's mean time against the mean "
+            "of all:"
         )
         return Check(title=title, verdict="ok", text=text, details=capped(details))
     differing = [f"{listing(variants)}: {found}" for found, variants in apart.items()]
     text = (
-        "Some pages have repeats of several sessions (calls or processes), and their conditions "
-        f"differ ({'; '.join(differing)}). A mean over them is of no one condition: measure these "
-        "pages in one call, or compare sessions. Mean times of a session against those of all:"
+        "Some pages have repeats from several sessions (calls or processes) under different "
+        f"conditions ({'; '.join(differing)}). A mean over them mixes these conditions: measure "
+        "the pages in one call, or compare the sessions. Each session's mean time against the "
+        "mean of all:"
     )
     return Check(title=title, verdict="warning", text=text, details=capped(details))
 
@@ -62,13 +64,13 @@ def undisturbed(data: ReportData) -> Iterable[Check]:
     """Whether traces were read beside timed passes, and what else was on the GPU."""
     title = "No trace read beside a timed pass"
     if not data.overlaps:
-        text = "No job of this workflow read a trace on the host while it timed a pass."
+        text = "No job of this workflow read a trace on the host during a timed pass."
         yield Check(title=title, verdict="ok", text=text)
     else:
         beside = sum(one.beside for one in data.overlaps)
         text = (
-            f"A trace was read on the same host during {beside} of "
-            f"{plural(data.survey.total, 'run')}. Their times against those of the other runs of "
+            f"A job of this workflow read a trace on the same host during {beside} of "
+            f"{plural(data.survey.total, 'run')}. Times of these runs against the other runs of "
             "the same pages:"
         )
         details = capped(_overlap(one) for one in data.overlaps)
@@ -87,7 +89,7 @@ def _slowed(data: ReportData) -> Literal["ok", "warning", "unknown"]:
 def _overlap(one: Overlap) -> str:
     differences = {stage: _difference(found) for stage, found in one.times.items()}
     told = [f"{stage} {difference}" for stage, difference in differences.items() if difference]
-    found = listing(told) or "too few runs of the same pages with and without for a comparison"
+    found = listing(told) or "too few runs of the same pages to compare"
     return f"{one.variant} ({one.beside} of {plural(one.runs, 'run')}): {found}"
 
 
@@ -105,12 +107,12 @@ def _alone(data: ReportData) -> Check:
     title, found = "Nothing else on the GPU", data.neighbours
     if found.beside:
         text = (
-            "Other processes were on the GPU right after timed passes of "
-            f"{found.beside} of {plural(data.survey.total, 'run')}, at most {found.most} at once."
+            f"In {found.beside} of {plural(data.survey.total, 'run')} other processes were on the "
+            f"GPU right after a timed pass, at most {found.most} at once."
         )
         return Check(title=title, verdict="warning", text=text)
     if found.known < data.survey.total:
-        text = "NVML does not show the processes of some or all runs, as in containers."
+        text = "NVML did not list the GPU's processes in some or all runs, as in containers."
         return Check(title=title, verdict="unknown", text=text)
     return Check(
         title=title, verdict="ok", text="NVML showed no other process after any timed pass."
@@ -126,20 +128,19 @@ def had_its_cpu(data: ReportData) -> Check:
         share, worst = max(waited, key=lambda pair: pair[0])
         runs, run = len({one.run for _, one in waited}), worst.run
         text = (
-            f"In {runs} of {plural(data.survey.total, 'run')} it waited in the run queue for "
-            f"{percent(WAIT_LIMIT)} of a stage or more, as other threads had its CPU. The worst: "
-            f"{milliseconds(worst.wait_ms or 0.0)} or {percent(share)} of {worst.stage}, in "
+            f"In {runs} of {plural(data.survey.total, 'run')} other threads had its CPU: it waited "
+            f"in the run queue for {percent(WAIT_LIMIT)} of a stage or more. The worst: "
+            f"{milliseconds(worst.wait_ms or 0.0)} ({percent(share)}) of {worst.stage} in "
             f"{run.variant} / {run.image} / repeat {run.repeat}."
         )
         return Check(title=title, verdict="warning", text=text)
     if not known or any(one.wait_ms is None for one in records):
-        text = "How long it waited in the run queue was not recorded for some or all runs."
+        text = "Some or all runs have no record of how long it waited in the run queue."
         return Check(title=title, verdict="unknown", text=text)
     share, worst = max(known, key=lambda pair: pair[0])
     text = (
-        "It waited in the run queue for less than "
-        f"{percent(WAIT_LIMIT)} of every stage: at most {percent(share)}, "
-        f"{milliseconds(worst.wait_ms or 0.0)}."
+        f"It waited in the run queue for at most {percent(share)} of a stage "
+        f"({milliseconds(worst.wait_ms or 0.0)})."
     )
     return Check(title=title, verdict="ok", text=text)
 

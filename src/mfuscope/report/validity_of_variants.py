@@ -19,12 +19,13 @@ def compilations(data: ReportData) -> Iterable[Check]:
     on_gpu = data.hardware.device.kind == "cuda"
     wrong = {name: found for name, one in compiled.items() if (found := _faults(one, on_gpu))}
     if not wrong:
-        graphs = ", and its graphs were captured" if on_gpu else ""
-        text = f"Nothing broke or was compiled anew in {listing(list(compiled))}{graphs}."
+        graphs = "; their CUDA graphs were captured" if on_gpu else ""
+        names = listing(list(compiled))
+        text = f"{names}: no graph break and no recompilation{graphs}."
         yield Check(title=title, verdict="ok", text=text)
         return
     details = [f"{name}: {listing(found)}" for name, found in wrong.items()]
-    text = "Times of these variants are not of whole compiled code (counts are the most of a run):"
+    text = "These variants did not run as one compiled graph (counts: the most in one run):"
     yield Check(title=title, verdict="warning", text=text, details=capped(details))
 
 
@@ -36,8 +37,8 @@ def _faults(one: Compiled, on_gpu: bool) -> list[str]:
         found.append(plural(one.recompilations, "recompilation"))
     if one.discarded_passes:
         found.append(
-            f"{plural(one.discarded_passes, 'pass', 'passes')} discarded in all runs together, as "
-            "they compiled something"
+            f"{plural(one.discarded_passes, 'timed pass', 'timed passes')} in all runs together "
+            "compiled something and were discarded"
         )
     if on_gpu and not one.least_graphs:
         found.append("no CUDA graph was captured")
@@ -50,14 +51,14 @@ def replays(data: ReportData) -> Iterable[Check]:
     if not data.survey.compiled and not unknown:
         return
     if not unknown:
-        text = "No run has a graph whose kernels lack the operators that were captured."
+        text = "Every replayed kernel has the operator under which it was captured."
         yield Check(title=title, verdict="ok", text=text)
         return
     details = [
         f"{variant}: {reason} ({runs} of {plural(data.survey.runs[variant], 'run')})"
         for (variant, reason), runs in unknown.items()
     ]
-    text = "Some kernels of replayed graphs are in no row of the operators tables:"
+    text = "Some replayed kernels have no known operator and count as [unattributed]:"
     yield Check(title=title, verdict="warning", text=text, details=capped(details))
 
 
@@ -75,17 +76,16 @@ def simultaneity(data: ReportData) -> Iterable[Check]:
     ]
     if not apart:
         text = (
-            f"The runs of every variant overlap those of {reference} in time: the variants were "
-            f"measured one after the other within each repeat, in {plural(data.repeats, 'block')}. "
-            "A host that changes its speed within a block slows some variants and not others, "
-            "which only more blocks average."
+            "The variants took turns: each repeat measured all of them, one after the other "
+            f"({plural(data.repeats, 'block')}). A host that changes its speed within a block "
+            "slows some variants and not others; only more repeats average that out."
         )
         yield Check(title=title, verdict="ok", text=text)
         return
     text = (
-        f"{reference} was measured {_span(spans[reference])} and these wholly before or after: a "
-        "host that changed its speed meanwhile would look like a difference, which no interval "
-        "holds."
+        f"{reference} was measured {_span(spans[reference])}, and these variants entirely before "
+        "or after that. If the host changed its speed meanwhile, it looks like a difference "
+        "between variants, and no interval covers it."
     )
     yield Check(title=title, verdict="warning", text=text, details=capped(apart))
 

@@ -60,6 +60,13 @@ def title(data: ReportData) -> str:
     return f"{listing(models)} on {data.hardware.device.name}"
 
 
+def subtitle(data: ReportData) -> str:
+    """What was measured and when, on one line."""
+    pages, variants = len(data.pages), len(data.variants)
+    made = [plural(pages, "page"), plural(data.repeats, "repeat"), plural(variants, "variant")]
+    return f"{' × '.join(made[: 2 if variants == 1 else 3])}, {data.survey.last[:10]}"
+
+
 def name_in_sentence(key: str) -> str:
     """A cost centre's name within a sentence."""
     return {
@@ -97,8 +104,8 @@ def time_sentence(variant: Variant) -> str:
     prefill, decode = variant.prefill_ms, variant.decode_ms
     share = decode / variant.page_ms if variant.page_ms else 0.0
     stages = [
-        f"decode takes {percent(share)} ({milliseconds(decode)})",
-        f"prefill takes {percent(1 - share)} ({milliseconds(prefill)})",
+        f"{milliseconds(decode)} ({percent(share)}) in decode",
+        f"{milliseconds(prefill)} ({percent(1 - share)}) in prefill",
     ]
     if abs(share - 0.5) <= _EVEN:
         opening = "Decode and prefill take about the same time"
@@ -109,14 +116,14 @@ def time_sentence(variant: Variant) -> str:
         stages.reverse()
     parts = [c for c in variant.centres if CENTRES[c.key].stage == "prefill"]
     sentence = (
-        f"{opening}: of the {milliseconds(variant.page_ms)} that {a_page(variant)} takes on "
-        f"average, {stages[0]}, {stages[1]}"
+        f"{opening}: {a_page(variant)} takes {milliseconds(variant.page_ms)} on average, "
+        f"{listing(stages)}"
     )
     if not variant.parts_known or not prefill:
-        return f"{sentence}; prefill's parts are not known separately."
+        return f"{sentence}. The parts of prefill are not known separately."
     return (
-        f"{sentence}; the largest part of prefill is {name_in_sentence(parts[0].key)} "
-        f"({milliseconds(parts[0].ms)}, {percent(parts[0].ms / prefill)} of prefill)."
+        f"{sentence}. The largest part of prefill is {name_in_sentence(parts[0].key)}: "
+        f"{milliseconds(parts[0].ms)}, {percent(parts[0].ms / prefill)} of prefill."
     )
 
 
@@ -128,8 +135,8 @@ def dummy_statement(data: ReportData) -> str:
     which = "" if len(dummies) == len(data.variants) else f" of {_variants(dummies)}"
     return (
         f"Dummy weights{which}: random numbers in the model's own shapes. Times and "
-        "FLOPs are meaningful, as they follow from the shapes; the text that the model writes "
-        "is not."
+        "FLOPs hold, as they follow from the shapes; the text that the model writes is "
+        "meaningless."
     )
 
 
@@ -145,7 +152,7 @@ def gaps_statement(data: ReportData) -> str:
             gaps[-1] = gaps[-1].replace(" was left", " were left")
     if not gaps:
         return ""
-    return f"Not everything was measured: {listing(gaps)}. All figures are of the rest."
+    return f"Not everything was measured: {listing(gaps)}. All figures leave these out."
 
 
 def stand_in_statement(data: ReportData) -> str:
@@ -160,14 +167,15 @@ def stand_in_statement(data: ReportData) -> str:
     if small:
         real = listing(sorted(set(small.values())))
         which = "" if len(small) == len(data.variants) else f" ({_variants(list(small))})"
-        sentences.append(f"What was measured is a small stand-in for {real}{which}, not {real}.")
+        sentences.append(f"The model is a small stand-in for {real}{which}, not {real} itself.")
     if on_cpu:
-        sentences.append("It was measured on a CPU, not on an accelerator.")
+        sentences.append("It ran on a CPU, not on an accelerator.")
     if sentences:
         sentences.append(
-            "It shows how the measurement works; its times say nothing of the real model on a GPU."
+            "The report shows how mfuscope measures; its times say nothing about the real model on "
+            "a GPU."
             if small
-            else "Its times say nothing of a GPU."
+            else "Its times say nothing about a GPU."
         )
     return " ".join(sentences)
 
@@ -259,15 +267,15 @@ def peak_statement(hardware: Hardware, dtypes: Iterable[str]) -> str:
     sources = {hardware.peaks[dtype].source for dtype in dtypes}
     sentences = {
         "measured": (
-            "The peak is measured, not theoretical: MFU is the share of the best matrix product "
-            "measured on this device. It cannot be compared with an MFU that refers to a data "
-            "sheet, and may exceed 100 %."
+            "Here the peak is the best matrix product measured on this device, not a theoretical "
+            "one. Such an MFU may exceed 100 %, and does not compare with one against a data "
+            "sheet's peak."
         ),
         "estimated": (
-            "The device is not in the table of peaks. Its peak is estimated from its clock and "
-            "its number of SMs, and MFU is as uncertain as that estimate."
+            "The device is not in the table of peaks: its peak is estimated from its clock and its "
+            "number of SMs. MFU is as uncertain as that estimate."
         ),
-        "override": "The peak was given by the setting peak_tflops, and is taken on trust.",
-        "table": "The peak is the theoretical dense peak from the table of devices.",
+        "override": "The peak is the setting peak_tflops, unchecked.",
+        "table": "The peak is the theoretical dense one from the table of devices.",
     }
     return " ".join(text for source, text in sentences.items() if source in sources)

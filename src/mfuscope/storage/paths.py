@@ -12,7 +12,8 @@ CEILING: Final = "ceiling.json"
 HARDWARE: Final = "hardware.json"
 TEXTS: Final = (
     *("inputs.csv", "metrics.csv", "summary.csv", "comparison.csv", "flops.csv"),
-    *("report.html", "report.md", "report.json", "stakeholder.md", "operators.md", "flops.md"),
+    *("report.html", "report.md", "report.json", "operators.md", "flops.md"),
+    *("stakeholder.md", "stakeholder.html"),
     *("figures/roofline.svg", "figures/decode_steps.svg", "figures/time.svg"),
     *("figures/answer_length.svg", "figures/operator_roofline.svg"),
 )

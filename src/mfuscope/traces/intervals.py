@@ -44,10 +44,10 @@ def gaps(within: tuple[int, int], taken: Intervals) -> Intervals:
     return Intervals(start[real].astype(np.int64), end[real].astype(np.int64))
 
 
-def overlap(one: Intervals, other: Intervals) -> int:
-    """Nanoseconds that lie in both."""
+def overlap(one: Intervals, other: Intervals) -> Ints:
+    """Nanoseconds of each interval of ``one`` that lie in ``other`` too."""
     if not len(one.start) or not len(other.start):
-        return 0
+        return np.zeros(len(one.start), dtype=np.int64)
     # How much of `other` has passed at a moment is a line of slope 1 within its intervals.
     origin = other.start[0]
     moments = np.stack([other.start, other.end], axis=1).ravel() - origin
@@ -56,4 +56,5 @@ def overlap(one: Intervals, other: Intervals) -> int:
     inside = np.interp(one.end - origin, moments, passed) - np.interp(
         one.start - origin, moments, passed
     )
-    return int(np.rint(inside).astype(np.int64).sum())
+    found: Ints = np.rint(inside).astype(np.int64)
+    return found

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from mfuscope.core.records import Waiting
-from mfuscope.traces.intervals import Bools, gaps, overlap, union
+from mfuscope.traces.intervals import Bools, Intervals, Ints, gaps, overlap, union
 from mfuscope.traces.spans import RUNTIME, Trace
 
 # Calls that return when the device has done something. `cudaMemcpy` without Async waits as well.
@@ -29,25 +29,39 @@ def waiting(trace: Trace, stage: str) -> Waiting:
     The profiler's own pauses are left out, as they are no part of a pass without it. A gap is short
     of a launch's latency, some microseconds: by then the host is at its next work.
     """
+    _, places = waits(trace, trace.windows[stage], _thread(trace, stage))
+    return Waiting(**{f"{place}_ms": int(ns.sum()) / 1e6 for place, ns in places.items()})
+
+
+def waits(trace: Trace, window: tuple[int, int], thread: int) -> tuple[Intervals, dict[str, Ints]]:
+    """The gaps of a window (ns) in which no device event ran, without the profiler's own pauses.
+
+    Args:
+        thread: the host thread that the device waits for.
+
+    Returns:
+        The gaps, and the nanoseconds of each that the host spent in each place: the fields of
+        `Waiting`, without their unit.
+    """
     host, device, overhead = trace.host, trace.device, trace.overhead
     taken = union(
         np.concatenate([device.start, overhead.start]), np.concatenate([device.end, overhead.end])
     )
-    idle = gaps(trace.windows[stage], taken)
-    mine = host.thread == _thread(trace, stage)
+    idle = gaps(window, taken)
+    mine = host.thread == thread
     call = mine & (host.kind == RUNTIME)
-    waits = call & trace.named(_WAITS)[host.name]
+    waiting_call = call & trace.named(_WAITS)[host.name]
 
-    def idle_ns(wanted: Bools) -> int:
+    def idle_ns(wanted: Bools) -> Ints:
         return overlap(idle, union(host.start[wanted], host.end[wanted]))
 
-    in_wait, in_call, in_event = idle_ns(waits), idle_ns(call), idle_ns(mine)
-    return Waiting(
-        python_ms=(idle.length - in_event) / 1e6,
-        dispatch_ms=(in_event - in_call) / 1e6,
-        launch_ms=(in_call - in_wait) / 1e6,
-        synchronisation_ms=in_wait / 1e6,
-    )
+    in_wait, in_call, in_event = idle_ns(waiting_call), idle_ns(call), idle_ns(mine)
+    return idle, {
+        "python": idle.end - idle.start - in_event,
+        "dispatch": in_event - in_call,
+        "launch": in_call - in_wait,
+        "synchronisation": in_wait,
+    }
 
 
 def _thread(trace: Trace, stage: str) -> int:

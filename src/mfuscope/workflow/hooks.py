@@ -15,14 +15,17 @@ from mfuscope.measure import ncu
 from mfuscope.planning.parameters import headline
 from mfuscope.planning.plan import Plan
 from mfuscope.storage.locks import hold_results
+from mfuscope.storage.paths import run_key
 from mfuscope.storage.space import check_space, check_writable
 from mfuscope.worker.ending import end_workers
 from mfuscope.worker.runtime import remove_abandoned
 from mfuscope.workflow.call import VARIABLE, Call
 from mfuscope.workflow.counting import uncounted
 from mfuscope.workflow.internals import Engine, PlannedJob
-from mfuscope.workflow.missing import missing_runs
+from mfuscope.workflow.missing import is_current, missing_runs
+from mfuscope.workflow.outcome import expected_seconds, seconds_of_runs, verdict
 from mfuscope.workflow.submission import check_submission
+from mfuscope.workflow.words import counted, rough_duration
 
 #: Rules that hold the measuring device for one run.
 PROFILING: Final = ("profile", "profile_again")
@@ -83,7 +86,7 @@ class Hooks:
             _remove_outdated(jobs)
         if measures:
             remove_abandoned(self.call.runtime)
-            self.say(headline(self.plan))
+            self.say(self._subject(jobs))
         counts = "count_hardware" in self.rules and self.engine.runs_here
         if counts and (reason := ncu.obstacle(ncu.find_ncu(), "")):
             self.say(f"hardware counters cannot be read, all else is measured: {reason}")
@@ -100,10 +103,9 @@ class Hooks:
                     "with them"
                 )
         if "render_report" in self.rules:
-            self.say(
-                f"report: {self.results}/report.html (and report.md, stakeholder.md, operators.md "
-                "beside it)"
-            )
+            for line in verdict(self.results / "report.json"):
+                self.say(line)
+            self.say(f"report: {self.results}/report.html (stakeholder.md, operators.md beside it)")
         if "count_budget" in self.rules:
             self.say(
                 f"FLOP budget: {self.results}/flops.md (every figure in {self.results}/flops.csv)"
@@ -131,9 +133,28 @@ class Hooks:
             text=True,
         )
         if made.returncode:
-            self.say(f"there is no report of the other {there} runs:\n{made.stdout.rstrip()}")
+            self.say(
+                f"there is no report of the other {counted(there, 'run')}:\n{made.stdout.rstrip()}"
+            )
         else:
-            self.say(f"report of the other {there} runs: {self.results}/report.html")
+            self.say(f"report of the other {counted(there, 'run')}: {self.results}/report.html")
+
+    def _subject(self, jobs: list[PlannedJob]) -> str:
+        """What will be measured on what, and about how long that takes."""
+        subject = headline(self.plan)
+        if not self.engine.runs_here:
+            return subject
+        planned = [run_key(job.outputs[0]) for job in jobs if job.rule in PROFILING]
+        known = seconds_of_runs(
+            self.results,
+            self.plan.runs(),
+            self.plan.device.partition(":")[0],
+            lambda run: is_current(self.plan, self.results, run),
+        )
+        seconds = expected_seconds(planned, known)
+        if seconds is None:
+            return f"{subject}; the first run tells how long it takes"
+        return f"{subject}; about {rough_duration(seconds)}, as earlier runs took"
 
     def _check_plan(self, jobs: list[PlannedJob]) -> None:
         """Check that the plan still holds: the lock is taken after Snakemake has made it."""

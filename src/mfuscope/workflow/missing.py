@@ -35,12 +35,6 @@ def is_current(plan: Plan, results: Path, run: RunKey) -> bool:
     return matches(measured, run_parameters(plan, run.variant), plan.digest(run.image))
 
 
-def outdated_runs(plan: Plan, results: Path) -> list[RunKey]:
-    """The runs whose records measure other settings or another page content than asked for now."""
-    there = (run for run in plan.runs() if RunPaths.of(results, run).record.is_file())
-    return [run for run in there if not is_current(plan, results, run)]
-
-
 def missing_runs(plan: Plan, results: Path, since: float) -> list[MissingRun]:
     """The runs that cannot be in a report, each with the reason.
 

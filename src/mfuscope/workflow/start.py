@@ -3,27 +3,31 @@
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from mfuscope.config.settings import Settings, load_schema, resolve_settings
 from mfuscope.config.yaml_files import check_yaml_file
-from mfuscope.core.errors import Findings
+from mfuscope.core.errors import Findings, UserErrors
 from mfuscope.pages.checks import known_pages
+from mfuscope.pages.decoding import PageFacts
 from mfuscope.planning.plan import Plan, make_plan
 from mfuscope.worker.runtime import Limits, Owner, adopt
 from mfuscope.workflow.call import Call
+from mfuscope.workflow.due import outlook
 from mfuscope.workflow.internals import Engine
-from mfuscope.workflow.missing import outdated_runs
 
 _MANY: Final = 5_000  # runs: a minute of planning
-_NAMED: Final = 3  # outdated runs that are named
 
 
 def open_call(
-    engine: Engine, config: Mapping[str, Any], root: Path, results: Path
+    engine: Engine,
+    config: Mapping[str, Any],
+    root: Path,
+    results: Path,
+    log: Callable[..., None],
 ) -> tuple[Call, Plan]:
     """The call that this process is, or belongs to, and its plan.
 
@@ -31,6 +35,7 @@ def open_call(
         config: Snakemake's, of configuration files and --config.
         root: the folder of the Snakefile.
         results: the folder of results.
+        log: logs an empty record with the call's `Outlook` as ``extra``, for the terminal.
 
     Raises:
         UserErrors: everything that is wrong with settings, models and pages.
@@ -42,7 +47,14 @@ def open_call(
     if inherited is None or (engine.is_main_process and not inherited.partial):
         findings = Findings()
         settings = _resolve(engine, config, schema, findings)
-        plan = make_plan(settings, bundled, known=known, findings=findings)
+        valid = not findings.errors
+        try:
+            plan = make_plan(settings, bundled, known=known, findings=findings)
+        except UserErrors:
+            if valid and (rest := _without_unreadable(settings, bundled, known or {})):
+                log("", extra={"outlook": outlook(rest, results, len(rest.skipped))})
+            raise
+        log("", extra={"outlook": outlook(plan, results)})
         call = _call(settings, plan.device)
     else:
         call = inherited
@@ -64,16 +76,19 @@ def notes(plan: Plan, results: Path) -> Iterator[str]:
         yield f"variants left out on {kind} (only_on: {other}): {', '.join(plan.left_out)}"
     if plan.device == "cpu" and any(inference.counters for inference in plan.variants.values()):
         yield "no hardware counters: Nsight Compute counts on CUDA GPUs, and the CPU measures"
-    if outdated := outdated_runs(plan, results):
-        more = f" and {len(outdated) - _NAMED} more" if len(outdated) > _NAMED else ""
-        yield (
-            f"measured with other settings or another page content than now: "
-            f"{', '.join(map(str, outdated[:_NAMED]))}{more}. Snakemake plans them again, unless "
-            f"its .snakemake was lost: then remove their records in {results}/*/runs"
-        )
     runs = len(plan.runs())
     if runs > _MANY:
         yield f"planning {runs} runs, which takes a while ..."
+
+
+def _without_unreadable(
+    settings: Settings, bundled: Path, known: Mapping[str, PageFacts]
+) -> Plan | None:
+    """The plan of the pages that can be read; None if more than pages stands in the way."""
+    try:
+        return make_plan(replace(settings, on_bad_image="skip"), bundled, known=known)
+    except UserErrors:
+        return None
 
 
 def _resolve(

@@ -1,7 +1,7 @@
 """The report's figures as SVG.
 
-Each is drawn for wide and for narrow screens, so that its text is legible on a phone. Colours
-are those of report.css in the light scheme; inlined, they follow the page's scheme.
+Those of the page are drawn for wide and for narrow screens, so that their text is legible on a
+phone. Colours are those of the light scheme on its background; inlined, they follow the page's.
 """
 
 from mfuscope.report.data import ReportData
@@ -21,8 +21,13 @@ PAINTERS = {
     "answer_length": paint_answer_length,
     "operator_roofline": paint_operator_roofline,
 }
+#: Figures that are files only: the page has bars of its own (`report.bars`).
+FILES = ("time",)
 
 
 def draw(data: ReportData) -> dict[str, Drawing]:
     """Every figure by name."""
-    return {name: drawing(name, data, paint) for name, paint in PAINTERS.items()}
+    return {
+        name: drawing(name, data, paint, inline=name not in FILES)
+        for name, paint in PAINTERS.items()
+    }

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from mfuscope.report.answers import LENGTHS, drawn, half, page_ms
 from mfuscope.report.data import ReportData, Variant
+from mfuscope.report.figures.labels import End, label_ends
+from mfuscope.report.figures.looks import Look, looks
 from mfuscope.report.figures.style import COLOURS
 from mfuscope.report.formats import number, plural
+from mfuscope.report.names import fitted
 
-# Of variants, with a style each, as one line may lie on another.
-_COLOURS = ("prefill", "projector", "language", "decode", "rest")
-_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+_NAME = {True: 24, False: 13}  # columns of a variant's name
 
 
 def paint_answer_length(figure: Figure, data: ReportData, wide: bool) -> str:
@@ -26,9 +28,6 @@ def paint_answer_length(figure: Figure, data: ReportData, wide: bool) -> str:
     if not variants:
         return "Answers of other lengths are not known: no decode step was measured."
     axes, most = figure.add_subplot(), max(variant.batch_size for variant in variants)
-    for index, variant in enumerate(variants):
-        _lines(axes, variant, index, alone=len(variants) == 1)
-    _points(axes, variants)
     base = 4 if wide else 8  # of the ticks
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -41,45 +40,67 @@ def paint_answer_length(figure: Figure, data: ReportData, wide: bool) -> str:
         axis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="major")
     axes.set_axisbelow(True)
-    figure.legend(loc="outside lower left", ncols=3 if wide else 1)
+    shapes, alone = looks(data), len(variants) == 1
+    ends = [
+        end
+        for variant in variants
+        for end in (
+            _stages(axes, variant) if alone else _line(axes, variant, shapes[variant.name], wide)
+        )
+    ]
+    axes.set_ylim(*axes.get_ylim())  # as it is now, so that the ends of lines stay where they are
+    label_ends(axes, ends, figure.get_figheight() * 52)
+    marks = _points(axes, variants)
+    figure.legend(handles=marks, loc="outside lower left", ncols=2 if wide else 1)
     return ""
 
 
-def _lines(axes: Axes, variant: Variant, index: int, *, alone: bool) -> None:
-    """A variant's line; of a single one prefill and decode too, which meet where each is half."""
+def _line(axes: Axes, variant: Variant, look: Look, wide: bool) -> list[End]:
+    """A variant's line."""
+    new = np.geomspace(1, drawn(variant), 200)
+    ms = [page_ms(variant, at) or 0.0 for at in new]
+    axes.plot(new, ms, ls=look.dashes, color=look.colour, lw=1.5, label=variant.name)
+    return [End(fitted(variant.name, _NAME[wide]), float(new[-1]), ms[-1], look.colour)]
+
+
+def _stages(axes: Axes, variant: Variant) -> list[End]:
+    """Page, prefill and decode of a single variant; both stages meet where each is half."""
     copies, new = variant.batch_size, np.geomspace(1, drawn(variant), 200)
     prefill, tpot = variant.prefill_ms / copies, (variant.tpot_ms or 0.0) / copies
-    axes.plot(
-        new,
-        prefill + (new - 1) * tpot,
-        ls=_STYLES[index % len(_STYLES)],
-        color=COLOURS["ink" if alone else _COLOURS[index % len(_COLOURS)]],
-        lw=1.5,
-        label="page" if alone else variant.name,
-    )
-    if alone:
-        axes.axhline(prefill, color=COLOURS["prefill"], lw=1.3, label="prefill")
-        later = new[(new - 1) * tpot >= 0.2 * prefill]
-        axes.plot(later, (later - 1) * tpot, color=COLOURS["decode"], lw=1.3, label="decode")
+    later = new[(new - 1) * tpot >= 0.2 * prefill]
+    lines = {
+        "page": (new, prefill + (new - 1) * tpot, COLOURS["reference"]),
+        "prefill": (new, np.full(len(new), prefill), COLOURS["prefill"]),
+        "decode": (later, (later - 1) * tpot, COLOURS["decode"]),
+    }
+    found = []
+    for name, (xs, ys, colour) in lines.items():
+        if len(xs):
+            axes.plot(xs, ys, color=colour, lw=1.5, label=name)
+            found.append(End(name, float(xs[-1]), float(ys[-1]), colour))
+    return found
 
 
-def _points(axes: Axes, variants: Sequence[Variant]) -> None:
+def _points(axes: Axes, variants: Sequence[Variant]) -> list[Line2D]:
     """Where decode takes half of a page, and what was measured."""
+    marks: list[Line2D] = []
     halves = [(at, page_ms(v, at)) for v in variants if (at := half(v) or 1.0) <= drawn(v)]
-    alone = len(variants) == 1
-    where = f": {plural(round(halves[0][0]), 'new token')}" if alone and halves else ""
+    where = f": {plural(round(halves[0][0]), 'new token')}" if len(variants) == 1 and halves else ""
     measured = [(v.answer.mean, v.ms_per_page) for v in variants]
-    for points, marker, colour, label in (
-        (halves, "o", "decode", f"decode takes half{where}"),
-        (measured, "D", "prefill", "measured"),
+    for points, marker, label in (
+        (halves, "o", f"decode takes half{where}"),
+        (measured, "D", "measured"),
     ):
         if points:
-            axes.plot(
+            marks += axes.plot(
                 *zip(*points, strict=True),
                 marker,
-                color=COLOURS[colour if alone else "ink"],
-                mec=COLOURS["surface"],
-                ms=6,
+                color=COLOURS["ink"],
+                mfc="none",
+                ms=5.5,
+                mew=1.2,
                 ls="none",
                 label=label,
+                zorder=3,
             )
+    return marks

@@ -1,5 +1,6 @@
 """The roofline of operators: where each one is by the bytes that it really moved."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -11,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from mfuscope.metrics.counted import STAGES
 from mfuscope.report.counted_operators import Point, drawn, points
 from mfuscope.report.data import ReportData
+from mfuscope.report.figures.labels import Mark, label_marks
 from mfuscope.report.figures.style import COLOURS
 from mfuscope.report.formats import number, shortened
 
@@ -39,37 +41,26 @@ def paint_operator_roofline(figure: Figure, data: ReportData, wide: bool) -> str
         )
     axes = figure.add_subplot()
     found = [point for point in points(data, one) if point.on_roofline]
-    _roof(axes, data, found, wide)
-    longest, told = max(point.ms for point in found), 0
+    longest = max(point.ms for point in found)
+    labels: list[tuple[str, Mark, str]] = []
     for stage, name in STAGES.items():
         mine = [point for point in found if point.stage == stage]
-        numbered = mine[:_NUMBERED]
         marks = [
             axes.scatter(
                 point.intensity,
                 point.tflops,
-                s=max(_LARGEST * point.ms / longest, _SMALLEST),
-                facecolors=COLOURS[name] + "66",
+                s=_area(point, longest),
+                facecolors=COLOURS[name] + "33",
                 edgecolors=COLOURS[name],
+                linewidths=1.2,
                 zorder=3,
             )
             for point in mine
         ]
         names = []
-        for at, point in enumerate(numbered, told + 1):
+        for at, point in enumerate(mine[:_NUMBERED], len(labels) + 1):
             names.append(f"{at} {shortened(point.name, _NAME)}")
-            axes.annotate(
-                str(at),
-                (point.intensity, point.tflops),
-                # Operators of both stages may lie at the same place.
-                xytext=(4, 4) if stage == "prefill" else (-4, -4),
-                textcoords="offset points",
-                ha="left" if stage == "prefill" else "right",
-                va="bottom" if stage == "prefill" else "top",
-                color=COLOURS["ink"],
-                zorder=4,
-            )
-        told += len(numbered)
+            labels.append((str(at), _mark(point, longest), COLOURS["ink"]))
         if mine:
             _key(figure, stage, marks, names, wide)
     if wide:
@@ -85,7 +76,17 @@ def paint_operator_roofline(figure: Figure, data: ReportData, wide: bool) -> str
         axis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="major")
     axes.set_axisbelow(True)
+    roof = _roof(axes, data, found, wide)
+    label_marks(axes, labels, [*roof, *(_mark(point, longest) for point in found)])
     return ""
+
+
+def _area(point: Point, longest: float) -> float:
+    return max(_LARGEST * point.ms / longest, _SMALLEST)
+
+
+def _mark(point: Point, longest: float) -> Mark:
+    return Mark(point.intensity, point.tflops, math.sqrt(_area(point, longest) / math.pi))
 
 
 def _key(
@@ -109,8 +110,11 @@ def _key(
             handle.set_sizes([40.0])  # type: ignore[attr-defined]
 
 
-def _roof(axes: Axes, data: ReportData, found: Sequence[Point], wide: bool) -> None:
-    """The roof that was measured on this device; the theoretical one where that is not known."""
+def _roof(axes: Axes, data: ReportData, found: Sequence[Point], wide: bool) -> list[Mark]:
+    """The roof that was measured on this device; the theoretical one where that is not known.
+
+    Returns places along it, where labels would cover it.
+    """
     dtype = data.reference.model.dtype
     gemm = data.ceiling.gemm_tflops.get(dtype)
     tflops, gbs = (
@@ -121,15 +125,19 @@ def _roof(axes: Axes, data: ReportData, found: Sequence[Point], wide: bool) -> N
     ridge = tflops * 1e3 / gbs
     low = min(*(point.intensity for point in found), ridge) / 3
     high = max(*(point.intensity for point in found), ridge) * 3
-    axes.plot([low, ridge, high], [low * gbs / 1e3, tflops, tflops], "--", color=COLOURS["ink"])
-    text = f"{dtype} measured {number(tflops)} TFLOP/s" if wide else f"{dtype} {number(tflops)}"
+    xs = [low, ridge, high]
+    axes.plot(xs, [low * gbs / 1e3, tflops, tflops], "--", color=COLOURS["roof"], lw=1.3)
+    axes.set_xlim(low, high)
+    axes.set_ylim(min(point.tflops for point in found) / 4, tflops * 6)
+    name = f"{dtype} {'measured' if gemm else 'peak'} {number(tflops)}"
     axes.annotate(
-        text,
-        (high, tflops),
-        xytext=(0, 16),  # above the number of a point that lies on the roof
+        f"{name} TFLOP/s" if wide else name,
+        (1, 1),
+        xycoords="axes fraction",
+        xytext=(0, -2),
         textcoords="offset points",
         ha="right",
-        va="bottom",
+        va="top",
     )
-    axes.set_xlim(low, high)
-    axes.set_ylim(min(point.tflops for point in found) / 4, tflops * 3)
+    along = [low * (high / low) ** (i / 60) for i in range(61)]
+    return [Mark(x, min(tflops, x * gbs / 1e3), 1.5) for x in along]

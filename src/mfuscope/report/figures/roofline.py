@@ -1,93 +1,159 @@
 """The roofline: each stage's throughput under the device's limits."""
 
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from mfuscope.report.data import Measured, ReportData, Variant
+from mfuscope.report.data import STAGES, Measured, ReportData, Variant
+from mfuscope.report.figures.labels import End, Mark, label_ends, label_marks
+from mfuscope.report.figures.looks import Look, looks
 from mfuscope.report.figures.style import COLOURS
 from mfuscope.report.formats import number
+from mfuscope.report.names import fitted
 
-_MARKERS = "osD^vPX*"
+_FEW = 24  # pages whose marks can have their full size
+_SIZES = {True: 5.5, False: 2.0}  # of the marks of few and many pages, in points
+_COLUMN = {True: 14.0, False: 40.0}  # most points that pages are spread sideways, few and many
+_COLUMNS = {True: 60.0, False: 26.0}  # points of all variants side by side, wide or narrow
+_WIDTH = {True: 470.0, False: 150.0}  # of the axes, about, in points
+_NAME = {True: 26, False: 16}  # columns of a variant's name
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+class _Point(NamedTuple):
+    """What a stage of a page achieves: FLOP per byte and TFLOP/s."""
+
+    variant: str
+    stage: str
+    x: float
+    y: float
+
+
+class _Roof(NamedTuple):
+    label: str
+    tflops: float
+    gbs: float
+    dashes: str
+
+    @property
+    def ridge(self) -> float:
+        return self.tflops * 1e3 / self.gbs
+
+
+class _Scale(NamedTuple):
+    """The logarithmic axis of intensities: the ratio of its ends, and its length in points.
+
+    Marks are spread over `reach` points to both sides, but not past a ridge, which would tell
+    another limit: beside one they are all moved the other way.
+    """
+
+    ratio: float
+    length: float
+    ridges: Sequence[float]
+    reach: float
+
+    def aside(self, x: float, points: float) -> float:
+        """An x so many points further right, if there is no ridge."""
+        unit = self.length / math.log(self.ratio)  # points to the base of the logarithm
+        away = [0.9 * math.log(ridge / x) * unit for ridge in self.ridges]
+        high = min([self.reach, *(at for at in away if at > 0)])
+        low = max([high - 2 * self.reach, *(at for at in away if at <= 0)])
+        high = min([low + 2 * self.reach, *(at for at in away if at > 0)])
+        share = (points + self.reach) / (2 * self.reach)
+        return float(x * math.exp((low + share * (high - low)) / unit))
 
 
 def paint_roofline(figure: Figure, data: ReportData, wide: bool) -> str:
-    """Achieved TFLOP/s over FLOP per byte, under the theoretical and the measured roof."""
+    """Achieved TFLOP/s over FLOP per byte, under the theoretical and the measured roof.
+
+    Pages of one resolution have one intensity: variants stand side by side around it, and the pages
+    of each are spread a little, so that none hides another.
+    """
     points = [
-        (page.image, measured, stage, *point)
+        _Point(measured.variant, stage, *point)
         for page in data.pages
         for measured in page.measured
-        for stage in ("prefill", "decode")
+        for stage in STAGES
         if (point := _achieved(data, measured, stage)) is not None
     ]
     if not points:
         return "No roofline: the bytes that this model must move are not known."
+    several, roofs = len(data.variants) > 1, _roofs(data)
+    if several and not wide:  # the key takes a row for two of them
+        figure.set_figheight(figure.get_figheight() + 0.1 * len(data.variants))
     axes = figure.add_subplot()
-    intensities = [x for *_, x, _ in points]
-    achieved = [y for *_, y in points]
-    roofs = _roofs(data)
-    low = min(min(intensities) / 3, *(ridge / 3 for *_, ridge in roofs))
-    high = max(max(intensities) * 3, *(ridge * 4 for *_, ridge in roofs))
-    for label, tflops, gbs, dashes, ridge in roofs:
-        colour = COLOURS["ink" if dashes == "-" else "muted"]
-        xs = [low, ridge, high]
-        axes.plot(xs, [min(tflops, x * gbs / 1e3) for x in xs], dashes, color=colour, lw=1.3)
-        above = dashes == "-"
-        axes.annotate(
-            f"{label} {number(tflops)} TFLOP/s" if wide else f"{label} {number(tflops)}",
-            (high, tflops),
-            xytext=(0, 4 if above else -4),
-            textcoords="offset points",
-            ha="right",
-            va="bottom" if above else "top",
-            color=colour,
-        )
-        if above:
-            # On the side of the line with more room, so that it stays within the axes.
-            left = ridge**2 > low * high
-            axes.axvline(ridge, color=COLOURS["muted"], lw=0.8, ls=":")
-            axes.annotate(
-                f"ridge {number(ridge)} FLOP/byte",
-                (ridge, 0),
-                xycoords=("data", "axes fraction"),
-                xytext=(-4 if left else 4, 5),
-                textcoords="offset points",
-                ha="right" if left else "left",
-                color=COLOURS["muted"],
-            )
-    several = len(data.variants) > 1
-    shapes = {v.name: _MARKERS[i % len(_MARKERS)] for i, v in enumerate(data.variants)}
-    for variant in data.variants:
-        for stage in ("prefill", "decode"):
-            mine = [p for p in points if p[1].variant == variant.name and p[2] == stage]
-            if not mine:
-                continue
-            label = f"{stage}, {variant.name}" if several else f"{stage}, one point a page"
+    room = 3 if wide or not several else 12  # for the columns of variants
+    low = min(min(point.x for point in points) / room, *(roof.ridge / 3 for roof in roofs))
+    high = max(max(point.x for point in points) * room, *(roof.ridge * 4 for roof in roofs))
+    _frame(axes, wide)
+    axes.set_xlim(low, high)
+    axes.set_ylim(
+        min(point.y for point in points) / 8,
+        3 * max(*(roof.tflops for roof in roofs), *(point.y for point in points)),
+    )
+    lines = _draw_roofs(axes, roofs, figure.get_figheight() * (45 if several else 55), wide)
+    few = len(data.pages) <= _FEW
+    size, step = _SIZES[few], min(_COLUMN[few], _COLUMNS[wide] / len(data.variants))
+    reach = step * len(data.variants) / 2
+    scale = _Scale(high / low, _WIDTH[wide], [roof.ridge for roof in roofs], reach)
+    shapes = looks(data)
+    marks: dict[str, list[Mark]] = {stage: [] for stage in STAGES}
+    for place, variant in enumerate(data.variants):
+        middle, marker = (place - (len(data.variants) - 1) / 2) * step, shapes[variant.name].marker
+        for stage in STAGES:
+            mine = [p for p in points if (p.variant, p.stage) == (variant.name, stage)]
+            places = [middle + 0.8 * step * offset for offset in offsets(len(mine))]
+            xs = [scale.aside(p.x, at) for p, at in zip(mine, places, strict=True)]
             axes.plot(
-                [x for *_, x, _ in mine],
-                [y for *_, y in mine],
-                shapes[variant.name],
+                xs,
+                [point.y for point in mine],
+                marker,
                 color=COLOURS[stage],
-                ms=6,
-                mec=COLOURS["surface"],
-                mew=0.8,
-                label=label,
+                ms=size,
+                mfc="none",
+                mew=1.2 if few else 0.7,
                 ls="none",
+                label=f"{stage}, {variant.name}",
+                zorder=3,
             )
-            _busy_point(axes, data, variant, stage, shapes[variant.name])
+            marks[stage] += [Mark(x, p.y, size / 2) for x, p in zip(xs, mine, strict=True)]
+            lines += _draw_busy(axes, data, variant, stage, scale, middle)
+    _key(figure, axes, shapes if several else {}, wide)
+    lowest = {stage: min(found, key=lambda m: m.y) for stage, found in marks.items() if found}
+    label_marks(
+        axes,
+        [(stage, mark, COLOURS[stage]) for stage, mark in lowest.items()],
+        [*lines, *(mark for found in marks.values() for mark in found)],
+    )
+    return ""
+
+
+def offsets(n: int) -> list[float]:
+    """Places for so many neighbours, evenly from -0.5 to 0.5, each far from the one before it."""
+    places = [0.0] * n
+    for rank, i in enumerate(sorted(range(n), key=lambda i: i * _GOLDEN % 1)):
+        places[i] = (rank + 0.5) / n - 0.5
+    return places
+
+
+def _frame(axes: Axes, wide: bool) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlim(low, high)
-    axes.set_ylim(min(achieved) / 3, max(tflops for _, tflops, *_ in roofs) * 3)
-    axes.set_xlabel("arithmetic intensity, FLOP per byte")
+    end = " " if wide else "\n"
+    axes.set_xlabel(f"arithmetic intensity, FLOP per byte{end}(equal ones stand side by side)")
     axes.set_ylabel("TFLOP/s")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(numticks=7 if wide else 5))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="major")
-    figure.legend(loc="outside lower left", ncols=2 if wide else 1)
-    return ""
+    axes.set_axisbelow(True)
 
 
 def _achieved(data: ReportData, measured: Measured, stage: str) -> tuple[float, float] | None:
@@ -100,28 +166,34 @@ def _achieved(data: ReportData, measured: Measured, stage: str) -> tuple[float, 
     return intensity, mfu * data.hardware.peaks[dtype].tflops
 
 
-def _busy_point(axes: Axes, data: ReportData, variant: Variant, stage: str, marker: str) -> None:
-    """The mean over the device's busy time alone, above the mean over wall time."""
+def _draw_busy(
+    axes: Axes, data: ReportData, variant: Variant, stage: str, scale: _Scale, middle: float
+) -> list[Mark]:
+    """From the mean over wall time up to that over the device's busy time alone.
+
+    Returns places along it, where labels would cover it.
+    """
     intensity = variant.stats[f"{stage}_flop_per_byte"].mean
     wall, busy = (variant.stats[f"mfu_{stage}{end}"].value for end in ("", "_busy"))
     if not intensity or not wall or not busy:
-        return
-    peak = data.hardware.peaks[variant.model.dtype].tflops
-    axes.plot([intensity] * 2, [wall * peak, busy * peak], ":", color=COLOURS[stage], lw=1)
+        return []
+    peak, x = data.hardware.peaks[variant.model.dtype].tflops, scale.aside(intensity, middle)
+    axes.plot([x, x], [wall * peak, busy * peak], ":", color=COLOURS[stage], lw=1.2)
     axes.plot(
-        [intensity],
+        [x],
         [busy * peak],
-        marker,
+        "_",
         color=COLOURS[stage],
-        mfc="none",
-        ms=7,
-        ls="none",
-        label=f"{stage}, while the device was busy" if variant is data.variants[0] else None,
+        ms=8,
+        mew=2,
+        label=f"{stage} while busy, {variant.name}",
     )
+    along = np.geomspace(wall * peak, busy * peak, 8)
+    return [Mark(x, busy * peak, 4), *(Mark(x, float(y), 1.5) for y in along)]
 
 
-def _roofs(data: ReportData) -> list[tuple[str, float, float, str, float]]:
-    """Label, TFLOP/s, GB/s, line style and ridge: theoretical and measured, by precision."""
+def _roofs(data: ReportData) -> list[_Roof]:
+    """Theoretical and measured roofs by precision."""
     roofs = []
     hardware, ceiling = data.hardware, data.ceiling
     for dtype in dict.fromkeys(v.model.dtype for v in data.variants):
@@ -131,5 +203,56 @@ def _roofs(data: ReportData) -> list[tuple[str, float, float, str, float]]:
             pairs.append(("measured", gemm, "--"))
         for label, tflops, dashes in pairs:
             gbs = hardware.bandwidth_gbs if dashes == "-" else ceiling.copy_gbs
-            roofs.append((f"{dtype} {label}", tflops, gbs, dashes, tflops * 1e3 / gbs))
+            roofs.append(_Roof(f"{dtype} {label}", tflops, gbs, dashes))
     return roofs
+
+
+def _draw_roofs(axes: Axes, roofs: Sequence[_Roof], height: float, wide: bool) -> list[Mark]:
+    """Roofs, named at their ends, and the ridges of the theoretical ones.
+
+    Returns places along them, where labels would cover them.
+    """
+    low, high = axes.get_xlim()
+    ends, along = [], []
+    for roof in roofs:
+        xs = [low, roof.ridge, high]
+        ys = [min(roof.tflops, x * roof.gbs / 1e3) for x in xs]
+        axes.plot(xs, ys, roof.dashes, color=COLOURS["roof"], lw=1.3)
+        text = f"{roof.label}{' ' if wide else chr(10)}{number(roof.tflops)} TFLOP/s"
+        ends.append(End(text, high, roof.tflops, COLOURS["roof"]))
+        along += [
+            Mark(float(x), min(roof.tflops, float(x) * roof.gbs / 1e3), 1.5)
+            for x in np.geomspace(low, high, 60)
+        ]
+    label_ends(axes, ends, height, lines=1 if wide else 2)
+    for row, roof in enumerate(roof for roof in roofs if roof.dashes == "-"):
+        # On the side of the line with more room, so that it stays within the axes.
+        left = roof.ridge**2 > low * high
+        axes.axvline(roof.ridge, color=COLOURS["roof"], lw=1, ls=":")
+        axes.annotate(
+            f"ridge {number(roof.ridge)}{' FLOP/byte' if wide else ''}",
+            (roof.ridge, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(-4 if left else 4, 5 + 12 * row),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            color=COLOURS["muted"],
+        )
+        along += [Mark(roof.ridge, float(y), 1.5) for y in np.geomspace(*axes.get_ylim(), 60)]
+    return along
+
+
+def _key(figure: Figure, axes: Axes, shapes: Mapping[str, Look], wide: bool) -> None:
+    """The marks of variants, and what a dotted line ends at."""
+    ink, size = COLOURS["ink"], _SIZES[True]
+    handles = [
+        Line2D([], [], marker=look.marker, ls="none", mfc="none", color=ink, ms=size)
+        for look in shapes.values()
+    ]
+    names = [fitted(name, _NAME[wide]) for name in shapes]
+    if any("while busy" in str(line.get_label()) for line in axes.lines):
+        handles.append(Line2D([], [], marker="_", ls="none", color=ink, ms=8, mew=2))
+        names.append("the same while the device was busy" if wide else "while busy")
+    if handles:
+        columns = (4 if wide else 2) if shapes else 1
+        figure.legend(handles, names, loc="outside lower left", ncols=columns)

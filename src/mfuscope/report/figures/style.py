@@ -16,19 +16,49 @@ from mfuscope.report.data import ReportData
 #: Draws on a figure, wide or narrow. Returns why there is nothing to draw, else an empty text.
 Painter = Callable[[Figure, ReportData, bool], str]
 
-#: Colours by their names in report.css.
-COLOURS = {
+#: What each colour means, everywhere in the report: the variables of report.css have the same
+#: names and values. On its background every mark has a contrast of 3:1 or more (WCAG 2.2, 1.4.11),
+#: every text of 4.5:1 (1.4.3). `line` is of grids and rules, which say nothing.
+LIGHT = {
+    "surface": "#fcfcfb",
+    "raised": "#f3f2ee",
+    "line": "#dddbd4",
     "ink": "#1b1a18",
     "muted": "#5d5b55",
-    "line": "#dddbd4",
-    "surface": "#fcfcfb",
-    "vision": "#2a78d7",
-    "projector": "#eda100",
-    "language": "#1baf7a",
-    "rest": "#8f8d86",
-    "prefill": "#2a78d6",
-    "decode": "#6a5bc8",
+    # Stages.
+    "prefill": "#1f6fd2",
+    "decode": "#5a3ba8",
+    # Prefill's parts.
+    "vision": "#1590b5",
+    "projector": "#b87400",
+    "language": "#2a8a43",
+    "rest": "#6b7b8a",
+    # What limits.
+    "roof": "#a8432d",
+    # Variants.
+    "reference": "#45413a",
+    "best": "#c4237a",
+    "other": "#8a7660",
 }
+DARK = {
+    "surface": "#1a1a19",
+    "raised": "#262624",
+    "line": "#3c3b37",
+    "ink": "#f1efe9",
+    "muted": "#b3b0a7",
+    "prefill": "#4790f0",
+    "decode": "#bba8ff",
+    "vision": "#3fc0e0",
+    "projector": "#d99a2b",
+    "language": "#45b868",
+    "rest": "#8796a5",
+    "roof": "#e8816a",
+    "reference": "#d8d4c8",
+    "best": "#f06fb0",
+    "other": "#a8917a",
+}
+#: Of the SVG files, whose background is light whatever they are looked at with.
+COLOURS = LIGHT
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a name may hold a dollar sign
     "svg.fonttype": "none",
@@ -49,7 +79,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.labelcolor": COLOURS["ink"],
     "grid.color": COLOURS["line"],
     "grid.linewidth": 0.6,
-    "figure.facecolor": "none",
+    "figure.facecolor": COLOURS["surface"],
     "axes.facecolor": "none",
     "legend.frameon": False,
     "legend.fontsize": 9.5,
@@ -62,7 +92,10 @@ _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """A figure in both shapes, each an SVG file; `missing` says why there is nothing to draw."""
+    """A figure as an SVG file, and for the page's narrow screens; `missing` says why it is empty.
+
+    `narrow` is empty for a figure that is a file only.
+    """
 
     name: str
     missing: str
@@ -75,9 +108,10 @@ class Drawing:
         return _inline(self.wide, f"{self.name}-wide"), _inline(self.narrow, f"{self.name}-narrow")
 
 
-def drawing(name: str, data: ReportData, paint: Painter) -> Drawing:
-    """Draw a figure in both shapes."""
-    (wide, missing), (narrow, _) = (_svg(data, paint, wide) for wide in (True, False))
+def drawing(name: str, data: ReportData, paint: Painter, *, inline: bool = True) -> Drawing:
+    """Draw a figure, in both shapes if it is to be part of a page."""
+    wide, missing = _svg(data, paint, wide=True)
+    narrow = _svg(data, paint, wide=False)[0] if inline else ""
     return Drawing(name=name, missing=missing, wide=wide, narrow=narrow)
 
 

@@ -2,19 +2,23 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from mfuscope.report.bars import repeats_ms
 from mfuscope.report.data import CENTRES, Measured, Page, ReportData
 from mfuscope.report.figures.style import COLOURS
-from mfuscope.report.formats import printable
+from mfuscope.report.names import columns, fitted, page_names
 from mfuscope.report.wording import CENTRES as CENTRE_WORDS
 from mfuscope.report.wording import answers
 
 #: Bars that the figure has room for.
 MOST_PAGES = 24
+_COLUMN = 5.6 / 72  # width of a letter, in inches
+_ROOM = 44  # columns of a bar's name
 
 
-def paint_time(figure: Figure, data: ReportData, wide: bool) -> str:
-    """Stacked bars of every page, or of the slowest where there are many."""
+def paint_time(figure: Figure, data: ReportData, _: bool) -> str:
+    """Stacked bars of every page, or of the slowest where there are many; a dot for each repeat."""
     rows = [(page, measured) for page in data.pages for measured in page.measured]
     rows.sort(key=lambda row: -(row[1].stats["page_ms"].mean or 0.0))
     shown = rows[:MOST_PAGES]
@@ -29,23 +33,51 @@ def paint_time(figure: Figure, data: ReportData, wide: bool) -> str:
             name = CENTRE_WORDS[key].name
             axes.barh(places, widths, left=left, color=COLOURS[key], label=name, height=0.7)
             left += widths
-    errors = [measured.stats["page_ms"].std or 0.0 for _, measured in shown]
-    if any(errors):
-        axes.errorbar(left, places, xerr=errors, fmt="none", ecolor=COLOURS["ink"], elinewidth=0.9)
-    room = 34 if wide else 14
-    axes.set_yticks(places, [_row_label(page, one, data, room) for page, one in shown])
-    axes.invert_yaxis()
-    what = "ms a page, mean ± standard deviation between repeats"
-    axes.set_xlabel(f"{what}{'; ' if wide else chr(10)}{answers(data)}")
+    for place, (page, measured) in zip(places, shown, strict=True):
+        each = repeats_ms(data, measured.variant, page.image)
+        axes.plot(
+            each,
+            place + np.linspace(-0.2, 0.2, len(each)) * (len(each) > 1),
+            "o",
+            color=COLOURS["ink"],
+            mec=COLOURS["surface"],
+            ms=4,
+            ls="none",
+            label="a repeat" if place == 0 else None,
+        )
+    _name_rows(figure, data, shown)
+    axes.set_xlabel(f"ms a page: the bar is the mean, a dot one repeat; {answers(data)}")
     axes.grid(True, axis="x")
     axes.set_axisbelow(True)
     if len(rows) > len(shown):
         axes.set_title(f"The {len(shown)} slowest of {len(rows)}")
-    figure.legend(loc="outside lower left", ncols=5 if wide else 2)
+    figure.legend(loc="outside lower left", ncols=6)
     return ""
 
 
-def _row_label(page: Page, measured: Measured, data: ReportData, room: int) -> str:
-    name = printable(page.image)
-    name = name if len(name) <= room else name[: room - 1] + "…"
-    return f"{name} ({measured.variant})" if len(data.variants) > 1 else name
+def _name_rows(figure: Figure, data: ReportData, shown: list[tuple[Page, Measured]]) -> None:
+    """Names beside the bars, in room of its own: matplotlib cannot measure other scripts."""
+    pages, several = page_names(data), len(data.variants) > 1
+    names = []
+    for page, measured in shown:
+        variant = f" ({fitted(measured.variant, _ROOM // 2 - 3)})" if several else ""
+        names.append(fitted(pages[page.image], _ROOM - len(variant)) + variant)
+    (axes,) = figure.axes
+    axes.set_yticks(range(len(shown)), [""] * len(shown))
+    axes.invert_yaxis()
+    for place, name in enumerate(names):
+        axes.annotate(
+            name,
+            (0, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(-6, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            annotation_clip=False,
+            in_layout=False,
+        )
+    share = min(max(map(columns, names)) * _COLUMN / figure.get_figwidth(), 0.6)
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(share, 0, 1 - share, 1))

@@ -30,15 +30,16 @@ def gain_text(one: Recommendation, page_ms: float) -> str:
     if one.proof is not None:
         if one.proof.verdict == NO_DIFFERENCE:
             return f"measured: {NO_DIFFERENCE}"
-        return f"measured: {_change(one.proof.gain_ms)} a page{_share(one.proof.gain_ms, page_ms)}"
+        return f"measured: {change(one.proof.gain_ms)} a page{_share(one.proof.gain_ms, page_ms)}"
     if one.metric is None:
         return "more certain numbers"
     if one.gain_ms is None:
         return "gain not known"
-    return f"at most {_change(one.gain_ms)} a page{_share(one.gain_ms, page_ms)}"
+    return f"at most {change(one.gain_ms)} a page{_share(one.gain_ms, page_ms)}"
 
 
-def _change(gain_ms: float) -> str:
+def change(gain_ms: float) -> str:
+    """A gain in ms as the change of a time."""
     return f"{'−' if gain_ms >= 0 else '+'}{milliseconds(abs(gain_ms))}"
 
 
@@ -99,15 +100,16 @@ class Experiment:
         name, overrides = self._added(variant, one.cure)
         return "" if name in self.variants else f"{name}: {_flow(overrides)}"
 
-    def command(self, variant: Variant, found: Iterable[Recommendation]) -> str:
-        """The call that measures all recommendations of a variant that were not measured yet.
+    def command(self, found: Iterable[tuple[Variant, Recommendation]]) -> str:
+        """The call that measures those that were not measured yet, each over its variant.
 
         Empty where there is none. What was measured already is not measured again.
         """
-        cures = [one.cure for one in found if one.cure is not None and one.proof is None]
-        if not cures:
-            return ""
-        added = dict(self._added(variant, cure) for cure in cures)
+        added = dict(
+            self._added(variant, one.cure)
+            for variant, one in found
+            if one.cure is not None and one.proof is None
+        )
         if added.keys() <= self.variants.keys():
             return ""
         words = [word for word in shlex.split(self._command) if not word.startswith(_OPTION)]

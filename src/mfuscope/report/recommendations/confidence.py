@@ -26,13 +26,13 @@ _REMEDIES = {
     ),
     "tokens": (
         "Compare times per token",
-        "Repeats of a page made different numbers of tokens, so their decode times are not of the "
-        "same work.",
+        "Repeats of a page made different numbers of tokens: their decode times are of different "
+        "work.",
     ),
     "collections": (
         "Keep garbage collection out of the runs",
-        "The collector is off in a pass, so the model's code collects by itself: look for calls of "
-        "gc.collect.",
+        "mfuscope switches the collector off in a pass, so the model's code collects by itself: "
+        "look for calls of gc.collect.",
     ),
 }
 
@@ -46,8 +46,8 @@ def steady_clocks(facts: Facts) -> Iterable[Recommendation]:
         yield Recommendation(
             rule="throttling",
             title="Cool or power the device so that it keeps its clocks",
-            text="It was throttled during some runs, whose times are then those of a slower "
-            "device. Lower the clocks to what it can keep (nvidia-smi -lgc), or remove the cause.",
+            text="It was throttled during some runs, and their times are too long. Lower the "
+            "clocks to what the device can keep (nvidia-smi -lgc), or remove the cause.",
             plain="The accelerator slowed itself down in some measurements, for heat or power.",
             evidence=(f"{plural(throttled, 'run')} with an active throttle reason",),
             gain_ms=None,
@@ -65,8 +65,9 @@ def steady_clocks(facts: Facts) -> Iterable[Recommendation]:
         "or on a quieter machine, before relying on small differences.",
         evidence=(
             f"{worst.stage} of {worst.image} varies by {percent(worst.stat.cv or 0)} between "
-            f"repeats; {plural(len(shaky), 'time')} of a stage by more than {percent(CV_LIMIT)}",
-            f"where the time of slow runs went: {explanation(whole.causes, whole.excess_ms)}",
+            f"repeats, the most of {plural(len(shaky), 'unsteady time')} (over "
+            f"{percent(CV_LIMIT)})",
+            f"where slow runs lost time: {explanation(whole.causes, whole.excess_ms)}",
             *sides,
         ),
         gain_ms=None,
@@ -94,7 +95,7 @@ def _remedy(
     wait = found["wait"]
     if not wait.ruled_out:
         if wait.ruled_out is None:
-            told.append("Whether the measurement waited for a CPU was not recorded.")
+            told.append("The record lacks how long the measurement waited for a CPU.")
         told.append(
             "Look at the host: other processes, CPU frequency scaling, cores shared with "
             "neighbours. Pin the process to cores of its own, and repeat more often."
@@ -106,7 +107,7 @@ def _remedy(
         "The host itself was slower throughout."
         if throughout
         else "Why these runs were slower was not recorded.",
-        "Repeats that are spread over a longer time average it.",
+        "Repeats spread over a longer time average it out.",
     ]
     return "Spread repeats over a longer time", " ".join(told)
 
@@ -125,8 +126,7 @@ def more_repeats(facts: Facts) -> Iterable[Recommendation]:
         yield Recommendation(
             rule="repeats",
             title="Measure each page at least three times",
-            text="Set repeats to 3 or more: with fewer, the spread is not known well enough to "
-            "distinguish a difference from noise.",
+            text="Set repeats to 3 or more: with fewer, a difference cannot be told from noise.",
             plain="Measure each page at least three times: only then is it known how certain the "
             "numbers are.",
             evidence=(f"{plural(repeats, 'repeat')} per page",),
@@ -142,8 +142,8 @@ def more_repeats(facts: Facts) -> Iterable[Recommendation]:
         yield Recommendation(
             rule="repeats",
             title="Find what makes the times vary before measuring more often",
-            text=f"Even {MOST_REPEATS} repeats would not bring the 95 % interval of a page's mean "
-            f"within {target}: remove the cause of the spread first (see Steadiness).",
+            text=f"Even with {MOST_REPEATS} repeats, the 95 % interval of a page's mean would be "
+            f"wider than {target}. Remove the cause of the spread first (see Steadiness).",
             plain="The times vary so much that measuring more often would not help: what disturbs "
             "them has to be found first.",
             evidence=evidence,
@@ -163,8 +163,8 @@ def more_repeats(facts: Facts) -> Iterable[Recommendation]:
     yield Recommendation(
         rule="repeats",
         title=f"Set {' and '.join(changes)}",
-        text=f"That would bring the 95 % interval of a page's mean within {target} ({would}), if "
-        "times go on to vary as they do.",
+        text=f"At the present spread, that brings the 95 % interval of a page's mean within "
+        f"{target} ({would}).",
         plain="Measure each page more often: its times vary too much for numbers within "
         f"{percent(TARGET)}.",
         evidence=evidence,
@@ -175,9 +175,9 @@ def more_repeats(facts: Facts) -> Iterable[Recommendation]:
 def _width(one: Precision) -> str:
     passes = ""
     if one.cv_passes is not None:
-        passes = f", single passes of a run by {percent(one.cv_passes)}"
-    pooled = f", pooled over {one.pages} pages" if one.pages > 1 else ""
+        passes = f" and by {percent(one.cv_passes)} between the passes of a run"
+    pooled = f" (pooled over {one.pages} pages)" if one.pages > 1 else ""
     return (
-        f"{one.stage} varies by {percent(one.cv)} between repeats{pooled}{passes}: the 95 % "
-        f"interval of a page's mean is ±{percent(one.half_width)} with {one.repeats} repeats"
+        f"{one.stage} varies by {percent(one.cv)} between repeats{pooled}{passes}; with "
+        f"{one.repeats} repeats the 95 % interval of a page's mean is ±{percent(one.half_width)}"
     )

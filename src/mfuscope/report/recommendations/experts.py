@@ -21,22 +21,19 @@ def copied_experts(facts: Facts) -> Iterable[Recommendation]:
         return
     step_ms = facts.variant.stats["step_mean_ms"].mean or 0.0
     of_step = share * step_ms * stage.at_work_ms / stage.ms if stage.ms else 0.0
-    later = (
-        " It counts in full only once the host no longer limits." if stage.kind == "host" else ""
-    )
+    later = " While decode is host-bound, less of this gain shows." if stage.kind == "host" else ""
     yield Recommendation(
         rule="copied_experts",
         title="Compute routed experts without copying their weights (setting experts)",
-        text="batched_mm, with which generate() decodes, copies the weights of every token's "
-        "experts into a new tensor before it multiplies: they are read twice and written once. "
-        "An implementation that reads them where they are saves the copy: `eager` loops over the "
-        "experts, and transformers' sonicmoe and deepgemm are single kernels (they need the "
-        f"package kernels and a GPU that they support).{later}",
+        text="generate() decodes with batched_mm, which copies the weights of each token's experts "
+        "before it multiplies: two reads and a write. Other implementations read the weights in "
+        "place: `eager` loops over the experts; sonicmoe and deepgemm are single kernels (they "
+        f"need the package kernels and a GPU that they support).{later}",
         plain="Use the model's numbers where they lie, instead of copying them in every step.",
         evidence=(
-            f"{percent(share)} of decode's {'CPU' if on_cpu else 'device'} time, "
-            f"{milliseconds(of_step)} of every step, gathers weights of experts "
-            f"({listing([row.name for row in gathers])})",
+            f"{percent(share)} of decode's {'CPU' if on_cpu else 'device'} time "
+            f"({milliseconds(of_step)} of every step) gathers weights of experts: "
+            f"{listing([row.name for row in gathers])}",
         ),
         gain_ms=stage.at_work_ms * share,
         metric="decode_ms",

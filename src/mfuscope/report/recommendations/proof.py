@@ -50,6 +50,20 @@ def followers(data: ReportData, variant: Variant, cure: Mapping[str, Any]) -> It
         yield other.name
 
 
+def covers(own: Mapping[str, Any], other: Mapping[str, Any], cure: Mapping[str, Any]) -> bool:
+    """Whether other settings do what a cure over the own ones asks for, or more of it."""
+
+    def does(name: str, wanted: object) -> bool:
+        has = other.get(name)
+        if name == "compile" and wanted == "decode":
+            return has in ("decode", "all")
+        if name == "batch_size":
+            return isinstance(has, int) and has > int(own.get(name, 1))
+        return bool(has == wanted)
+
+    return all(does(name, wanted) for name, wanted in cure.items())
+
+
 def _fewer_tokens(data: ReportData, variant: str, other: str) -> bool:
     """Whether the prompts of the pages that both variants have are shorter in the other one."""
     tokens = data.survey.tokens

@@ -38,7 +38,7 @@ def launches(facts: Facts) -> Iterable[Recommendation]:
         if stage.stage == "decode" and cures.is_compiled(facts, "decode"):
             continue
         evidence = [
-            f"the device is at work for {percent(share)} of {stage.stage} "
+            f"the device is busy for {percent(share)} of {stage.stage} "
             f"({milliseconds(stage.busy_ms or 0)} of {milliseconds(stage.ms)})"
         ]
         first = ""
@@ -52,20 +52,18 @@ def launches(facts: Facts) -> Iterable[Recommendation]:
         if stage.kernels:
             evidence.append(f"{number(stage.kernels)} kernels are launched per {unit}")
         if waits := waiting_words(stage):
-            evidence.append(f"the device waits for the host{waits}")
+            evidence.append(f"of the device's wait for the host, {waits}")
         how = (
-            'a static KV cache with torch.compile(mode="reduce-overhead") captures it; other '
-            "pages decoded at the same time could use the idle device as well"
+            'a static KV cache with torch.compile(mode="reduce-overhead") does that'
             if stage.stage == "decode"
-            else "its shapes are fixed for a resolution, so that one captured graph per "
-            "resolution serves all pages"
+            else "one captured graph serves all pages of a resolution, as their shapes are the same"
         )
         yield Recommendation(
             rule="launches",
             title=f"Launch {stage.stage} as CUDA graphs, or compile it",
-            text=f"The device finishes kernels sooner than the host launches the next. Capture "
-            f"a {unit} once and replay it: {how}. Code that reads a device value on the host "
-            "(.item(), shapes that depend on data) breaks a capture and has to go first.",
+            text="The device finishes kernels faster than the host launches them. Capture a "
+            f"{unit} once and replay it: {how}. First remove code that reads device values on the "
+            "host (.item(), data-dependent shapes): it breaks the capture.",
             plain=f"Let the computer prepare the work of {stage.stage}{first} once and replay it, "
             "so that the accelerator need not wait for every small instruction (engineers call "
             "this CUDA graphs or compilation).",
@@ -94,8 +92,8 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
         yield Recommendation(
             rule="quantise_weights",
             title="Quantise the weights to 8 bits",
-            text="Decode is as fast as its weights are read. Weights of half the size take half "
-            "the time to read; check on known pages that the text stays right.",
+            text="Decode is as fast as it reads its weights, and 8-bit weights take half the time "
+            "to read. Check on known pages that the text stays right.",
             plain="Store the model's numbers in a more compact form, which makes each word of the "
             "answer faster to produce; the quality of the text must be checked.",
             evidence=(bandwidth, reads),
@@ -105,8 +103,8 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
     yield Recommendation(
         rule="batch_pages",
         title="Decode several pages at once",
-        text="One reading of the weights then serves a token of every page. It shortens the time "
-        "per page of a batch, not that of a single page.",
+        text="One read of the weights then serves a token of every page. A batch completes more "
+        "pages a second; a single page gets no faster.",
         plain="Work on several pages at the same time, so that the effort of fetching the model's "
         "numbers is shared between them.",
         evidence=(bandwidth, reads),
@@ -118,7 +116,7 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
         yield Recommendation(
             rule="quantise_cache",
             title="Quantise the KV cache, or keep less of it",
-            text="The KV cache is a large part of what a step reads: an 8-bit cache halves it; "
+            text="The KV cache is a large part of what a step reads. An 8-bit cache halves it; "
             "fewer image tokens (a smaller resolution mode) shorten it.",
             plain="Keep the model's memory of the page in a more compact form.",
             evidence=(bandwidth, reads),
@@ -142,9 +140,9 @@ def compute_bound(facts: Facts) -> Iterable[Recommendation]:
             yield Recommendation(
                 rule="lower_precision",
                 title=f"Compute {stage.stage} in FP8",
-                text="The device's FP8 peak is twice that of 16-bit arithmetic. The kernels are "
-                "efficient already: only less, or cheaper, arithmetic makes them shorter. Check on "
-                "known pages that the text stays right.",
+                text="The kernels are efficient already, so only less or cheaper arithmetic "
+                "shortens them. The device's FP8 peak is twice the 16-bit one. Check on known "
+                "pages that the text stays right.",
                 plain="Let the accelerator calculate with shorter numbers, of which it can process "
                 "twice as many; the quality of the text must be checked.",
                 evidence=evidence,
@@ -156,8 +154,8 @@ def compute_bound(facts: Facts) -> Iterable[Recommendation]:
             yield Recommendation(
                 rule="fewer_tokens",
                 title="Reduce prefill: a smaller resolution mode, or fewer tiles",
-                text="Its time follows from pixels and prompt tokens. Check on known pages that "
-                "the text stays right.",
+                text="The time of prefill follows from pixels and prompt tokens. Check on known "
+                "pages that the text stays right.",
                 plain="Show the model a smaller picture of each page; the quality of the text must "
                 "be checked.",
                 evidence=(*evidence, *seen),
@@ -178,8 +176,8 @@ def vision_dominates(facts: Facts) -> Iterable[Recommendation]:
     yield Recommendation(
         rule="vision_resolution",
         title="Try a smaller resolution mode: the vision encoder dominates prefill",
-        text="Its work follows from the number of pixels that it is given (global view and "
-        "tiles). Check on known pages that the text stays right.",
+        text="The encoder's work follows from the pixels of global view and tiles. Check on known "
+        "pages that the text stays right.",
         plain="Show the model a smaller picture of each page; the quality of the text must be "
         "checked.",
         evidence=(
@@ -206,7 +204,7 @@ def _smallest(facts: Facts, metric: str) -> tuple[float | None, tuple[str, ...]]
                 times.setdefault(one.resolution, []).append(ms)
     mean = facts.variant.stats[metric].mean
     if len(times) < 2 or mean is None:
-        return None, ("only one resolution was measured, so that the gain is not known",)
+        return None, ("only one resolution was measured, so the gain is not known",)
     means = {resolution: sum(found) / len(found) for resolution, found in times.items()}
     cheapest = min(means, key=means.__getitem__)
     part = "prefill" if metric == "prefill_ms" else "it"
@@ -234,10 +232,10 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
             least = "" if stage.traffic_counted else "at least "
             reached += f" and {least}{percent(stage.memory_share)} of the measured bandwidth"
         if operators.on_device:
-            reached += " while the device is at work"
+            reached += " while the device is busy"
         what = "device time" if operators.on_device else "CPU time"
         after = (
-            " It counts in full only once the host no longer limits."
+            f" While {stage.stage} is host-bound, less of this gain shows."
             if stage.kind == "host"
             else ""
         )
@@ -245,14 +243,14 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
             yield Recommendation(
                 rule="fuse",
                 title=f"Fuse {stage.stage}'s small operators (torch.compile)",
-                text="Much of the time goes into operators other than matrix products, "
-                "convolutions and attention: copies, casts, element-wise arithmetic. Fusing them, "
-                f"or leaving conversions out, saves their trips to memory and their calls.{after}",
+                text="Much of the time goes into copies, casts and element-wise arithmetic. Fusing "
+                "them, or leaving conversions out, saves memory traffic and launches."
+                f"{after}",
                 plain=f"Combine the many small steps of {stage.stage} into fewer, larger ones "
                 "(engineers call this fusing or compiling).",
                 evidence=(
-                    f"{percent(rest / total)} of {stage.stage}'s {what} is no matrix product, "
-                    f"convolution or attention; the longest are "
+                    f"{percent(rest / total)} of {stage.stage}'s {what} goes into operators other "
+                    "than matrix products, convolutions and attention; the longest: "
                     f"{', '.join(row.name for row in other[:3])}",
                     reached,
                 ),
@@ -265,12 +263,12 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
             yield Recommendation(
                 rule="larger_products",
                 title=f"Make {stage.stage}'s matrix products larger: several pages at once",
-                text="Most of the time goes into matrix products, and they are too small to reach "
-                "either roof. A batch makes them larger; it shortens the time per page of a batch, "
-                "not that of a single page.",
+                text="Most of the time goes into matrix products that are too small to reach "
+                "either roof. A batch makes them larger and completes more pages a second; a "
+                "single page gets no faster.",
                 plain="Work on several pages at the same time, which uses the device better.",
                 evidence=(
-                    f"{percent(products)} of {stage.stage}'s {what} is matrix products, "
+                    f"{percent(products)} of {stage.stage}'s {what} goes into matrix products, "
                     "convolutions and attention",
                     reached,
                 ),
