@@ -150,13 +150,14 @@ class LogHandler(LogHandlerBase):
         super().close()
 
     def _conclude(self) -> None:
-        outlook, stats, dry = self.state.outlook, self.state.stats, self.common_settings.dryrun
+        outlook, stats = self.state.outlook, self.state.stats
+        if not self.common_settings.dryrun:
+            return
         if outlook is not None and outlook.unreadable:
-            if dry or "all" not in self.quiet:
-                self._write([plan.unreadable_line(outlook, dry=dry)], ERROR)
-        elif dry and self.state.idle:
+            self._write([plan.unreadable_line(outlook)], ERROR)
+        elif self.state.idle:
             self._write(plan.idle_lines(outlook), INFO)
-        elif dry and stats:
+        elif stats:
             announced = None if self.brief else self.state.announced
             self._write([plan.plan_line(stats, outlook, announced)], INFO)
 

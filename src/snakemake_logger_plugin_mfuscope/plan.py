@@ -85,14 +85,13 @@ def plan_line(
     return PREFIX + "; ".join(filter(None, parts))
 
 
-def unreadable_line(outlook: Outlook, *, dry: bool) -> str:
+def unreadable_line(outlook: Outlook) -> str:
     """What would be measured, were it not for pages that cannot be read."""
     due = len(outlook.due)
     pages = counted(outlook.unreadable, "page")
     head = f"{counted(due, 'run')} to measure" if due else "no run to measure"
     why = f": {in_words(_reasons(outlook))}" if due else ""
-    stop = "the call will stop" if dry else "the call has stopped"
-    return f"{PREFIX}{head}{why}; {pages} cannot be read: {stop}"
+    return f"{PREFIX}{head}{why}; {pages} cannot be read: the call will stop"
 
 
 def idle_lines(outlook: Outlook | None) -> list[str]:

@@ -235,22 +235,18 @@ def test_a_dry_run_that_fails_has_no_plan(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(
-    ("settings", "end"),
-    [
-        ({"dryrun": True}, "will stop"),
-        ({"dryrun": True, "quiet": {Quietness.ALL}}, "will stop"),
-        ({}, "has stopped"),
-    ],
+    ("settings", "told"),
+    [({"dryrun": True}, True), ({"dryrun": True, "quiet": {Quietness.ALL}}, True), ({}, False)],
 )
 def test_unreadable_pages_come_with_what_would_be_measured(
-    settings: dict[str, Any], end: str, capsys: pytest.CaptureFixture[str]
+    settings: dict[str, Any], told: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = handler(**settings)
     shown.emit(record(outlook=replace(KNOWN, unreadable=1)))
     shown.emit(record("mfuscope: images: b.png is broken.", logging.ERROR, event=LogEvent.ERROR))
     shown.close()
-    why = f"1 run to measure: page a.png changed; 1 page cannot be read: the call {end}"
-    assert capsys.readouterr().err == f"mfuscope: images: b.png is broken.\nmfuscope: {why}\n"
+    why = "mfuscope: 1 run to measure: page a.png changed; 1 page cannot be read: the call will stop\n"
+    assert capsys.readouterr().err == f"mfuscope: images: b.png is broken.\n{why * told}"
 
 
 @pytest.mark.parametrize(("runs", "left"), [(1, False), (0, True)])

@@ -57,7 +57,7 @@ def test_a_best_variant_heads_the_list_and_answers_the_rules_that_it_follows() -
         "A page of 4 new tokens takes 275 ms instead of 1,100 ms, with the same tokens."
     )
     assert use.evidence[0] == "Compilation takes 27 s in each new process."
-    assert any(line.startswith("Launch decode as CUDA graphs") for line in use.evidence)
+    assert any(part.title.startswith("Launch decode as CUDA graphs") for part in use.parts)
     assert not [one for one in rest if one.base == "baseline" and "decode" in one.title]
     # It gains more, but leaves the time to one answer as it is.
     assert batch.title == "Use eight for throughput: 8 copies at once"
@@ -81,7 +81,8 @@ def test_two_rules_that_one_variant_measured_claim_its_gain_once() -> None:
     both = listed(data, replace(first, proof=proof), replace(second, proof=proof))
     (only,) = both.entries
     assert only.confidence == "measured, no difference shown"
-    assert "Also: fuse." in only.evidence or "Also: launches." in only.evidence
+    assert {only.title, *(part.title for part in only.parts)} == {"fuse", "launches"}
+    assert all(part.facts for part in only.parts)
     bounds = listed(data, replace(first, proof=None), replace(second, proof=None))
     assert len(bounds.entries) + bounds.left_out.startswith("Left out: 1") == 2
 
@@ -133,8 +134,7 @@ def test_more_certain_numbers_come_apart_and_once_for_all_variants() -> None:
     data = report_of(1, 2, baseline=SLOW, quick=QUICK)
     made = found(data)
     assert [one.title for one in made.certainty] == ["Measure each page at least three times"]
-    places = [line.split(":")[0] for line in made.certainty[0].evidence[1:]]
-    assert places == ["baseline", "quick"]
+    assert [part.title for part in made.certainty[0].parts] == ["baseline", "quick"]
     assert not [one for one in made.entries if one.title == made.certainty[0].title]
 
 

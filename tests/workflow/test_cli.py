@@ -34,7 +34,7 @@ def record(results: Path) -> Path:
 def test_valid_results_pass(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 0
     assert main(["check", "--repair", str(results)]) == 0
-    assert capsys.readouterr().out == "31 results checked, all valid\n" * 2
+    assert capsys.readouterr().out == "32 results checked, all valid\n" * 2
 
 
 def test_without_results_there_is_nothing_to_check(
@@ -84,7 +84,7 @@ def test_each_invalid_file_is_one_line(results: Path, capsys: pytest.CaptureFixt
     assert first.startswith(f"{record(results)} is no run record (")
     assert second == "results/report.md is truncated"
     assert said.err == (
-        "mfuscope: 2 of 31 results are invalid. Remedy: `mfuscope check --repair` removes them; "
+        "mfuscope: 2 of 32 results are invalid. Remedy: `mfuscope check --repair` removes them; "
         "the next `make run` makes them again.\n"
     )
     assert record(results).exists()

@@ -31,6 +31,14 @@ Confidence = Literal[
 _SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-Z`])")
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Evidence of one kind: what it is about, and its facts."""
+
+    title: str
+    facts: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """A thing to try.
@@ -40,6 +48,7 @@ class Entry:
         gain_ms: what it takes off one page in ms: measured, else at most; None where not known.
         low, high: 95 % interval of a measured gain; None where there is none.
         text: one sentence; `setting` are the settings that do it, empty where none does.
+        parts: further evidence: of each recommendation, or of each variant, that it is for.
         gain, confidence: in words; empty for what only makes numbers more certain. The confidence
             of a gain that is not known is empty, too.
     """
@@ -49,6 +58,7 @@ class Entry:
     text: str
     setting: str
     evidence: tuple[str, ...]
+    parts: tuple[Part, ...] = ()
     gain_ms: float | None = None
     low: float | None = None
     high: float | None = None
@@ -61,8 +71,6 @@ def rule_entry(data: ReportData, experiment: Experiment, group: Group) -> Entry:
     (variant, one), *others = group
     first, *more = _SENTENCE.split(one.text)
     evidence = [*filter(None, [" ".join(more)]), *_facts(one)]
-    for _, other in others:
-        evidence += [f"Also: {other.title}.", *_facts(other)]
     proof, page_ms = one.proof, variant.ms_per_page
     confidence: Confidence
     if proof is not None:
@@ -84,6 +92,7 @@ def rule_entry(data: ReportData, experiment: Experiment, group: Group) -> Entry:
         text=first,
         setting=setting,
         evidence=_sentences(evidence),
+        parts=tuple(Part(other.title, _sentences(_facts(other))) for _, other in others),
         gain_ms=one.gain_ms if proof is None else proof.gain_ms,
         low=None if proof is None else proof.ci95_low,
         high=None if proof is None else proof.ci95_high,
@@ -130,15 +139,19 @@ def use_entry(data: ReportData, one: Tried, found: Group) -> Entry:
     facts = [f"It is {IDENTICAL}."] if batch else []
     if one.variant.compile_s is not None:
         facts.append(f"Compilation takes {one.variant.compile_s:,.0f} s in each new process.")
-    for variant, each in found:
-        facts.append(f"{each.title}: {gain_text(each, variant.ms_per_page)}.")
-        facts += _facts(each)
+    parts = [
+        Part(f"{each.title}: {gain_text(each, variant.ms_per_page)}", _sentences(_facts(each)))
+        for variant, each in found
+    ]
+    if not parts:
+        facts.append(f"comparison.csv has {one.variant.name} page by page.")
     return Entry(
         title=title,
         base=data.reference.name,
         text=f"{what} instead of {milliseconds(reference)}{tokens(one)}.",
         setting=changes_text(one.changes),
-        evidence=_sentences(facts or [f"comparison.csv has {one.variant.name} page by page."]),
+        evidence=tuple(facts),
+        parts=tuple(parts),
         gain_ms=gain_ms,
         low=low,
         high=high,
@@ -170,15 +183,19 @@ def certain_entries(data: ReportData, found: Group) -> Iterable[Entry]:
             by_rule.setdefault(one.rule, []).append((variant, one))
     for group in by_rule.values():
         base, first = group[0]
-        facts = [first.text]
-        for variant, one in group:
-            of = f"{variant.name}: " if data.tried else ""
-            facts += [f"{of}{one.title}."] if one.title != first.title else []
-            facts += [f"{of}{line}" for line in _sentences(one.evidence)]
+        parts = [
+            Part(_about(variant, one, first), _sentences(one.evidence)) for variant, one in group
+        ]
         yield Entry(
             title=first.title,
             base=base.name,
             text=first.plain,
             setting="",
-            evidence=tuple(facts),
+            evidence=(first.text, *(() if data.tried else parts[0].facts)),
+            parts=tuple(parts) if data.tried else (),
         )
+
+
+def _about(variant: Variant, one: Recommendation, first: Recommendation) -> str:
+    """The variant that a recommendation is for, and what it says other than the first one."""
+    return variant.name if one.title == first.title else f"{variant.name}: {one.title}"

@@ -75,8 +75,10 @@ def label_ends(axes: Axes, ends: Sequence[End], height: float, *, lines: int = 1
     """
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = [min(max(float(to_axes.transform((one.x, one.y))[1]), 0.0), 1.0) for one in ends]
+    gap = lines * _LINE / height
+    highest = max(1 - gap / 2, 0.5)  # the title above may be wider than the axes
     beside_axes = offset_copy(axes.transAxes, axes.get_figure(root=True), x=_LEADER, units="points")
-    for one, place in zip(ends, spaced(heights, lines * _LINE / height, 0.0, 1.0), strict=True):
+    for one, place in zip(ends, spaced(heights, gap, 0.0, highest), strict=True):
         leader = {"arrowstyle": "-", "color": one.colour, "lw": 1, "shrinkA": 1, "shrinkB": 1}
         axes.annotate(
             one.text,
