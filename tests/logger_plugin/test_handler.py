@@ -245,8 +245,10 @@ def test_unreadable_pages_come_with_what_would_be_measured(
     shown.emit(record(outlook=replace(KNOWN, unreadable=1)))
     shown.emit(record("mfuscope: images: b.png is broken.", logging.ERROR, event=LogEvent.ERROR))
     shown.close()
-    why = "mfuscope: 1 run to measure: page a.png changed; 1 page cannot be read: the call will stop\n"
-    assert capsys.readouterr().err == f"mfuscope: images: b.png is broken.\n{why * told}"
+    why = "mfuscope: 1 run to measure: page a.png changed; 1 page cannot be read: "
+    assert capsys.readouterr().err == "mfuscope: images: b.png is broken.\n" + told * (
+        f"{why}the call will stop\n"
+    )
 
 
 @pytest.mark.parametrize(("runs", "left"), [(1, False), (0, True)])

@@ -127,7 +127,8 @@ def test_other_jobs_are_explained_where_no_run_is_measured() -> None:
 def test_unreadable_pages_stop_the_call() -> None:
     known = outlook({ONE: (CHANGED,)}, unreadable=1)
     assert unreadable_line(known) == (
-        "mfuscope: 1 run to measure: page one.png changed; 1 page cannot be read: the call will stop"
+        "mfuscope: 1 run to measure: page one.png changed; 1 page cannot be read: "
+        "the call will stop"
     )
     assert unreadable_line(outlook({}, unreadable=2)) == (
         "mfuscope: no run to measure; 2 pages cannot be read: the call will stop"
