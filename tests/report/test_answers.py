@@ -119,7 +119,7 @@ def test_lengths_that_differ_are_a_range_with_its_mean() -> None:
     data = tables(measured(a=12, b=40)).data
     (variant,) = data.variants
     assert answer_text(variant.answer) == "12 to 40 new tokens"
-    assert ": a page of 12 to 40 new tokens takes " in time_sentence(variant)
+    assert "On average a page of 12 to 40 new tokens takes " in time_sentence(variant)
     assert dict(facts(data))["Answers"] == "12 to 40 new tokens, mean 26.0"
     assert a_page(replace(variant, batch_size=8)) == (
         "a batch of 8 copies of a page of 12 to 40 new tokens"

@@ -25,7 +25,9 @@ main { min-height: 200rem }
 <p class="search"><label>Search <input type="search" data-search="s"></label></p>
 {% from "_macros.html.j2" import table %}
 {{ table(one) }}{{ table(other) }}
-<p data-variant="{{ variants[0] }}">of one</p><p data-variant="{{ variants[1] }}">of the other</p>
+<p data-variant="{{ variants[0] }}">of one</p>
+<div data-variant="{{ variants[1] }}">of the other
+<details><summary>more</summary><p id="more">of it</p></details></div>
 </section></main>"""
 
 
@@ -184,6 +186,19 @@ def test_tables_are_filtered_by_page_and_variant_at_once(page: Page) -> None:
     assert len(_shown(page, 0)) == 12
     assert not bar.get_by_role("button", name="Clear").is_visible()
     assert page.locator("[data-variant]:visible").count() == 2
+
+
+@pytest.mark.parametrize("by", ["search", "variant"])
+def test_what_is_asked_for_is_unfolded(page: Page, by: str) -> None:
+    more = page.locator("#more")
+    assert not more.is_visible()
+    if by == "search":
+        page.locator("[data-search]").fill("page")
+    else:
+        page.locator("form.filter select").select_option(VARIANTS[0])
+        assert not more.is_visible()
+        page.locator("form.filter select").select_option(VARIANTS[1])
+    assert more.is_visible()
 
 
 def test_columns_are_hidden(page: Page) -> None:

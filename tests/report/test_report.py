@@ -155,10 +155,10 @@ def test_other_bottlenecks_give_other_texts() -> None:
     reading = {"prefill_ms": 900.0, "language_prefill_ms": 850.0, "decode_ms": 60.0}
     writing = {"prefill_ms": 50.0, "decode_ms": 900.0}
     made = [bound(**stages) for stages in (seeing, reading, writing)]
-    assert "Prefill dominates" in made[0].markdown
+    assert "900 ms in prefill and 60.0 ms in decode" in made[0].markdown
     assert "the vision encoder: 850 ms" in made[0].markdown
     assert "the language model's prefill: 850 ms" in made[1].markdown
-    assert "Decode dominates" in made[2].markdown
+    assert "900 ms in decode and 50.0 ms in prefill" in made[2].markdown
     assert len({section(m.stakeholder, "Where the time goes") for m in made}) == 3
 
 
@@ -189,6 +189,19 @@ def test_host_bound_and_compute_bound_give_other_reports() -> None:
             assert f"<strong><bdi>{html.escape(one)}</bdi></strong>" in made.html
 
 
+@pytest.mark.parametrize(
+    ("decode_ms", "stages"),
+    [
+        (44.0, "56.0 ms in prefill and 44.0 ms in decode"),
+        (56.0, "56.0 ms in decode and 44.0 ms in prefill"),
+    ],
+)
+def test_the_longer_stage_is_said_first(decode_ms: float, stages: str) -> None:
+    timed = a_pass(prefill_ms=100.0 - decode_ms, decode_ms=decode_ms)
+    said = time_sentence(tables([run(timed=timed)]).data.reference)
+    assert f"takes 100 ms: {stages}." in said.replace("\N{NO-BREAK SPACE}", " ")
+
+
 def test_prefill_without_known_parts_is_one_cost_centre() -> None:
     none = dict.fromkeys(("vision_ms", "projector_ms", "language_prefill_ms"))
     reason = "the model has no such part under a known name"
@@ -216,7 +229,7 @@ def test_one_new_token_has_no_decode_steps() -> None:
     timed = a_pass(1, decode_ms=0.5)
     made = texts([run(1, timed=timed, traced=a_pass(1)), run(1, timed=timed, repeat=1)])
     assert "one new token: no decode step" in made.html
-    assert "Prefill dominates" in made.markdown
+    assert "in prefill and 0.500 ms in decode" in made.markdown
 
 
 def test_page_is_self_contained() -> None:

@@ -24,7 +24,6 @@ from mfuscope.report.spread import unsteady
 from mfuscope.report.stakeholder import OnePage, one_page, steps
 from mfuscope.report.stakeholder.certainty import confidence
 from mfuscope.report.validity import steadiness
-from mfuscope.report.wording import time_sentence
 
 SLOW = Made()
 QUICK = Made(changes=GRAPHS, decode_ms=150.0, busy_ms=(95.0, 80.0), compile_s=27.0)
@@ -391,18 +390,3 @@ def test_repeats_are_unsteady_from_a_tenth(cv: float, found: int) -> None:
     data = measured(cv=cv)
     assert len(unsteady(data)) == found
     assert steadiness(data)[0].verdict == ("warning" if found else "ok")
-
-
-@pytest.mark.parametrize(
-    ("decode_ms", "opening"),
-    [
-        (44.0, "Prefill dominates"),
-        (46.0, "Decode and prefill take about the same time"),
-        (54.0, "Decode and prefill take about the same time"),
-        (56.0, "Decode dominates"),
-    ],
-)
-def test_stages_within_a_twentieth_of_half_are_even(decode_ms: float, opening: str) -> None:
-    timed = a_pass(prefill_ms=100.0 - decode_ms, decode_ms=decode_ms)
-    variant = tables([run(timed=timed)]).data.reference
-    assert time_sentence(variant).startswith(opening)

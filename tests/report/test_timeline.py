@@ -104,6 +104,7 @@ def test_the_step_of_an_activity_names_its_trace_while_it_is_kept(tmp_path: Path
     paths.trace.unlink()
     lacking = replace(found, step=None, absent={"step": "why"})
     assert traced_step(lacking, tmp_path) == TracedStep(key=key, step=None, reason="why")
+    assert "earlier version" in traced_step(replace(found, step=None), tmp_path).reason
 
 
 def test_hostile_names_are_text() -> None:

@@ -9,8 +9,8 @@ from typing import Literal
 from mfuscope.report.data import Stat
 from mfuscope.report.formats import ABSENT, interval, number, percent, spread, unbroken
 
-#: Whether a change is for the better.
-Tone = Literal["", "better", "worse"]
+#: Whether a change is for the better, or was not shown.
+Tone = Literal["", "better", "worse", "same"]
 
 #: What the rows of every table are filtered by, by the columns that name it.
 _FILTERS = {"Page": "page", "Image": "page", "Variant": "variant"}

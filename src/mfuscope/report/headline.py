@@ -101,10 +101,10 @@ def headline(data: ReportData) -> Table:
     page = f"Page of {lengths.pop()}" if len(lengths) == 1 else "Page"
     return build(
         f"Each variant's own numbers, of {answers(data)} a page, each with its 95 % interval over "
-        f"{over}s. n counts {over}s",
+        f"{over}s",
         (
             "Variant",
-            "n",
+            f"{over}s".capitalize(),
             f"{page}, ms",
             *(f"{card.label}, {card.unit}" for card in first[1:-1]),
             "How sure, ± %",

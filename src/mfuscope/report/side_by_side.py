@@ -178,13 +178,12 @@ def _ratio(one: Tried, metric: str, about: str = "") -> Cell:
     if found.ci95_low is None or found.ci95_high is None:
         return Cell(text, "number", note=TOO_FEW_FOR_ENDS, sub=about)
     ends = ratio_interval(found.ratio, found.ci95_low, found.ci95_high)
-    same = NO_DIFFERENCE if verdict_of(one, metric) == NO_DIFFERENCE else ""
+    tone: Tone = "same" if verdict_of(one, metric) == NO_DIFFERENCE else ""
     note = "" if ends else "the same in every run"
-    if same and says_nothing(found.ci95_low, found.ci95_high):
+    if tone and says_nothing(found.ci95_low, found.ci95_high):
         ends = TOO_FEW
-    return Cell(
-        text, "number", note=note, sub="\n".join(filter(None, (unbroken(ends), same, about)))
-    )
+    sub = "\n".join(filter(None, (unbroken(ends), about)))
+    return Cell(text, "number", note=note, sub=sub, tone=tone)
 
 
 def _verdict(data: ReportData, one: Tried) -> Cell:

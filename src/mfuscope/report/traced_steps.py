@@ -8,6 +8,8 @@ from mfuscope.core.runs import RunKey
 from mfuscope.core.timelines import StepTimeline
 from mfuscope.storage.paths import RunPaths
 
+_EARLIER = "its trace was read by an earlier version"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedStep:
@@ -35,6 +37,6 @@ def traced_step(found: Activity, results: Path) -> TracedStep:
     return TracedStep(
         key=key,
         step=found.step,
-        reason=found.absent.get("step", ""),
+        reason="" if found.step else found.absent.get("step", _EARLIER),
         trace=str(trace) if trace.is_file() else "",
     )

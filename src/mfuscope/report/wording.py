@@ -11,8 +11,6 @@ from mfuscope.report.formats import count, listing, milliseconds, number, percen
 #: Bundled models that stand in for a full-size one.
 STAND_INS = {"deepseek-ocr-nano": "DeepSeek-OCR"}
 
-_EVEN = 0.05  # prefill and decode are said to be even within this distance from a half each
-
 
 @dataclass(frozen=True, slots=True)
 class Centre:
@@ -100,24 +98,14 @@ def answers(data: ReportData) -> str:
 
 
 def time_sentence(variant: Variant) -> str:
-    """Where the time of a page goes, in one sentence."""
+    """Where the time of a page goes: its stages, the longer one first, and prefill's parts."""
     prefill, decode = variant.prefill_ms, variant.decode_ms
-    share = decode / variant.page_ms if variant.page_ms else 0.0
-    stages = [
-        f"{milliseconds(decode)} ({percent(share)}) in decode",
-        f"{milliseconds(prefill)} ({percent(1 - share)}) in prefill",
-    ]
-    if abs(share - 0.5) <= _EVEN:
-        opening = "Decode and prefill take about the same time"
-    elif share > 0.5:
-        opening = "Decode dominates"
-    else:
-        opening = "Prefill dominates"
+    stages = [f"{milliseconds(decode)} in decode", f"{milliseconds(prefill)} in prefill"]
+    if prefill > decode:
         stages.reverse()
     parts = [c for c in variant.centres if CENTRES[c.key].stage == "prefill"]
     sentence = (
-        f"{opening}: {a_page(variant)} takes {milliseconds(variant.page_ms)} on average, "
-        f"{listing(stages)}"
+        f"On average {a_page(variant)} takes {milliseconds(variant.page_ms)}: {listing(stages)}"
     )
     if not variant.parts_known or not prefill:
         return f"{sentence}. The parts of prefill are not known separately."

@@ -12,6 +12,7 @@ document.addEventListener("DOMContentLoaded", () => {
     made.append(...children);
     return made;
   }
+  const unfold = (part) => all("details", part).forEach((e) => (e.open = true));
   const button = (text, onclick) => make("button", { type: "button", onclick }, text);
 
   // A cell's first line, and the small ones below it.
@@ -168,6 +169,7 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const input of all("input[data-search]"))
     input.oninput = () => {
       const section = document.getElementById(input.dataset.search);
+      if (input.value) unfold(section);
       for (const t of tables) if (section.contains(t.table)) (t.words = words(input)), arrange(t);
     };
 
@@ -195,6 +197,9 @@ document.addEventListener("DOMContentLoaded", () => {
     bar.classList.toggle("active", !clear.hidden);
     state.textContent = clear.hidden ? "" : "Tables with these columns show only these rows.";
     for (const t of tables) if (t.page >= 0 || t.variant >= 0) arrange(t);
-    for (const e of all("[data-variant]")) e.hidden = filter.variant && e.dataset.variant !== filter.variant;
+    for (const e of all("[data-variant]")) {
+      e.hidden = filter.variant && e.dataset.variant !== filter.variant;
+      if (filter.variant && !e.hidden) unfold(e);
+    }
   }
 });
