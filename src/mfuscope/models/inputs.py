@@ -13,8 +13,11 @@ from PIL import Image
 from mfuscope.core.errors import UserError
 from mfuscope.models.families import Family
 from mfuscope.models.geometry import Geometry, parse_resolution
+from mfuscope.models.packages import missing_package
+from mfuscope.models.processor import load_processor
 from mfuscope.models.prompt import instruction_tokens
 from mfuscope.models.spec import ModelSpec
+from mfuscope.models.template import prompt_text
 from mfuscope.models.views import make_views
 
 
@@ -151,37 +154,26 @@ class ProcessorInputs:
     """Inputs of a generic model: its own processor and chat template."""
 
     def __init__(self, spec: ModelSpec, folder: Path, prompt: str, config: Any) -> None:
-        from transformers import AutoProcessor
-
         self._spec = spec
-        try:
-            # The PIL image processors do not need torchvision.
-            self._processor = AutoProcessor.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, backend="pil"
-            )
-        except (OSError, ValueError, ImportError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"model: cannot load the processor of {spec.name!r} ({reason})",
-                "name a model whose folder holds its processor and tokenizer",
-            ) from error
+        self._processor = load_processor(folder, spec.name)
         self._image_token = getattr(
             config, "image_token_id", getattr(config, "image_token_index", None)
         )
-        if self._processor.chat_template:
-            content = [{"type": "image"}, {"type": "text", "text": prompt}]
-            self._text = self._processor.apply_chat_template(
-                [{"role": "user", "content": content}], add_generation_prompt=True
-            )
-        else:
-            self._text = f"{self._processor.image_token}\n{prompt}"
+        self._prompt = prompt_text(self._processor, prompt, spec.name)
 
     def make(
         self, page: Image.Image, mode: str, device: torch.device, dtype: torch.dtype
     ) -> PageInputs:
         """See `InputMaker`."""
-        batch = self._processor(images=[page], text=[self._text], return_tensors="pt")
+        options = {"add_special_tokens": False} if self._prompt.begins else {}
+        try:
+            batch = self._processor(
+                images=[page], text=[self._prompt.text], return_tensors="pt", **options
+            )
+        except ImportError as error:
+            raise missing_package(f"the processor of {self._spec.name!r}", error) from error
         tensors = dict(batch.to(device, dtype))  # casts floating-point tensors only
+        tensors.pop("labels", None)  # for training
         ids = tensors["input_ids"]
         known = self._image_token is not None
         return PageInputs(

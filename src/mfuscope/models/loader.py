@@ -19,6 +19,7 @@ from mfuscope.hardware.memory import check_fits, report_out_of_memory
 from mfuscope.models.families import Family
 from mfuscope.models.files import check_weights, read_json
 from mfuscope.models.hub import fetch_weights
+from mfuscope.models.packages import missing_package
 from mfuscope.models.parts import has_experts
 from mfuscope.models.published import map_published_config
 from mfuscope.models.spec import ModelSpec
@@ -30,7 +31,6 @@ DUMMY_STD = 0.02
 _INVALID_FILES = (
     ArithmeticError,
     AttributeError,
-    ImportError,  # a package for quantised weights
     LookupError,
     OSError,
     RuntimeError,
@@ -77,16 +77,15 @@ def load_model(
     folder = spec.path
     model_class, config = model_class_and_config(spec, folder)
     implementation = _attention_implementation(spec.family, attention)
-    building = (f"build {spec.name!r} from its files", "correct or restore the files")
-    with _report_invalid_files(*building):
-        size = _planned_bytes(model_class, config, torch_dtype(dtype))
+    with _report_invalid_files(*_building(spec)):
+        size = _planned_bytes(model_class, config, torch_dtype(dtype), "eager")
     if not hasattr(config, "quantization_config"):  # packed weights are smaller than planned
         check_fits(spec.name, size, dtype, device)
     if spec.source == "hub" and spec.weights == "checkpoint":
         folder = fetch_weights(spec.name, folder)
         check_weights(folder)
     with (
-        _report_invalid_files(*building),
+        _report_invalid_files(*_building(spec)),
         report_out_of_memory(f"loading {spec.name!r}", size, device),
     ):
         if spec.weights == "dummy":
@@ -115,7 +114,7 @@ def model_class_and_config(spec: ModelSpec, folder: Path) -> tuple[Any, Any]:
         UserError: the config does not fit its architecture.
     """
     with _report_invalid_files(
-        f"use the config of {spec.name!r}", "correct or restore its config.json"
+        spec.name, "use the config of {}", "correct or restore its config.json"
     ):
         if spec.family is Family.DEEPSEEK_OCR:
             from transformers import UnlimitedOcrConfig, UnlimitedOcrForConditionalGeneration
@@ -128,18 +127,38 @@ def model_class_and_config(spec: ModelSpec, folder: Path) -> tuple[Any, Any]:
         return AutoModelForImageTextToText._model_mapping[type(config)], config
 
 
+def check_builds(spec: ModelSpec, model_class: Any, config: Any, attention: str) -> None:
+    """Check that a model can be built with an attention, without its weights.
+
+    Raises:
+        UserError: it cannot.
+    """
+    with _report_invalid_files(*_building(spec)):
+        implementation = _attention_implementation(spec.family, attention)
+        _planned_bytes(model_class, config, torch.float32, implementation)
+
+
+def _building(spec: ModelSpec) -> tuple[str, str, str]:
+    return spec.name, "build {} from its files", "correct or restore the files"
+
+
 @contextmanager
-def _report_invalid_files(what: str, remedy: str) -> Iterator[None]:
+def _report_invalid_files(name: str, what: str, remedy: str) -> Iterator[None]:
     """Turn an error of transformers into a user error: cannot do `what`, and the remedy.
 
     The traceback is printed for the job's log, as the cause may be another one.
+
+    Args:
+        name: the model as the user named it, which takes the place of ``{}`` in `what`.
     """
     try:
         yield
+    except ImportError as error:
+        raise missing_package(repr(name), error) from error
     except _INVALID_FILES as error:
         traceback.print_exc()
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"model: cannot {what} ({reason})", remedy) from error
+        raise UserError(f"model: cannot {what.format(repr(name))} ({reason})", remedy) from error
 
 
 def _attention_implementation(family: Family, attention: str) -> Any:
@@ -160,10 +179,10 @@ def _build_empty(
         return model_class._from_config(config, dtype=dtype, attn_implementation=attention)
 
 
-def _planned_bytes(model_class: Any, config: Any, dtype: torch.dtype) -> int:
+def _planned_bytes(model_class: Any, config: Any, dtype: torch.dtype, attention: Any) -> int:
     """Bytes that a model's weights will take, from a model on the meta device."""
     meta, own = torch.device("meta"), copy.deepcopy(config)  # building writes to the config
-    model = _build_empty(model_class, own, dtype, "eager", meta)
+    model = _build_empty(model_class, own, dtype, attention, meta)
     model.tie_weights()
     return _weight_bytes(model)
 

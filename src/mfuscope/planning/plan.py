@@ -16,6 +16,7 @@ from mfuscope.hardware.devices import check_bf16, check_device_visible, plan_dev
 from mfuscope.hardware.threads import asked_threads
 from mfuscope.models.context import check_planned_context_limit
 from mfuscope.models.spec import ModelSpec, resolve_model
+from mfuscope.models.support import check_processor, pick_attention
 from mfuscope.pages.checks import check_pages, skipped_page
 from mfuscope.pages.decoding import PageFacts, digest_page, page_size
 from mfuscope.pages.discovery import PageFile, UnusablePage, find_pages
@@ -43,6 +44,7 @@ class Plan:
         bundled_models: the folder of the bundled model folders.
         facts: id -> digest, size and frames; empty in a job, which needs its own page alone.
         skipped: pages that are left out.
+        notes: what a user should know of the models, a line each.
     """
 
     settings: Settings
@@ -53,6 +55,7 @@ class Plan:
     bundled_models: Path
     facts: Mapping[str, PageFacts] = field(default_factory=dict)
     skipped: Sequence[SkippedPage] = ()
+    notes: Sequence[str] = ()
 
     @property
     def left_out(self) -> list[str]:
@@ -196,6 +199,7 @@ def make_plan(
     with findings.collect():
         device = plan_device(settings.device)
     variants, models = {}, {}
+    notes: list[str] = []
     resolve = cache(resolve_model)  # variants mostly share one
     suitable = settings.variants
     with findings.collect():
@@ -207,10 +211,18 @@ def make_plan(
             model = _DEFAULT_MODEL[(device or "cpu").partition(":")[0]]
         with by_variant[name].collect():
             spec = resolve(model, inference.load_format, bundled_models)
+            attention = inference.attention
+            if attention == "auto" or known is not None:
+                attention = pick_attention(spec, attention)
+            if attention != inference.attention:
+                notes.append(f"attention: auto is {attention} for {model!r}")
             # Resolved once here: `auto` in a recorded parameter would hide a change of its meaning.
-            variants[name], models[name] = replace(inference, model=model), spec
+            inference = replace(inference, model=model, attention=attention)
+            variants[name], models[name] = inference, spec
             if device is not None:
                 check_combination(inference, spec, device)
+            if known is not None and (note := check_processor(spec, inference.prompt)):
+                notes.append(note)
     _add_named(findings, by_variant)
     with findings.collect():
         check_flops(settings.flops.models, bundled_models)
@@ -218,7 +230,15 @@ def make_plan(
     unusable: list[UnusablePage] = []
     with findings.collect():
         pages, unusable = find_pages(*settings.images)
-    plan = Plan(settings, device or "", variants, models, pages, bundled_models)
+    plan = Plan(
+        settings,
+        device or "",
+        variants,
+        models,
+        pages,
+        bundled_models,
+        notes=tuple(dict.fromkeys(notes)),
+    )
     if known is not None:
         facts, failed = check_pages(pages, known, settings.max_image_megapixels)
         plan = replace(plan, facts=facts)

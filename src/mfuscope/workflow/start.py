@@ -70,6 +70,7 @@ def notes(plan: Plan, results: Path) -> Iterator[str]:
     """What a user should know of a plan, a line each."""
     for page in plan.skipped:
         yield f"left out: {page.reason.removeprefix('images: ')}"
+    yield from plan.notes
     if plan.left_out:
         kind = plan.device.partition(":")[0]
         other = "cuda" if kind == "cpu" else "cpu"
