@@ -88,10 +88,45 @@ def small_config() -> dict[str, Any]:
     return config
 
 
-def write_published(folder: Path, *, generation_config: bool = True) -> dict[str, torch.Tensor]:
+def small_unlimited_config() -> dict[str, Any]:
+    """Unlimited-OCR's published config of `small_tensors`."""
+    config = small_config() | {"model_type": "unlimited-ocr", "sliding_window": 4}
+    config["architectures"] = ["UnlimitedOCRForCausalLM"]
+    config["language_config"] |= {"sliding_window_size": 4, "max_position_embeddings": 32768}
+    return config
+
+
+def small_ocr_2_config() -> dict[str, Any]:
+    """DeepSeek-OCR-2's published config, with a second encoder of toy size."""
+    config = small_config() | {"architectures": ["DeepseekOCR2ForCausalLM"]}
+    config["projector_config"]["input_dim"] = 32
+    sam = config["vision_config"]["width"]["sam_vit_b"]
+    queries = {"dim": 32, "layers": 2, "heads": 4, "kv_heads": 2, "mlp": 48}
+    config["vision_config"]["width"] = {"sam_vit_b": sam, "qwen2-0-5b": queries}
+    return config
+
+
+def write_published_ocr_2(folder: Path) -> dict[str, torch.Tensor]:
+    """A DeepSeek-OCR-2 checkpoint under the published names, which transformers writes."""
+    from transformers import AutoConfig, DeepseekOcr2ForConditionalGeneration
+
+    from mfuscope.models.published import map_published_config
+
+    config = AutoConfig.for_model(**map_published_config(small_ocr_2_config()))
+    torch.manual_seed(0)
+    model = DeepseekOcr2ForConditionalGeneration(config)
+    model.save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps(small_ocr_2_config()))
+    write_stand_in_tokenizer(folder, IMAGE_TOKEN)
+    return dict(model.state_dict())
+
+
+def write_published(
+    folder: Path, *, generation_config: bool = True, config: dict[str, Any] | None = None
+) -> dict[str, torch.Tensor]:
     """A DeepSeek-OCR checkpoint as it is published: names, layout, bf16. Returns its tensors."""
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(small_config()))
+    (folder / "config.json").write_text(json.dumps(config or small_config()))
     if generation_config:
         content = {"_from_model_config": True, "bos_token_id": 0, "eos_token_id": 1}
         (folder / "generation_config.json").write_text(json.dumps(content))

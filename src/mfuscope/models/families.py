@@ -5,7 +5,12 @@ from typing import Any, Final
 
 from mfuscope.core.errors import UserError
 from mfuscope.models.geometry import Tiling
-from mfuscope.models.published import PUBLISHED_ARCHITECTURE
+from mfuscope.models.published import (
+    DEEPSEEK_OCR,
+    DEEPSEEK_OCR_2,
+    UNLIMITED_OCR,
+    published_architecture,
+)
 
 
 class Family(StrEnum):
@@ -22,6 +27,12 @@ TILINGS: Final = {
     Family.DEEPSEEK_OCR: Tiling(max_tiles=9),
     Family.UNLIMITED_OCR: Tiling(max_tiles=32),
     Family.DEEPSEEK_OCR_2: Tiling(tile_size=768, max_tiles=6, stretch_up_to=0),
+}
+
+_PUBLISHED: Final = {
+    DEEPSEEK_OCR: Family.DEEPSEEK_OCR,
+    UNLIMITED_OCR: Family.UNLIMITED_OCR,
+    DEEPSEEK_OCR_2: Family.DEEPSEEK_OCR_2,
 }
 
 
@@ -42,8 +53,8 @@ def identify_family(config: dict[str, Any], name: str) -> tuple[Family, str]:
             f"model: the config of {name!r} names no architecture",
             "name a folder whose config.json has a list of names as `architectures`",
         )
-    if PUBLISHED_ARCHITECTURE in architectures:
-        return Family.DEEPSEEK_OCR, PUBLISHED_ARCHITECTURE
+    if (published := published_architecture(config)) is not None:
+        return _PUBLISHED[published], published
     if model_type == "unlimited_ocr":
         return Family.UNLIMITED_OCR, architectures[0]
     if model_type == "deepseek_ocr2":

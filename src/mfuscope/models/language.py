@@ -6,7 +6,7 @@ from typing import Any
 
 from mfuscope.core.language import Language
 from mfuscope.models.families import Family
-from mfuscope.models.published import map_published_config
+from mfuscope.models.published import as_transformers, published_architecture
 from mfuscope.models.sizes import is_whole
 
 
@@ -50,10 +50,8 @@ def planned_language(config: dict[str, Any], family: Family) -> Language | None:
     """
     if family is Family.GENERIC or "quantization_config" in config:
         return None
-    if family is Family.DEEPSEEK_OCR:
-        config = map_published_config(config)
     try:
-        text = SimpleNamespace(**config["text_config"])
+        text = SimpleNamespace(**as_transformers(config)["text_config"])
         kinds = text.layer_types if family is not Family.DEEPSEEK_OCR_2 else ()
         language = read_language(text, sum(kind != "full_attention" for kind in kinds))
     except (AttributeError, LookupError, TypeError):
@@ -64,7 +62,7 @@ def planned_language(config: dict[str, Any], family: Family) -> Language | None:
 
 def planned_positions(config: dict[str, Any], family: Family) -> int | None:
     """The context limit in tokens that a config.json names, None if planning cannot know it."""
-    key = "language_config" if family is Family.DEEPSEEK_OCR else "text_config"
+    key = "language_config" if published_architecture(config) else "text_config"
     language = config.get(key)
     if family is Family.GENERIC or not isinstance(language, dict):
         return None

@@ -21,7 +21,7 @@ from mfuscope.models.files import check_weights, read_json
 from mfuscope.models.hub import fetch_weights
 from mfuscope.models.packages import missing_package
 from mfuscope.models.parts import has_experts
-from mfuscope.models.published import map_published_config
+from mfuscope.models.published import map_published_config, published_architecture
 from mfuscope.models.spec import ModelSpec
 
 DUMMY_SEED = 0
@@ -116,14 +116,15 @@ def model_class_and_config(spec: ModelSpec, folder: Path) -> tuple[Any, Any]:
     with _report_invalid_files(
         spec.name, "use the config of {}", "correct or restore its config.json"
     ):
-        if spec.family is Family.DEEPSEEK_OCR:
-            from transformers import UnlimitedOcrConfig, UnlimitedOcrForConditionalGeneration
-
-            mapped = map_published_config(read_json(folder / "config.json"))
-            return UnlimitedOcrForConditionalGeneration, UnlimitedOcrConfig(**mapped)
         from transformers import AutoConfig, AutoModelForImageTextToText
 
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        content = read_json(folder / "config.json")
+        if published_architecture(content):
+            config = AutoConfig.for_model(**map_published_config(content))
+        else:
+            config = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
         return AutoModelForImageTextToText._model_mapping[type(config)], config
 
 

@@ -1,37 +1,68 @@
-"""DeepSeek-OCR's published config, translated into transformers' ``unlimited_ocr``.
+"""Published configs of the DeepSeek-OCR family, translated into those of transformers' classes.
 
-The published checkpoint names an architecture (``DeepseekOCRForCausalLM``) whose modelling code is
-remote code. transformers carries the same network as ``unlimited_ocr``: SAM and CLIP encoders,
-projector and mixture-of-experts decoder, with a sliding window over the generated tokens. With full
-attention in every layer it is DeepSeek-OCR, and its conversion rules know the published tensor
-names.
+The published checkpoints name architectures whose modelling code is remote code. transformers
+carries the same networks, and its conversion rules know the published tensor names:
+
+- DeepSeek-OCR (``DeepseekOCRForCausalLM``) is ``unlimited_ocr`` with full attention in every layer:
+  SAM and CLIP encoders, projector and mixture-of-experts decoder.
+- Unlimited-OCR (``UnlimitedOCRForCausalLM``) is ``unlimited_ocr`` with a sliding window over the
+  generated tokens in every layer.
+- DeepSeek-OCR-2 (``DeepseekOCR2ForCausalLM``) is ``deepseek_ocr2``: a decoder stack with queries in
+  place of CLIP.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from mfuscope.models.sizes import check_sizes, is_whole, shown
 
-PUBLISHED_ARCHITECTURE = "DeepseekOCRForCausalLM"
+DEEPSEEK_OCR: Final = "DeepseekOCRForCausalLM"
+UNLIMITED_OCR: Final = "UnlimitedOCRForCausalLM"
+DEEPSEEK_OCR_2: Final = "DeepseekOCR2ForCausalLM"
 
-# Values of the network that the published config does not state.
+# Published architecture -> model type and architecture in transformers.
+_TRANSFORMERS = {
+    DEEPSEEK_OCR: ("unlimited_ocr", "UnlimitedOcrForConditionalGeneration"),
+    UNLIMITED_OCR: ("unlimited_ocr", "UnlimitedOcrForConditionalGeneration"),
+    DEEPSEEK_OCR_2: ("deepseek_ocr2", "DeepseekOcr2ForConditionalGeneration"),
+}
+
+# Values of the networks that the published configs do not state.
 _SAM_PATCH = 16
 _SAM_OUTPUT_CHANNELS = 256
 _MLP_RATIO = 4
 IMAGE_TOKEN_ID = 128815
+# Of DeepSeek-OCR-2's second encoder, which is Qwen2-0.5B's stack.
+_QUERY_ENCODER = {"layers": 24, "heads": 14, "kv_heads": 2, "mlp": 4864, "rope_theta": 1e6}
 
 _TOPK_METHODS = ("greedy", "group_limited_greedy")
 _DTYPES = ("bfloat16", "float16", "float32")
 
 
+def published_architecture(config: Mapping[str, Any]) -> str | None:
+    """The published architecture that a config names, None if it names none."""
+    names = config.get("architectures")
+    known = [name for name in names if name in _TRANSFORMERS] if isinstance(names, list) else []
+    return known[0] if known else None
+
+
+def as_transformers(config: dict[str, Any]) -> dict[str, Any]:
+    """A config as transformers has it: a published one translated, any other as it is.
+
+    Raises:
+        ValueError: a published config cannot be translated.
+    """
+    return map_published_config(config) if published_architecture(config) else config
+
+
 def map_published_config(published: dict[str, Any]) -> dict[str, Any]:
-    """Translate a published DeepSeek-OCR config into an ``unlimited_ocr`` config.
+    """Translate a published config of the family.
 
     Args:
         published: the content of the checkpoint's ``config.json``.
 
     Returns:
-        The keyword arguments of ``UnlimitedOcrConfig``.
+        The keyword arguments of transformers' config, `model_type` and `architectures` included.
 
     Raises:
         ValueError: a part of the published layout is missing or invalid, or the config asks for
@@ -39,15 +70,26 @@ def map_published_config(published: dict[str, Any]) -> dict[str, Any]:
             every n-th layer).
     """
     check_sizes(published)
+    name = published_architecture(published)
+    if name is None:
+        raise ValueError("architectures names no published architecture")
     language = _part(published, "language_config")
     projector = _part(published, "projector_config")
     vision = _part(published, "vision_config")
     sam = _part(vision, "width", "sam_vit_b")
-    clip = _part(vision, "width", "clip-l-14-224")
+    encoder = _part(vision, "width", "qwen2-0-5b" if name == DEEPSEEK_OCR_2 else "clip-l-14-224")
     try:
         _check_language(language)
-        _check_vision(sam, clip, projector)
-        mapped = _mapped(published, language, vision["image_size"], sam, clip)
+        mapped = _mapped(name, published, language)
+        mapped["text_config"] |= _layer_types(name, published, language)
+        if name == DEEPSEEK_OCR_2:
+            sam, encoder = _check_query_encoder(sam, encoder, projector)
+            second = _queries(encoder)
+        else:
+            _check_clip(sam, encoder, projector)
+            second = _clip(encoder)
+        first = _sam(sam, vision["image_size"])
+        mapped["vision_config"] = {"sam_config": first, "encoder_config": second}
     except KeyError as error:
         raise ValueError(f"{error.args[0]} is missing") from error
     except (TypeError, AttributeError, IndexError) as error:
@@ -88,15 +130,36 @@ def _check_language(language: Mapping[str, Any]) -> None:
             raise ValueError(f"{small} {shown(value)} is no whole number up to {large}, {most}")
 
 
-def _check_vision(
+def _check_clip(
     sam: Mapping[str, Any], clip: Mapping[str, Any], projector: Mapping[str, Any]
 ) -> None:
-    if projector["projector_type"] != "linear":
-        raise ValueError(f"projector_type {shown(projector['projector_type'])} is not linear")
+    _check_linear(projector)
     if projector["input_dim"] != clip["width"] + sam["downsample_channels"][-1]:
         raise ValueError("projector input_dim is not the sum of both encoders' widths")
     for encoder in (sam, clip):
         _check_divides("width", encoder["width"], "heads", encoder["heads"])
+
+
+def _check_query_encoder(
+    sam: Mapping[str, Any], encoder: Mapping[str, Any], projector: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Both encoders, the second with all its values."""
+    _check_linear(projector)
+    encoder = _QUERY_ENCODER | dict(encoder)
+    width = encoder["dim"]
+    if projector["input_dim"] != width:
+        raise ValueError("projector input_dim is not the width of the second encoder")
+    _check_divides("width", sam["width"], "heads", sam["heads"])
+    _check_divides("dim", width, "heads", encoder["heads"])
+    _check_divides("heads", encoder["heads"], "kv_heads", encoder["kv_heads"])
+    # The published number is DeepSeek-OCR's. The tensors have the second encoder's width, as SAM's
+    # features are its input.
+    return {**sam, "downsample_channels": [sam["downsample_channels"][0], width]}, encoder
+
+
+def _check_linear(projector: Mapping[str, Any]) -> None:
+    if projector["projector_type"] != "linear":
+        raise ValueError(f"projector_type {shown(projector['projector_type'])} is not linear")
 
 
 def _check_tokens(mapped: Mapping[str, Any]) -> None:
@@ -113,13 +176,68 @@ def _check_divides(name: str, whole: int, by_name: str, part: int) -> None:
         raise ValueError(f"{name} {whole} is no multiple of {by_name} {part}")
 
 
-def _mapped(
-    published: Mapping[str, Any],
-    language: Mapping[str, Any],
-    image_size: int,
-    sam: Mapping[str, Any],
-    clip: Mapping[str, Any],
+def _layer_types(
+    name: str, published: Mapping[str, Any], language: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """The kinds of the decoder's layers, where the architecture has kinds."""
+    layers = language["num_hidden_layers"]
+    if name == DEEPSEEK_OCR_2:
+        return {}
+    if name == DEEPSEEK_OCR:
+        return {"layer_types": ["full_attention"] * layers}
+    windows = [
+        part[key]
+        for part in (language, published)
+        for key in ("sliding_window", "sliding_window_size")
+        if part.get(key) is not None
+    ]
+    if not windows:
+        raise KeyError("sliding_window")
+    if not is_whole(windows[0]) or windows[0] < 1:
+        raise ValueError(f"sliding_window {shown(windows[0])} is no whole number above 0")
+    return {"layer_types": ["reference_sliding_attention"] * layers, "sliding_window": windows[0]}
+
+
+def _sam(sam: Mapping[str, Any], image_size: int) -> dict[str, Any]:
+    return {
+        "hidden_size": sam["width"],
+        "num_hidden_layers": sam["layers"],
+        "num_attention_heads": sam["heads"],
+        "global_attn_indexes": sam["global_attn_indexes"],
+        "downsample_channels": sam["downsample_channels"],
+        "output_channels": _SAM_OUTPUT_CHANNELS,
+        "mlp_dim": _MLP_RATIO * sam["width"],
+        "image_size": image_size,
+        "patch_size": _SAM_PATCH,
+    }
+
+
+def _clip(clip: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "hidden_size": clip["width"],
+        "num_hidden_layers": clip["layers"],
+        "num_attention_heads": clip["heads"],
+        "intermediate_size": _MLP_RATIO * clip["width"],
+        "image_size": clip["image_size"],
+        "patch_size": clip["patch_size"],
+    }
+
+
+def _queries(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "hidden_size": encoder["dim"],
+        "num_hidden_layers": encoder["layers"],
+        "num_attention_heads": encoder["heads"],
+        "num_key_value_heads": encoder["kv_heads"],
+        "intermediate_size": encoder["mlp"],
+        "rope_parameters": {"rope_type": "default", "rope_theta": float(encoder["rope_theta"])},
+        "rms_norm_eps": 1e-6,
+        "vocab_size": 1,  # it embeds no tokens
+    }
+
+
+def _mapped(name: str, published: Mapping[str, Any], language: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the vision encoders and the kinds of layers."""
     dtype = published.get("torch_dtype", "bfloat16")
     if dtype not in _DTYPES:
         raise ValueError(f"torch_dtype {shown(dtype)} is not one of {', '.join(_DTYPES)}")
@@ -148,7 +266,6 @@ def _mapped(
     text |= {
         "num_hidden_layers": layers,
         "mlp_layer_types": ["dense" if i < dense else "sparse" for i in range(layers)],
-        "layer_types": ["full_attention"] * layers,
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": float(language.get("rope_theta", 10000.0)),
@@ -156,34 +273,14 @@ def _mapped(
         "rms_norm_eps": language.get("rms_norm_eps", 1e-6),
         "routed_scaling_factor": language.get("routed_scaling_factor", 1.0),
     }
+    model_type, architecture = _TRANSFORMERS[name]
     return {
-        "architectures": ["UnlimitedOcrForConditionalGeneration"],
-        "model_type": "unlimited_ocr",
+        "architectures": [architecture],
+        "model_type": model_type,
         "image_token_id": published.get("image_token_id", IMAGE_TOKEN_ID),
         "tie_word_embeddings": False,
         "dtype": dtype,
         "bos_token_id": language["bos_token_id"],
         "eos_token_id": language["eos_token_id"],
-        "vision_config": {
-            "sam_config": {
-                "hidden_size": sam["width"],
-                "num_hidden_layers": sam["layers"],
-                "num_attention_heads": sam["heads"],
-                "global_attn_indexes": sam["global_attn_indexes"],
-                "downsample_channels": sam["downsample_channels"],
-                "output_channels": _SAM_OUTPUT_CHANNELS,
-                "mlp_dim": _MLP_RATIO * sam["width"],
-                "image_size": image_size,
-                "patch_size": _SAM_PATCH,
-            },
-            "encoder_config": {
-                "hidden_size": clip["width"],
-                "num_hidden_layers": clip["layers"],
-                "num_attention_heads": clip["heads"],
-                "intermediate_size": _MLP_RATIO * clip["width"],
-                "image_size": clip["image_size"],
-                "patch_size": clip["patch_size"],
-            },
-        },
         "text_config": text,
     }

@@ -32,7 +32,7 @@ from mfuscope.models.geometry import (
 from mfuscope.models.hub import find_on_hub
 from mfuscope.models.language import planned_language, planned_positions
 from mfuscope.models.preprocessor import read_tiling
-from mfuscope.models.published import map_published_config
+from mfuscope.models.published import as_transformers
 from mfuscope.models.sizes import check_sizes
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -126,7 +126,7 @@ def _resolve(name: str, load_format: str, bundled: Path) -> ModelSpec:
     check_regular_files(folder)
     config = read_json(folder / "config.json")
     family, architecture = identify_family(config, name)
-    _check_config(config, family, name, load_format)
+    _check_config(config, name, load_format)
     weights = _weights(folder, source, name, load_format)
     _check_files(folder, source, name, family, weights)
     tiling, mode = None, "native"
@@ -193,17 +193,14 @@ def _expanded(name: str) -> Path:
     return folder
 
 
-def _check_config(config: dict[str, Any], family: Family, name: str, load_format: str) -> None:
+def _check_config(config: dict[str, Any], name: str, load_format: str) -> None:
     """Refuse a config that transformers could not use.
 
     Raises:
         UserError: a size is missing or makes no sense, or it names a file of weights.
     """
     try:
-        if family is Family.DEEPSEEK_OCR:
-            map_published_config(config)
-        else:
-            check_sizes(config)
+        check_sizes(as_transformers(config))
     except ValueError as error:
         raise UserError(
             f"model: the config of {name!r} cannot be used ({error})",
