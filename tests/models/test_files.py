@@ -407,7 +407,7 @@ def test_a_mark_of_the_image_within_the_prompt_is_reported(published: Path) -> N
         (edit_json("config.json", vision_config="none"), "cannot use the config of"),
         (
             edit_json("config.json", quantization_config={"quant_method": "awq", "bits": 4}),
-            "needs the package",
+            "is quantised .awq., and",
         ),
         (edit_json("processor_config.json", "image_processor", size="x"), "cannot load the proce"),
     ],

@@ -9,6 +9,7 @@ from checkpoints import (
     MODELS,
     write_published,
 )
+from small_models import write_small_model
 from stand_in_tokenizer import write_stand_in_tokenizer
 
 from mfuscope.core.errors import UserError
@@ -108,3 +109,60 @@ def test_files_that_are_missing_are_named_before_anything_is_measured(tmp_path: 
     index.write_text(json.dumps({"metadata": {}, "weight_map": shards}))
     with pytest.raises(UserError, match=r"lacks 1 of the files .* first 'model-00002"):
         resolve_model(str(folder), "auto", MODELS)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json"),
+        *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+        *("chat_template.json", "chat_template.jinja", "merges.txt", "vocab.txt", "spiece.model"),
+        *("additional_chat_templates/ocr.jinja", "qformer_tokenizer/tokenizer.json"),
+    ],
+)
+def test_every_file_that_is_read_is_in_the_fingerprint(file: str, tmp_path: Path) -> None:
+    write_small_model(tmp_path / "m", "qwen2_vl")
+    before = resolve_model(str(tmp_path / "m"), "dummy", MODELS).fingerprint
+    path = tmp_path / "m" / file
+    path.parent.mkdir(exist_ok=True)
+    content = path.read_text() if path.exists() else "{}"
+    path.write_text(content + "\n")
+    after = resolve_model(str(tmp_path / "m"), "dummy", MODELS).fingerprint
+    assert after != before
+    (tmp_path / "m" / "README.md").write_text("What it is good for.")
+    assert resolve_model(str(tmp_path / "m"), "dummy", MODELS).fingerprint == after
+
+
+@pytest.mark.parametrize("load_format", ["auto", "dummy"])
+@pytest.mark.parametrize("family", ["deepseek-ocr", "qwen2_vl"])
+@pytest.mark.parametrize(
+    ("stated", "method"),
+    [
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+        ({"quant_method": "awq"}, "awq"),
+        ({"bits": 4}, "quantization_config"),
+    ],
+)
+@pytest.mark.parametrize("part", [None, "text_config"])
+def test_quantised_weights_are_refused(
+    load_format: str,
+    family: str,
+    stated: dict[str, object],
+    method: str,
+    part: str | None,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "m"
+    if family == "qwen2_vl":
+        write_small_model(folder, family)
+    else:
+        shutil.copytree(MODELS / family, folder)
+        part = part and "language_config"
+    config = json.loads((folder / "config.json").read_text())
+    (config[part] if part else config)["quantization_config"] = stated
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=rf"is quantised \({method}\)") as caught:
+        resolve_model(str(folder), load_format, MODELS)
+    assert str(caught.value).isprintable()

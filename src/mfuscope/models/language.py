@@ -45,10 +45,9 @@ def planned_language(config: dict[str, Any], family: Family) -> Language | None:
         config: the content of a config.json that passed its checks (`models.spec`).
 
     Returns:
-        None where the family is not known, the file leaves a size to transformers' defaults, or the
-        weights are quantised, so that sizes do not tell bytes.
+        None where the family is not known, or the file leaves a size to transformers' defaults.
     """
-    if family is Family.GENERIC or "quantization_config" in config:
+    if family is Family.GENERIC:
         return None
     try:
         text = SimpleNamespace(**as_transformers(config)["text_config"])

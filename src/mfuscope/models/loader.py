@@ -18,6 +18,7 @@ from mfuscope.core.errors import UserError
 from mfuscope.hardware.memory import check_fits, report_out_of_memory
 from mfuscope.models.families import Family
 from mfuscope.models.files import check_weights, read_json
+from mfuscope.models.generation import clean_generation_config
 from mfuscope.models.hub import fetch_weights
 from mfuscope.models.packages import missing_package
 from mfuscope.models.parts import has_experts
@@ -79,8 +80,8 @@ def load_model(
     implementation = _attention_implementation(spec.family, attention)
     with _report_invalid_files(*_building(spec)):
         size = _planned_bytes(model_class, config, torch_dtype(dtype), "eager")
-    if not hasattr(config, "quantization_config"):  # packed weights are smaller than planned
-        check_fits(spec.name, size, dtype, device)
+    check_fits(spec.name, size, dtype, device)
+    generation = clean_generation_config(config, folder)
     if spec.source == "hub" and spec.weights == "checkpoint":
         folder = fetch_weights(spec.name, folder)
         check_weights(folder)
@@ -94,8 +95,9 @@ def load_model(
             model.tie_weights()
         else:
             model = _load_checkpoint(
-                model_class, config, folder, torch_dtype(dtype), implementation, device
+                model_class, config, folder, torch_dtype(dtype), implementation, device, generation
             )
+    model.generation_config = generation
     model.eval().requires_grad_(False)
     if experts != "auto":
         _set_experts(model, spec, experts)
@@ -237,6 +239,7 @@ def _load_checkpoint(
     dtype: torch.dtype,
     attention: Any,
     device: torch.device,
+    generation: Any,
 ) -> Any:
     model, info = model_class.from_pretrained(
         folder,
@@ -248,6 +251,7 @@ def _load_checkpoint(
         trust_remote_code=False,
         ignore_mismatched_sizes=True,  # reported below in one line
         output_loading_info=True,
+        generation_config=generation,  # its own file is not read
     )
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[kind]:

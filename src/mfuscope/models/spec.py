@@ -7,6 +7,7 @@ anything is built.
 import difflib
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,16 +37,24 @@ from mfuscope.models.published import as_transformers
 from mfuscope.models.sizes import check_sizes
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-# The files that, beside the weights, decide a model's outputs.
-_DESCRIPTION_FILES = (
+# Files that transformers ignores, or reads in part, where they are damaged.
+_CHECKED_FILES = (
     "config.json",
     "generation_config.json",
     "preprocessor_config.json",
     "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
-    "chat_template.jinja",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.json",
 )
+# What, beside the weights, decides a model's outputs: config, tokenizer, processor and templates.
+_DESCRIPTION = (
+    *("*.json", "*.jinja", "*.model", "vocab.txt", "merges.txt"),
+    *("additional_chat_templates/*.jinja", "*_tokenizer/*"),
+)
+_INDEX = ".index.json"
 _ADAPTER = "adapter_config.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -197,7 +206,8 @@ def _check_config(config: dict[str, Any], name: str, load_format: str) -> None:
     """Refuse a config that transformers could not use.
 
     Raises:
-        UserError: a size is missing or makes no sense, or it names a file of weights.
+        UserError: a size is missing or makes no sense, weights are quantised, or it names a file
+            of weights.
     """
     try:
         check_sizes(as_transformers(config))
@@ -206,12 +216,28 @@ def _check_config(config: dict[str, Any], name: str, load_format: str) -> None:
             f"model: the config of {name!r} cannot be used ({error})",
             "correct or restore its config.json",
         ) from error
+    if (method := _quantisation(config)) is not None:
+        raise UserError(
+            f"model: {name!r} is quantised ({method}), and mfuscope measures weights of bf16, "
+            "fp16 or fp32",
+            "name the checkpoint that it was made of",
+        )
     # transformers would load that file, even a pickle.
     if load_format != "dummy" and config.get("transformers_weights") is not None:
         raise UserError(
             f"model: the config of {name!r} names a file of weights (`transformers_weights`)",
             "remove that line, and name the files as the hub does",
         )
+
+
+def _quantisation(config: Mapping[str, Any]) -> str | None:
+    """The method by which a config, or a part of it, says that weights are quantised."""
+    for key in ("quantization_config", "compression_config"):
+        if own := config.get(key):
+            method = own.get("quant_method") if isinstance(own, Mapping) else None
+            return method if isinstance(method, str) and method.isprintable() else key
+    parts = (part for part in config.values() if isinstance(part, Mapping))
+    return next(filter(None, map(_quantisation, parts)), None)
 
 
 def _weights(
@@ -248,11 +274,11 @@ def _check_files(folder: Path, source: str, name: str, family: Family, weights: 
             f"model: {name!r} holds no {' and no '.join(wanted)}",
             "add the model's own tokenizer and processor files",
         )
-    for file in filter(Path.is_file, (folder / file for file in _DESCRIPTION_FILES)):
+    for file in filter(Path.is_file, (folder / file for file in _CHECKED_FILES)):
         if file.name == "tokenizer.json":
             check_tokenizer(file)
-        elif file.suffix == ".json":
-            read_json(file)  # transformers ignores some of them where they are damaged
+        else:
+            read_json(file)
     if (folder / _ADAPTER).is_file():
         raise UserError(
             f"model: {name!r} holds an adapter ({_ADAPTER}), which mfuscope does not apply",
@@ -264,9 +290,10 @@ def _check_files(folder: Path, source: str, name: str, family: Family, weights: 
 
 def _fingerprint(folder: Path, source: str, weights: str) -> str:
     digest = hashlib.sha256(weights.encode())
-    for name in _DESCRIPTION_FILES:
-        path = folder / name
-        if path.is_file():
+    paths = {path for pattern in _DESCRIPTION for path in folder.glob(pattern) if path.is_file()}
+    for path in sorted(paths):
+        if not path.name.endswith(_INDEX):
+            name = path.relative_to(folder).as_posix()
             digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
     if source == "hub":
         digest.update(folder.name.encode())  # the revision, which decides the weights

@@ -11,6 +11,7 @@ from typing import Any
 
 from mfuscope.core.errors import UserError
 from mfuscope.models.families import Family
+from mfuscope.models.generation import left_out
 from mfuscope.models.spec import ModelSpec
 
 # In the order of preference.
@@ -45,25 +46,24 @@ def pick_attention(spec: ModelSpec, asked: str) -> str:
     )
 
 
-def check_processor(spec: ModelSpec, prompt: str) -> str | None:
-    """Check that a generic model's processor can be made, and its prompt.
+def model_notes(spec: ModelSpec, prompt: str) -> list[str]:
+    """What a user should know of a model, a line each; checks its processor and its prompt.
 
     Args:
         prompt: the instruction.
 
-    Returns:
-        What a user should know of the prompt.
-
     Raises:
         UserError: a package is missing, or the files do not make a processor or a prompt.
     """
-    if spec.family is not Family.GENERIC:
-        return None
-    from mfuscope.models.template import NOTES, prompt_text
+    notes = []
+    if names := left_out(spec.path):
+        notes.append(f"left out of its generation_config.json: {', '.join(names)}")
+    if spec.family is Family.GENERIC:
+        from mfuscope.models.template import NOTES, prompt_text
 
-    text = prompt_text(_processor(spec), prompt, spec.name)
-    note = NOTES[text.source]
-    return None if note is None else f"{spec.name!r}: {note}"
+        note = NOTES[prompt_text(_processor(spec), prompt, spec.name).source]
+        notes += [note] if note else []
+    return [f"{spec.name!r}: {note}" for note in notes]
 
 
 @cache
