@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
+from torch.utils import flop_counter
 
 from mfuscope.flops.counting import FlopCounter
 
@@ -47,6 +48,45 @@ def test_attention_counts_the_full_context() -> None:
     causal = count(attention, q, q, q, is_causal=True)
     assert causal.total == 2 * 2 * 4 * 6 * 6 * 8
     assert not causal.uncounted
+
+
+def refuses_groups(query: torch.Size, key: torch.Size, value: torch.Size) -> int:
+    """torch 2.11's formula, which knows no groups of heads."""
+    batch, heads, queries, width = query
+    if key[:2] != query[:2] or value[:2] != query[:2]:
+        raise AssertionError("query, key and value have other heads")
+    return 2 * batch * heads * queries * key[2] * (width + value[3])
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_groups_of_heads_share_keys_and_values(
+    kv_heads: int, older: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if older:
+        monkeypatch.setattr(flop_counter, "sdpa_flop_count", refuses_groups)
+    q, kv = torch.randn(2, 4, 6, 8), torch.randn(2, kv_heads, 10, 8)
+    expected = 2 * 2 * 4 * 6 * 10 * (8 + 8)
+    counter = count(nn.functional.scaled_dot_product_attention, q, kv, kv, enable_gqa=True)
+    assert counter.total == expected
+    assert not counter.uncounted
+    for kind in ("cudnn", "flash", "efficient"):
+        on_gpu = getattr(torch.ops.aten, f"_scaled_dot_product_{kind}_attention")
+        bias = () if kind == "flash" else (None, False)
+        heads = [x.to("meta", torch.bfloat16) for x in (q, kv, kv)]
+        assert count(on_gpu, *heads, *bias).total == expected, kind
+
+
+def test_the_older_formula_stands_where_ours_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the test above shows something: torch's own counter uses the formula in its place."""
+    monkeypatch.setattr(flop_counter, "sdpa_flop_count", refuses_groups)
+    q, kv = torch.randn(2, 4, 6, 8), torch.randn(2, 2, 10, 8)
+    heads = [x.to("meta", torch.bfloat16) for x in (q, kv, kv)]
+    with (
+        pytest.raises(AssertionError, match="have other heads"),
+        flop_counter.FlopCounterMode(display=False),
+    ):
+        torch.ops.aten._scaled_dot_product_flash_attention(*heads)
 
 
 def test_experts_count_their_own_tokens_only() -> None:

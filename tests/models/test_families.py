@@ -109,6 +109,24 @@ def test_their_weights_are_read(family: str, tmp_path: Path) -> None:
     check_measured(made, family)
 
 
+def test_groups_of_heads_are_counted_with_the_older_formula(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calibrations of models with grouped-query attention, as torch 2.11 would count them."""
+
+    def refused(*_: object) -> int:
+        raise AssertionError("torch's own formula")
+
+    write_small_model(tmp_path / "m", "qwen2_vl")
+    made = session(tmp_path / "m")
+    key = CalibrationKey("v", "native-120x90")
+    usual = calibrate(made, key)
+    monkeypatch.setattr("torch.utils.flop_counter.sdpa_flop_count", refused)
+    older = calibrate(made, key)
+    assert older.prefill_operators == usual.prefill_operators
+    assert older.decode_steps == usual.decode_steps
+
+
 # --- attention -----------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch._C import DispatchKey
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry
 
 from mfuscope.flops.attribution import notified
 from mfuscope.flops.components import OTHER
@@ -51,11 +51,15 @@ def _grouped_mm_flop(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> in
     return 2 * prod(a.shape[:-1]) * a.shape[-1] * b.shape[-1]
 
 
-def _cpu_attention_flop(
+def _attention_flop(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any
 ) -> int:
-    """torch's formula for the GPU kernels: scores and weighted sum over the full context."""
-    return int(sdpa_flop_count(query.shape, key.shape, value.shape))  # type: ignore[no-untyped-call]
+    """Scores and weighted sum over the full context, ``2 B H S_q S_k (D_qk + D_v)``.
+
+    Of queries (B, H, S_q, D_qk); groups of their heads may share one of the keys and values, which
+    the formula of torch 2.11 refuses.
+    """
+    return 2 * prod(query.shape[:3]) * key.shape[2] * (query.shape[3] + value.shape[3])
 
 
 def _mv_flop(matrix: torch.Tensor, *_: Any, **__: Any) -> int:
@@ -90,7 +94,10 @@ def _dot_flop(a: torch.Tensor, *_: Any, **__: Any) -> int:
 
 _OWN_FORMULAS: dict[Any, Callable[..., int]] = {
     aten._grouped_mm: _grouped_mm_flop,
-    aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention_flop,
+    aten._scaled_dot_product_flash_attention_for_cpu: _attention_flop,
+    aten._scaled_dot_product_cudnn_attention: _attention_flop,
+    aten._scaled_dot_product_flash_attention: _attention_flop,
+    aten._scaled_dot_product_efficient_attention: _attention_flop,
     aten.mv: _mv_flop,
     aten.addmv: _addmv_flop,
     aten.dot: _dot_flop,
