@@ -57,7 +57,7 @@ test-wheelhouse: $(VENV)/.installed-dev ## collect a wheelhouse, then install an
 bench: $(VENV)/.installed ## measure mfuscope itself: overhead, trace reading, scale
 	$(BIN)/python benchmarks/bench.py
 
-contracts: $(VENV)/.installed ## generate docs/data-model.md and contracts/openapi.yaml from the schemas
+contracts: $(VENV)/.installed ## generate docs/data-model.md, docs/models.md and contracts/openapi.yaml
 	PYTHONPATH=tools $(BIN)/python -m generate
 
 lint: $(VENV)/.installed-dev ## ruff, mypy, import-linter, snakefmt, snakemake --lint

@@ -1,6 +1,7 @@
 """Every family that people use for documents: a folder of toy size, planned, counted and run."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,35 @@ def test_auto_says_what_it_picks(tmp_path: Path) -> None:
         MODELS,
     )
     assert bundled.variants["baseline"].attention == "sdpa"
+
+
+# --- what is not measured ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model_type", "architecture", "reason"),
+    [
+        ("florence2", "Florence2ForConditionalGeneration", "is an encoder-decoder"),
+        ("pix2struct", "Pix2StructForConditionalGeneration", "is an encoder-decoder"),
+        ("vision-encoder-decoder", "VisionEncoderDecoderModel", "is an encoder-decoder"),
+        ("pi0", "PI0ForConditionalGeneration", "generates no text"),
+    ],
+)
+def test_what_is_not_measured_is_one_line(
+    model_type: str,
+    architecture: str,
+    reason: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "m"
+    write_small_model(folder, "llava")
+    config: dict[str, Any] = {"model_type": model_type, "architectures": [architecture]}
+    if model_type == "vision-encoder-decoder":
+        config |= {"encoder": {"model_type": "vit"}, "decoder": {"model_type": "trocr"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserErrors, match=f"\\({architecture}\\) {reason}") as caught:
+        plan(folder)
+    (error,) = caught.value.errors
+    assert str(error).isprintable()
+    assert "Traceback" not in capfd.readouterr().err

@@ -77,6 +77,8 @@ def test_without_the_file_the_config_has_the_tokens(tmp_path: Path) -> None:
     own = load_model(spec, "fp32", "sdpa", CPU).model.generation_config
     assert (own.bos_token_id, own.eos_token_id, own.pad_token_id) == (0, 1, 2)
     assert left_out(spec.path) == []
+    write(tmp_path / "m", {"do_sample": False, "use_cache": True, "top_k": None})
+    assert left_out(spec.path) == []
 
 
 @pytest.mark.parametrize("value", ["</s>", 1.5, True, [1, "x"], -1])

@@ -15,6 +15,8 @@ _FILE = "generation_config.json"
 TOKENS: Final = ("bos_token_id", "decoder_start_token_id", "eos_token_id", "pad_token_id")
 # What says nothing about generation.
 _BOOKKEEPING = ("_from_model_config", "transformers_version")
+# What is measured anyway (`measure.session`): greedily, with a KV cache.
+_USUAL = {"do_sample": False, "num_beams": 1, "use_cache": True}
 
 
 def left_out(folder: Path) -> list[str]:
@@ -26,7 +28,9 @@ def left_out(folder: Path) -> list[str]:
     return sorted(
         name
         for name, value in _stated(folder).items()
-        if name not in (*TOKENS, *_BOOKKEEPING) and value is not None
+        if name not in (*TOKENS, *_BOOKKEEPING)
+        and value is not None
+        and not (name in _USUAL and value == _USUAL[name])
     )
 
 

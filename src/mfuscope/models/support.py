@@ -35,7 +35,11 @@ def pick_attention(spec: ModelSpec, asked: str) -> str:
 
     with contextlib.redirect_stderr(io.StringIO()):  # tracebacks, for the logs of jobs
         model_class, config = model_class_and_config(spec, spec.path)
-        _check_generates(spec, model_class, config)
+        if (reason := refusal(model_class, config)) is not None:
+            raise UserError(
+                f"model: {spec.name!r} ({spec.architecture}) {reason}",
+                "name a model whose decoder has the image's features in its prompt",
+            )
         for one in _AUTOMATIC if asked == "auto" else (asked,):
             if _has(spec, model_class, config, one):
                 return one
@@ -44,6 +48,20 @@ def pick_attention(spec: ModelSpec, asked: str) -> str:
         f"attention: {spec.name!r} ({spec.architecture}) has no {asked} attention",
         f"set `attention: {others[0]}`" if others else "name another model",
     )
+
+
+def refusal(model_class: Any, config: Any) -> str | None:
+    """Why a class is not measured, as the predicate of a sentence about its model; None if it is.
+
+    Args:
+        model_class: of transformers.
+        config: its config.
+    """
+    if not model_class.can_generate():
+        return "generates no text"
+    if config.is_encoder_decoder or config.get_text_config(decoder=True).is_encoder_decoder:
+        return "is an encoder-decoder, which mfuscope does not measure"
+    return None
 
 
 def model_notes(spec: ModelSpec, prompt: str) -> list[str]:
@@ -71,20 +89,6 @@ def _processor(spec: ModelSpec) -> Any:
     from mfuscope.models.processor import load_processor
 
     return load_processor(spec.path, spec.name)
-
-
-def _check_generates(spec: ModelSpec, model_class: Any, config: Any) -> None:
-    if not model_class.can_generate():
-        raise UserError(
-            f"model: {spec.name!r} ({spec.architecture}) generates no text",
-            "name a model whose class has generate()",
-        )
-    if config.is_encoder_decoder or config.get_text_config(decoder=True).is_encoder_decoder:
-        raise UserError(
-            f"model: {spec.name!r} ({spec.architecture}) is an encoder-decoder, which mfuscope "
-            "does not measure",
-            "name a model whose decoder takes the image's features in its prompt",
-        )
 
 
 def _has(spec: ModelSpec, model_class: Any, config: Any, attention: str) -> bool:
