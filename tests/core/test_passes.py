@@ -85,7 +85,7 @@ def test_the_worse_of_the_passes_that_gave_the_times_counts() -> None:
 def test_what_one_pass_lacks_is_absent() -> None:
     first, second, third = passes_of([(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)])
     still = {"energy_j": "the counter did not move"}
-    parts = {"vision_ms": "no part of a known name ran in prefill"}
+    parts = {"vision_ms": "prefill called no module that is known to be this part"}
     second = replace(second, energy_j=None, absent=still)
     one = composed([first, second, replace(third, vision_ms=None, absent=parts)])
     assert one.energy_j is None

@@ -115,6 +115,12 @@ def test_copies_that_run_as_kernels_have_no_owner() -> None:
     ]
 
 
+def test_a_part_within_a_part_has_its_own_kernels() -> None:
+    ranges = [("prefill", "vision"), ("prefill", "vision", "projector"), ("prefill",)]
+    rows, _, _ = join([count("f", *one) for one in ranges], [], METRICS)
+    assert [row.part for row in rows] == ["vision", "projector", ""]
+
+
 def test_a_counter_that_is_missing_once_is_missing_in_the_sum() -> None:
     row = CountedLaunch("prefill", "", "k", "", "", 5, 7, 1, 2)
     assert totals([row, row]).tensor_flops == 14

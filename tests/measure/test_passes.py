@@ -57,6 +57,9 @@ def test_a_run_has_passes_of_both_kinds(published: Path, tmp_path: Path) -> None
     assert run.page.sha256 == digest_page(PAGE)
     assert (run.page.width, run.page.height, run.page.resolution) == (640, 682, "512")
     assert (run.prompt_tokens, run.image_tokens) == (78, 73)
+    assert run.prompt is not None
+    assert (run.prompt.image, run.prompt.images, run.prompt.between) == ("<image>", 73, 0)
+    assert (run.prompt.before, run.prompt.after) == ("<｜begin▁of▁sentence｜>", "\nFree OCR.")
     assert run.device.threads == measuring_threads()
     for measured in (*run.passes, run.timed, run.traced):
         assert measured.new_tokens == measured.forwards == 5
@@ -193,8 +196,7 @@ def test_another_architecture_is_measured(tmp_path: Path) -> None:
     counted = calibrate(made, CalibrationKey("baseline", run.page.resolution))
     assert counted.prompt_tokens == run.prompt_tokens
     assert counted.uncounted_operators == []
-    assert counted.language is None
-    assert set(counted.absent) == {"architecture", "language"}
+    assert set(counted.absent) == {"architecture"}
     assert set(counted.prefill_flops) == {"vision", "projector", "language_model", "lm_head"}
     assert counted.prefill_total["directional"] > 0
     width, layers, kv_width = 32, 2, 2 * 8

@@ -7,6 +7,9 @@ from unittest import mock
 import pytest
 import torch
 from fakes import Toy
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
 
 from mfuscope.measure import stages
 from mfuscope.measure.stages import Ranges, StageTimer
@@ -69,6 +72,44 @@ def test_a_part_that_is_found_but_never_runs_takes_no_time(clock: StepClock) -> 
     with timer.measure():
         toy.generate(1, timer.on_logits)
     assert timer.times(1).projector_ms is None
+
+
+Calls = list[tuple[str, "Calls"]]
+PARTS = st.sampled_from(["vision", "projector", "language_prefill"])
+CALLS: st.SearchStrategy[Calls] = st.recursive(
+    st.just([]), lambda inner: st.lists(st.tuples(PARTS, inner), max_size=3), max_leaves=8
+)
+
+
+@given(CALLS)
+def test_no_time_counts_twice(calls: Calls) -> None:
+    """Each mark takes a millisecond: the parts have one for each of their marks, and no other."""
+    modules = {part: nn.Identity() for part in ("vision", "projector", "language_prefill")}
+    expected = dict.fromkeys(modules, 0)
+
+    def run(calls: Calls) -> None:
+        for part, inner in calls:
+            expected[part] += 1 + len(inner)  # to its end; of each inner call, to its start
+            for before in list(modules[part]._forward_pre_hooks.values()):
+                before(modules[part], ())
+            run(inner)
+            for after in list(modules[part]._forward_hooks.values()):
+                after(modules[part], (), None)
+
+    with (
+        mock.patch.object(stages, "device_clock", return_value=StepClock()),
+        mock.patch.object(
+            stages, "hookable_parts", return_value={part: (m,) for part, m in modules.items()}
+        ),
+    ):
+        timer = StageTimer(nn.Identity(), CPU, 1)
+    with timer.measure():
+        run(calls)
+        timer.on_logits()
+    times = timer.times(1)
+    found = {part: getattr(times, f"{part}_ms") for part in modules}
+    assert found == {part: ms or None for part, ms in expected.items()}
+    assert sum(expected.values()) <= times.prefill_ms
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -18,7 +19,7 @@ from mfuscope.config.settings import (
     ProfilerSettings,
 )
 from mfuscope.core.errors import UserError
-from mfuscope.core.records import Pass, Run
+from mfuscope.core.records import Ending, Pass, Run
 from mfuscope.core.runs import RunKey
 from mfuscope.measure import passes as profiling
 from mfuscope.measure.passes import RunSettings, measure
@@ -34,11 +35,13 @@ def fake_nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
     return install_nvml(monkeypatch)
 
 
-def one_run(session: FakeSession, folder: Path, timed_passes: int = 1) -> Run:
+def one_run(
+    session: FakeSession, folder: Path, timed_passes: int = 1, ignore_eos: bool = True
+) -> Run:
     plain = ProfilerSettings(
         decode_steps=None, record_shapes=False, profile_memory=False, with_stack=False
     )
-    how = RunSettings("tiny", 3, True, 0, profiler=plain, timed_passes=timed_passes)
+    how = RunSettings("tiny", 3, ignore_eos, 0, profiler=plain, timed_passes=timed_passes)
     trace = folder / "trace.json"
     made = cast(Session, session)
     key = RunKey("baseline", "map.png", 1)
@@ -86,10 +89,41 @@ def test_timed_passes_of_different_lengths_are_no_run(tmp_path: Path) -> None:
     assert session.runs == 0
 
 
+@pytest.mark.parametrize(("tokens", "by"), [([1, 2, 0], "end"), ([1, 2, 3], "limit")])
+def test_how_the_answer_ended_is_recorded(tokens: list[int], by: str, tmp_path: Path) -> None:
+    session = FakeSession([tokens, tokens])
+    session.description = replace(session.description, weights="checkpoint")
+    run = one_run(session, tmp_path, ignore_eos=False)
+    assert run.ending == Ending(by=by)
+    assert "ending" not in run.absent
+    assert run.prompt == session.prompt(session.blank)
+
+
+@pytest.mark.parametrize(
+    ("weights", "ignore_eos", "ends", "reason"),
+    [
+        ("dummy", False, {0}, "dummy weights write no text"),
+        ("checkpoint", True, {0}, "`ignore_eos: true`: every answer goes on to max_new_tokens"),
+        ("checkpoint", False, set(), "the model names no token that ends an answer"),
+    ],
+)
+def test_an_ending_that_cannot_be_seen_is_absent(
+    weights: str, ignore_eos: bool, ends: set[int], reason: str, tmp_path: Path
+) -> None:
+    session = FakeSession([[1, 2, 0], [1, 2, 0]])
+    session.description = replace(session.description, weights=weights)
+    session.end_tokens = frozenset(ends)
+    run = one_run(session, tmp_path, ignore_eos=ignore_eos)
+    assert run.ending is None
+    assert run.absent["ending"] == reason
+
+
 def test_a_part_that_never_ran_is_absent(tmp_path: Path) -> None:
     run = one_run(FakeSession([[1, 2], [1, 2]]), tmp_path)
     assert run.timed.projector_ms is None
-    assert run.timed.absent["projector_ms"] == "no part of a known name ran in prefill"
+    assert (
+        run.timed.absent["projector_ms"] == "prefill called no module that is known to be this part"
+    )
     assert run.timed.vision_ms is not None
     assert "vision_ms" not in run.timed.absent
 

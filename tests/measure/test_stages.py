@@ -9,22 +9,51 @@ import torch
 from torch import nn
 
 from mfuscope.measure.stages import StageTimer
-from mfuscope.models.parts import find_parts
 
 CPU = torch.device("cpu")
 NAP = 0.004
 
 
-class Nap(nn.Module):
-    """A part that takes its time."""
+class Vision(nn.Module):
+    """Takes pixels, and its time."""
+
+    def __init__(self, naps: int, within: nn.Module | None = None) -> None:
+        super().__init__()
+        self.naps = naps
+        self.layers = nn.ModuleList([nn.Linear(1, 1)])
+        self.within = within
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        time.sleep(self.naps * NAP)
+        out = pixel_values + 1
+        return out if self.within is None else self.within(out)
+
+
+class Projector(nn.Linear):
+    """Takes its time."""
 
     def __init__(self, naps: int) -> None:
-        super().__init__()
+        super().__init__(1, 1)
         self.naps = naps
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         time.sleep(self.naps * NAP)
         return x + 1
+
+
+class Language(nn.Module):
+    """Takes embeddings, and its time."""
+
+    def __init__(self, naps: int) -> None:
+        super().__init__()
+        self.naps = naps
+        self.layers = nn.ModuleList([nn.Identity()])
+
+    def forward(
+        self, inputs_embeds: torch.Tensor, input_ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        time.sleep(self.naps * NAP)
+        return inputs_embeds + 1
 
 
 class Toy(nn.Module):
@@ -35,19 +64,19 @@ class Toy(nn.Module):
 
     def __init__(self, surplus: int = 0) -> None:
         super().__init__()
-        self.vision_tower = Nap(4)
-        self.multi_modal_projector = Nap(2)
-        self.language_model = Nap(3)
+        self.tower = Vision(4)
+        self.bridge: nn.Module = Projector(2)
+        self.language = Language(3)
         self.surplus = surplus
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.language_model(x)
+        out: torch.Tensor = self.language(x)
         return out
 
     def generate(self, tokens: int, on_logits: Callable[[], None]) -> None:
         x = torch.zeros(1)
         for _ in range(2):
-            x = self.multi_modal_projector(self.vision_tower(x))
+            x = self.bridge(self.tower(x))
         for number in range(tokens + self.surplus):
             assert not hooked(self) or number == 0, "no hook on what may be compiled"
             x = self(x)
@@ -155,21 +184,34 @@ def test_ranges_are_nested_annotations(surplus: int, most_tokens: int) -> None:
     assert steps[1][1] <= decode_end
 
 
-def test_parts_are_the_shallowest_of_a_known_name() -> None:
-    class Inner(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.vision_model = nn.Linear(1, 1)
+class Nested(Toy):
+    """Its projector lies within the vision encoder."""
 
-    class Outer(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.wrapped = Inner()
-            self.vision_model = nn.Linear(1, 1)
-            self.text_model = nn.Linear(1, 1)
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = Vision(4, within=Projector(2))
+        self.bridge = nn.Identity()
 
-    model = Outer()
-    assert find_parts(model) == {
-        "vision": model.vision_model,
-        "language_prefill": model.text_model,
-    }
+
+def test_a_part_within_a_part_counts_once() -> None:
+    times = measure(Nested(), 1)
+    assert naps(times.projector_ms) >= 4
+    assert 8 <= naps(times.vision_ms) < naps(times.prefill_ms) - 7
+    parts = times.vision_ms + times.projector_ms + times.language_prefill_ms
+    assert parts <= times.prefill_ms
+
+
+def test_within_compiled_code_is_no_hook() -> None:
+    """The projector is compiled with the vision encoder: its time counts there."""
+    model: Any = Nested()
+    eager = model.tower.forward
+
+    def compiled(pixel_values: torch.Tensor) -> torch.Tensor:
+        assert not hooked(model.tower.within)
+        out: torch.Tensor = eager(pixel_values)
+        return out
+
+    model.tower.forward = compiled
+    times = measure(model, 1)
+    assert times.projector_ms is None
+    assert naps(times.vision_ms) >= 12

@@ -94,6 +94,16 @@ def test_prefill_is_slower_throughout_by_its_least_slower_part() -> None:
     assert (made["part"].name, made["part"].slow, made["part"].fast) == ("language", 40.0, 20.0)
 
 
+def test_a_model_may_have_no_projector() -> None:
+    slow = row(prefill_ms=110.0, language_prefill_ms=50.0, projector_ms=None)
+    (one,) = causes(slow, row(projector_ms=None), "prefill")
+    assert (one.kind, one.name) == ("part", "language")
+    assert one.explained_ms == pytest.approx(30.0)
+    for unknown in ("vision_ms", "language_prefill_ms"):
+        slow = row(**{"prefill_ms": 110.0, "language_prefill_ms": 50.0} | {unknown: None})
+        assert not causes(slow, row(**{unknown: None}), "prefill")
+
+
 def test_a_part_alone() -> None:
     made = found("prefill", prefill_ms=110.0, language_prefill_ms=50.0)
     assert ms(made) == {"part": 30.0}

@@ -9,6 +9,7 @@ import pytest
 from builders import (
     a_pass,
     activity,
+    cache_of,
     calibration,
     ceiling,
     conditions,
@@ -100,7 +101,7 @@ def test_what_is_not_known_is_absent() -> None:
     row = run_metrics(run(4), activity(), generic_calibration(), hardware(), ceiling())
     absent = {name for name, value in row.items() if value is None}
     assert absent == {
-        "compile_s",
+        *("compile_s", "ending", "loop_tokens"),
         *("hfu_prefill", "hfu_decode", "padding_prefill", "padding_decode"),
         *("dram_gb_prefill", "dram_gb_per_token"),
         "mbu_decode",
@@ -135,7 +136,9 @@ def test_the_mean_context_is_that_of_the_steps(prompt: int, new_tokens: int) -> 
 
 def test_a_sliding_window_is_followed_step_by_step() -> None:
     sliding = language(window=2, sliding_layers=12)
-    row = run_metrics(run(6), activity(), calibration(language=sliding), hardware(), ceiling())
+    row = run_metrics(
+        run(6), activity(), calibration(cache=cache_of(sliding)), hardware(), ceiling()
+    )
     # Contexts 279 to 283 with a window of two generated tokens: 279, 280, 280, 280, 280 keys.
     seen = [architecture.decode_flops(language(), at, 278) for at in (279, 280, 280, 280, 280)]
     expected = float(np.mean([sum(step.values()) for step in seen]))

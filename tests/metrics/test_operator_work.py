@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import calibration, decode_step, generic_calibration, language
+from builders import cache_of, calibration, decode_step, generic_calibration, language
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,11 +50,27 @@ def test_calls_are_per_pass_and_copies_need_no_more() -> None:
     assert work["decode"].operators["aten::mm"].calls == 5 * 96
 
 
-def test_beyond_a_sliding_window_growth_is_unknown() -> None:
-    windowed = replace(calibration(), language=language(window=4, sliding_layers=12))
-    assert pass_work(windowed, traced(4))["decode"].operators[ATTENTION].flops
+def test_beyond_a_sliding_window_the_operator_that_grows_does_so_as_the_steps_do() -> None:
+    windowed = replace(calibration(), cache=cache_of(language(window=4, sliding_layers=12)))
+    for steps, keys in ((4, [279, 280, 281, 282]), (6, [279, 280, 281, 282, 282, 282])):
+        work = pass_work(windowed, traced(steps))["decode"]
+        one = work.operators[ATTENTION]
+        assert one.flops == sum(12 * 4 * at * 1280 for at in keys)
+        assert sum(operator.flops or 0 for operator in work.operators.values()) == work.flops
+
+
+def test_shares_of_operators_are_unknown_beyond_a_sliding_window() -> None:
+    """Half of each token's growth is that of scores, by another operator."""
+    windowed = replace(calibration(), cache=cache_of(language(window=4, sliding_layers=12)))
+    divided = []
+    for step in windowed.decode_steps:
+        half = replace(step.operators[ATTENTION], flops=step.operators[ATTENTION].flops // 2)
+        divided.append(replace(step, operators=step.operators | {ATTENTION: half, "scores": half}))
+    windowed = replace(windowed, decode_steps=divided)
+    within = pass_work(windowed, traced(4))["decode"]
+    assert sum(one.flops or 0 for one in within.operators.values()) == within.flops
     beyond = pass_work(windowed, traced(5))["decode"].operators
-    assert beyond[ATTENTION].flops is None
+    assert beyond[ATTENTION].flops is beyond["scores"].flops is None
     # What does not grow stays known.
     assert beyond["aten::mm"].flops == 5 * decode_step(279).operators["aten::mm"].flops
 

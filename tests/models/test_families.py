@@ -3,28 +3,26 @@
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from checkpoints import MODELS, ROOT
-from PIL import Image
-from small_models import FAMILIES, write_small_model
+from checkpoints import MODELS
+from small_calls import PAGE, SCHEMA, plan, run_small, session
+from small_models import FAMILIES, OTHERS, write_small_model
 
-from mfuscope.config.settings import ModelSettings, load_schema, resolve_settings
+from mfuscope.config.settings import resolve_settings
 from mfuscope.core.errors import UserErrors
 from mfuscope.core.runs import CalibrationKey
 from mfuscope.measure.calibration import calibrate
-from mfuscope.measure.session import Generation, Session
+from mfuscope.measure.session import Session
 from mfuscope.models.loader import load_model
 from mfuscope.models.spec import resolve_model
-from mfuscope.planning.plan import Plan, make_plan
+from mfuscope.planning.parameters import report_settings
+from mfuscope.planning.plan import make_plan
 
-SCHEMA = load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
-PAGE = ROOT / "data" / "samples" / "image_eu_map.png"
 #: Packages that transformers' own processors of these families want.
 NEEDED = {"smolvlm": "num2words", "mistral3": "torchvision", "lfm2_vl": "torchvision"}
-NO_SDPA = ("got_ocr2",)
+NO_SDPA = ("got_ocr2", "pp_chart2table")
 #: Image tokens of a page of 120 x 90 pixels; of Kosmos-2.5, whose config names no mark, unknown.
 TOKENS = {
     **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "glm_ocr", "glm4v"), 12),
@@ -34,12 +32,13 @@ TOKENS = {
     **dict.fromkeys(("llava_next", "llava_onevision"), 70),
     **{"internvl": 52, "gemma3": 4, "got_ocr2": 256, "hunyuan_vl": 17, "mllama": 1},
     "kosmos2_5": None,
+    **dict.fromkeys(("qwen3_vl_moe", "qwen3_5_moe", "exaone4_5", "video_llama_3"), 12),
+    **dict.fromkeys(("glm46v", "glm4v_moe", "ernie4_5_vl_moe"), 12),
+    **dict.fromkeys(("vipllava", "video_llava", "deepseek_vl"), 16),
+    **{"llava_next_video": 70, "aya_vision": 4, "idefics2": 4, "ovis2": 48, "qianfan_ocr": 52},
+    **{"pp_chart2table": 256, "gemma4": 63, "chameleon": 256, "emu3": 176},
+    "granite4_vision": 24,
 }
-
-
-def plan(folder: Path, **more: Any) -> Plan:
-    given = {"model": str(folder), "images": str(PAGE), "device": "cpu", "load_format": "dummy"}
-    return make_plan(resolve_settings(given | more, {}, {}, SCHEMA), MODELS, known={})
 
 
 def missing(family: str) -> bool:
@@ -47,29 +46,14 @@ def missing(family: str) -> bool:
     return family in NEEDED and importlib.util.find_spec(NEEDED[family]) is None
 
 
-def session(folder: Path, attention: str = "sdpa", load_format: str = "dummy") -> Session:
-    name = str(folder)
-    settings = ModelSettings(name, load_format, "fp32", attention, "Free OCR.", "auto", "none", 1)
-    return Session(resolve_model(name, load_format, MODELS), settings, "cpu", traces=False)
-
-
 def check_measured(made: Session, family: str) -> None:
-    """Calibrate for a page's size, then run the page; both agree on its tokens."""
-    calibration = calibrate(made, CalibrationKey("v", "native-120x90"))
+    calibration = run_small(made)
     assert calibration.image_tokens == TOKENS[family]
-    assert not calibration.uncounted_operators or family == "qwen3_5"  # a triangular solve
-    assert (calibration.prefill_total["counted"] or 0) > 0
-    first, second = (step.total["counted"] for step in calibration.decode_steps)
-    assert first is not None
-    assert second is not None
-    assert second >= first > 0
-    page = made.inputs(Image.new("RGB", (120, 90), "grey"), "auto")
-    assert page.prompt_tokens == calibration.prompt_tokens
-    out = made.generate(page, Generation(3, ignore_eos=True))
-    assert out.shape == (1, 3)
+    solves = family in ("qwen3_5", "qwen3_5_moe")  # a triangular system
+    assert not calibration.uncounted_operators or solves
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *OTHERS])
 def test_families_are_measured(family: str, tmp_path: Path) -> None:
     write_small_model(tmp_path / family, family)
     if missing(family):
@@ -154,6 +138,9 @@ def test_auto_says_what_it_picks(tmp_path: Path) -> None:
         "qwen": "sdpa",
     }
     assert f"attention: auto is eager for {str(tmp_path / 'got')!r}" in made.notes
+    assert report_settings(made)["asked"] == {
+        name: {"attention": "auto"} for name in ("got", "qwen")
+    }
     bundled = make_plan(
         resolve_settings(
             {"model": "deepseek-ocr-nano", "images": str(PAGE), "device": "cpu"},
@@ -172,10 +159,11 @@ def test_auto_says_what_it_picks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model_type", "architecture", "reason"),
     [
-        ("florence2", "Florence2ForConditionalGeneration", "is an encoder-decoder"),
-        ("pix2struct", "Pix2StructForConditionalGeneration", "is an encoder-decoder"),
-        ("vision-encoder-decoder", "VisionEncoderDecoderModel", "is an encoder-decoder"),
         ("pi0", "PI0ForConditionalGeneration", "generates no text"),
+        ("mistral4", "Mistral4ForCausalLM", "takes no images"),
+        ("evolla", "EvollaForProteinText2Text", "takes no images"),
+        ("blip-2", "Blip2ForConditionalGeneration", r"has a generate\(\) of its own"),
+        ("janus", "JanusForConditionalGeneration", r"has a generate\(\) of its own"),
     ],
 )
 def test_what_is_not_measured_is_one_line(
@@ -187,12 +175,60 @@ def test_what_is_not_measured_is_one_line(
 ) -> None:
     folder = tmp_path / "m"
     write_small_model(folder, "llava")
-    config: dict[str, Any] = {"model_type": model_type, "architectures": [architecture]}
-    if model_type == "vision-encoder-decoder":
-        config |= {"encoder": {"model_type": "vit"}, "decoder": {"model_type": "trocr"}}
+    config = {"model_type": model_type, "architectures": [architecture]}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserErrors, match=f"\\({architecture}\\) {reason}") as caught:
         plan(folder)
     (error,) = caught.value.errors
     assert str(error).isprintable()
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_processor_that_fails_is_one_line(tmp_path: Path) -> None:
+    write_small_model(tmp_path / "m", "llava")
+    path = tmp_path / "m" / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.5]}))
+    with pytest.raises(UserErrors, match="fails on a page and `prompt`") as caught:
+        plan(tmp_path / "m")
+    assert str(caught.value).isprintable()
+
+
+def test_a_prompt_without_a_place_for_the_page_is_one_line(tmp_path: Path) -> None:
+    """One's template writes the mark that its processor does not know; the other has no mark."""
+    write_small_model(tmp_path / "chart", "pp_chart2table", template=False)
+    write_small_model(tmp_path / "git", "trocr")
+    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = {"model_type": "git", "architectures": ["GitForCausalLM"], "vocab_size": 320}
+    config |= size | {"intermediate_size": 32, "vision_config": size | {"intermediate_size": 32}}
+    (tmp_path / "git" / "config.json").write_text(json.dumps(config))
+    processor = {"processor_class": "GitProcessor", "image_processor_type": "CLIPImageProcessor"}
+    (tmp_path / "git" / "preprocessor_config.json").write_text(json.dumps(processor))
+    for name in ("chart", "git"):
+        with pytest.raises(UserErrors, match="has no place for the page"):
+            plan(tmp_path / name, attention="auto")
+
+
+def test_packages_are_named_whatever_says_that_they_are_missing(tmp_path: Path) -> None:
+    """An image processor without a twin that needs no torchvision; a vision encoder of timm's."""
+    for name, file, change, package in (
+        ("a", "preprocessor", {"image_processor_type": "Llama4ImageProcessor"}, "torchvision"),
+        ("b", "", {"model_type": "fast_vlm", "vision_config": {"architecture": "x"}}, "timm"),
+    ):
+        write_small_model(tmp_path / name, "llava")
+        path = tmp_path / name / f"{file}{'_' * bool(file)}config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        with pytest.raises(UserErrors, match=f"needs the package {package}, ") as caught:
+            plan(tmp_path / name)
+        assert [error.remedy for error in caught.value.errors] == [f"pip install {package}"]
+
+
+def test_what_a_library_says_is_cut(tmp_path: Path) -> None:
+    """transformers lists every model type that it knows."""
+    write_small_model(tmp_path / "m", "llava")
+    path = tmp_path / "m" / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"]["model_type"] = "unheard"
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserErrors, match="unheard") as caught:
+        plan(tmp_path / "m")
+    assert len(str(caught.value)) < 600

@@ -12,6 +12,8 @@ from mfuscope.config.settings import load_schema, resolve_settings
 from mfuscope.config.yaml_files import check_yaml_file
 from mfuscope.core.errors import Findings, UserErrors
 from mfuscope.hardware import nvml
+from mfuscope.models.geometry import Geometry
+from mfuscope.models.prompt import instruction_tokens
 from mfuscope.planning.parameters import page_rows, report_settings, run_parameters
 from mfuscope.planning.plan import Plan, make_plan
 from mfuscope.workflow.start import notes
@@ -121,3 +123,29 @@ def test_what_if_uses_the_reference_again(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(rows) == 4
     assert [row for row in rows if row not in page_rows(plain)] == []
     assert {row["category"] for row in rows} == {"text_heavy", "mixed_layout", "image_rich"}
+
+
+# --- config/published.yaml -----------------------------------------------------------------------
+
+
+def test_the_published_protocol_fits_every_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its model is on the hub; the bundled folder has the same prompts and positions."""
+    path = ROOT / "config" / "published.yaml"
+    findings = Findings()
+    check_yaml_file(path, findings)
+    assert not findings
+    monkeypatch.chdir(ROOT)
+    base = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    made = plan(**base | yaml.safe_load(path.read_text()) | {"model": "deepseek-ocr"})
+    assert list(made.variants) == ["grounding", "free-ocr"]
+    longest = 0
+    for name, variant in made.variants.items():
+        assert (variant.ignore_eos, variant.no_repeat_ngram_size) == (False, 20)
+        spec = made.models[name]
+        assert spec.tiling is not None
+        assert (spec.positions, spec.tiling.max_tiles) == (8192, 9)
+        text = 1 + len(instruction_tokens(spec.path, variant.prompt))  # 1: the begin of sequence
+        grids = [(columns, rows) for columns in range(1, 10) for rows in range(1, 9 // columns + 1)]
+        pages = [spec.image_tokens(Geometry(1024, 640, *grid)) for grid in grids]
+        longest = max(longest, text + max(pages))
+    assert made.variants["grounding"].max_new_tokens == 8192 - longest

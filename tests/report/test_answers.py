@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import a_pass, calibration, generic_calibration, language, model, page, run
+from builders import a_pass, cache_of, calibration, generic_calibration, language, model, page, run
 from matplotlib.figure import Figure
 from report_data import repeats, tables, texts
 from report_reader import section
@@ -71,7 +71,7 @@ def batch() -> Any:
 def test_flops_grow_with_the_context() -> None:
     for window in (None, 20):
         decoder = language(window=window, sliding_layers=6 if window else 0)
-        counted = calibration(language=decoder)
+        counted = calibration(cache=cache_of(decoder))
         for new in (1, 2, 15, 22, 300):
             steps = (
                 sum(architecture.decode_flops(decoder, 278 + 1 + i, 278).values())

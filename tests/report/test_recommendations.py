@@ -12,7 +12,7 @@ from mfuscope.core import records
 from mfuscope.metrics.causes import STAGES
 from mfuscope.report.data import ReportData
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
-from mfuscope.report.recommendations import Recommendation, recommend
+from mfuscope.report.recommendations import Recommendation, cures, recommend
 from mfuscope.report.recommendations.kinds import is_matrix_work
 from mfuscope.report.recommendations.rule import Facts
 from mfuscope.report.recommendations.speed import memory_bound_decode, vision_dominates
@@ -338,6 +338,17 @@ def test_fusing_wants_two_fifths_outside_of_matrix_products(share: float, rule: 
 @pytest.mark.parametrize(("vision_ms", "expected"), [(245.0, False), (255.0, True)])
 def test_vision_dominates_from_half_of_prefill(vision_ms: float, expected: bool) -> None:
     assert bool(list(vision_dominates(facts(SMALL, {"vision_ms": vision_ms})))) == expected
+
+
+def test_an_unknown_vision_encoder_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cures, "_can_compile", lambda _: True)
+    known = facts(SMALL, {})
+    assert cures.compiled(known, "prefill")
+    stats = dict(known.variant.stats)
+    stats["vision_ms"] = replace(stats["vision_ms"], mean=None)
+    unknown = replace(known, variant=replace(known.variant, stats=stats))
+    assert cures.compiled(unknown, "prefill") is None
+    assert cures.compiled(unknown, "decode")
 
 
 def test_vision_is_left_to_the_rules_of_launches_and_arithmetic_where_they_speak() -> None:

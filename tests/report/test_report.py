@@ -204,7 +204,7 @@ def test_the_longer_stage_is_said_first(decode_ms: float, stages: str) -> None:
 
 def test_prefill_without_known_parts_is_one_cost_centre() -> None:
     none = dict.fromkeys(("vision_ms", "projector_ms", "language_prefill_ms"))
-    reason = "the model has no such part under a known name"
+    reason = "prefill called no module that is known to be this part"
     made = tables(repeats(timed=none | {"absent": dict.fromkeys(none, reason)}))
     variant = made.data.variants[0]
     assert [centre.key for centre in variant.centres] == ["decode", "prefill"]
@@ -212,6 +212,25 @@ def test_prefill_without_known_parts_is_one_cost_centre() -> None:
     text = render(made.data)
     assert f'title="{reason}"' in text.html
     assert '<rect class="prefill"' in text.html
+
+
+@pytest.mark.parametrize("missing", ["vision_ms", "language_prefill_ms"])
+def test_what_may_hold_a_part_that_is_not_known_is_unknown(missing: str) -> None:
+    timed = {missing: None, "absent": {missing: "not known"}}
+    made = tables(repeats(timed=timed))
+    variant = made.data.variants[0]
+    assert variant.stats["rest_ms"].mean is None
+    assert [centre.key for centre in variant.centres] == ["decode", "prefill"]
+    assert "not known separately" in time_sentence(variant)
+    assert '<rect class="prefill"' in render(made.data).html
+
+
+def test_a_model_may_have_no_projector() -> None:
+    made = tables(repeats(timed={"projector_ms": None, "absent": {"projector_ms": "no such part"}}))
+    variant = made.data.variants[0]
+    keys = {centre.key for centre in variant.centres}
+    assert keys == {"vision", "language", "rest", "decode"}
+    assert "The largest part of prefill is the vision encoder" in time_sentence(variant)
 
 
 def test_one_repeat_shows_no_spread() -> None:

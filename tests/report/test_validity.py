@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from builders import (
     a_pass,
-    calibration,
     conditions,
     gpu,
     page,
@@ -48,15 +47,6 @@ def test_throttled_runs_are_listed_with_their_reason() -> None:
     runs = [*repeats(2), run(repeat=2, timed=a_pass(conditions_after=hot))]
     assert "sw_thermal_slowdown in 1 of 3 runs (page.png repeat 2)" in texts(runs).markdown
     assert "No throttle reason was active" in texts(repeats()).markdown
-
-
-def test_uncounted_operators_are_named() -> None:
-    short = calibration(uncounted_operators=["aten::_mystery_mm"])
-    made = texts(repeats(), calibrations=[short])
-    for text in (made.markdown, made.html):
-        assert "aten::_mystery_mm" in text
-        assert "baseline at 1024" in text
-    assert "No compute-heavy operator was left uncounted" in texts(repeats()).markdown
 
 
 def test_unsteady_pages_are_listed() -> None:

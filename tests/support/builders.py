@@ -209,6 +209,7 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
         passes=[timed] * 3,
         traced=a_pass(new_tokens, prefill_ms=80.0, host_ms=200.0),
         passes_agree=True,
+        prompt=records.Prompt(before="<s>", image="<image>", images=273, after="\nFree OCR."),
         settings={
             "model": "deepseek-ocr",
             "load_format": "auto",
@@ -237,7 +238,10 @@ def run(new_tokens: int = 4, **changes: Any) -> records.Run:
         versions=versions(),
         commit="0123456789ab",
         trace_bytes=9_000_000,
-        absent={"compilation": "nothing was to be compiled"},
+        absent={
+            "compilation": "nothing was to be compiled",
+            "ending": "`ignore_eos: true`: every answer goes on to max_new_tokens",
+        },
     )
     return replace(made, **changes)
 
@@ -347,6 +351,23 @@ def language(**changes: Any) -> Language:
     return replace(made, **changes)
 
 
+def cache_of(made: Language, prompt_tokens: int = 278) -> list[records.CacheLayers]:
+    """The cache of such a decoder, in bf16."""
+    layers = {"full": made.layers - made.sliding_layers, "sliding": made.sliding_layers}
+    windows = {"full": None, "sliding": prompt_tokens + (made.window or 0)}
+    return [
+        records.CacheLayers(
+            kind=kind,
+            layers=number,
+            window=windows[kind],
+            bytes=number * 2 * made.kv_heads * made.head_dim * 2,
+            flops=number * 4 * made.heads * made.head_dim,
+        )
+        for kind, number in layers.items()
+        if number
+    ]
+
+
 def _step_operators(exact: dict[str, int]) -> dict[str, records.OperatorFlops]:
     """The operators of a step on an H100: routed experts by bmm, all other weights by mm."""
     attention, routed = exact["attention"], exact["routed_experts"]
@@ -407,7 +428,7 @@ def calibration(**changes: Any) -> records.Calibration:
         prefill_kv_bytes=17_080_320,
         profiler_matmul_flops=1_000_000_000_000,
         decode_steps=[decode_step(279), decode_step(280)],
-        language=language(),
+        cache=cache_of(language()),
         uncounted_operators=[],
         versions=versions(),
     )
@@ -472,7 +493,7 @@ def generic_calibration(**changes: Any) -> records.Calibration:
         for context, flops in ((279, 1000), (280, 1010))
     ]
     reason = "not known for this architecture"
-    names = ("architecture", "directional", "language", "prefill_weight_bytes", "prefill_kv_bytes")
+    names = ("architecture", "directional", "cache", "prefill_weight_bytes", "prefill_kv_bytes")
     made = calibration(
         prefill_flops={"vision": {"counted": 10**12}},
         prefill_total={"counted": 10**12},
@@ -480,7 +501,7 @@ def generic_calibration(**changes: Any) -> records.Calibration:
         prefill_weight_bytes=None,
         prefill_kv_bytes=None,
         decode_steps=steps,
-        language=None,
+        cache=None,
         absent=dict.fromkeys(names, reason),
     )
     return replace(made, **changes)

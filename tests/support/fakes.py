@@ -10,11 +10,31 @@ from builders import HOST, cpu, gpu, model, versions
 from torch import nn
 
 from mfuscope.config.settings import ModelSettings
-from mfuscope.core.records import Device
+from mfuscope.core.records import Device, Prompt
 from mfuscope.measure.session import Generation
 from mfuscope.models.inputs import PageInputs
 
 CPU = torch.device("cpu")
+
+
+class ToyVision(nn.Module):
+    """Takes pixels, as a vision encoder does."""
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return pixel_values + 1
+
+
+class ToyLanguage(nn.Module):
+    """Takes what a language model takes, and has layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Identity()])
+
+    def forward(
+        self, inputs_embeds: torch.Tensor, input_ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return inputs_embeds + 1
 
 
 class Toy(nn.Module):
@@ -22,9 +42,9 @@ class Toy(nn.Module):
 
     def __init__(self, fails: bool = False) -> None:
         super().__init__()
-        self.vision_tower = nn.Identity()
-        self.multi_modal_projector = nn.Identity()  # never runs
-        self.language_model = nn.Identity()
+        self.vision_tower = ToyVision()
+        self.multi_modal_projector = nn.Linear(1, 1)  # never runs
+        self.language_model = ToyLanguage()
         self.fails = fails
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -59,6 +79,7 @@ class FakeSession:
         self.positions: int | None = None
         self.warmed_up: dict[object, Any] = {}
         self.compilation: Any = None
+        self.end_tokens = frozenset({0})
         self.runs = 0
         self.process, self.host = "0123456789ab", HOST
         self.references: dict[object, Any] = {}
@@ -68,6 +89,9 @@ class FakeSession:
 
     def inputs(self, page: object, mode: str) -> PageInputs:
         return PageInputs({}, prompt_tokens=7, image_tokens=5, resolution="512")
+
+    def prompt(self, page: PageInputs) -> Prompt:
+        return Prompt(before="<s>", image="<image>", images=5, after="?")
 
     def blank_inputs(self, resolution: str) -> PageInputs:
         assert resolution == self.blank.resolution

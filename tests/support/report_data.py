@@ -156,11 +156,20 @@ def operator_rows(*rows: tuple[str, str, float, float | None]) -> pd.DataFrame:
     )
 
 
-def kernel_rows(*rows: tuple[str, str, float]) -> pd.DataFrame:
-    """A kernel table of (stage, kernel, device ms)."""
+def kernel_rows(
+    *rows: tuple[str, str, float], undispatched: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """A kernel table of (stage, kernel, device ms); some ms, by kernel, past the dispatcher."""
     return pd.DataFrame(
         [
-            {"stage": stage, "kind": "kernel", "kernel": name, "calls": 4, "device_ms": device}
+            {
+                "stage": stage,
+                "kind": "kernel",
+                "kernel": name,
+                "calls": 4,
+                "device_ms": device,
+                "undispatched_ms": (undispatched or {}).get(name, 0.0),
+            }
             for stage, name, device in rows
         ]
     )

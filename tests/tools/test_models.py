@@ -4,7 +4,7 @@ from pathlib import Path
 
 from checkpoints import ROOT
 from generate.models import FILE, MEASURED, PACKAGES, image_text_to_text, models_page
-from small_models import FAMILIES, write_small_model
+from small_models import ENCODER_DECODERS, FAMILIES, OTHERS, write_small_model
 
 from mfuscope.models.files import read_json
 
@@ -27,11 +27,12 @@ def test_the_rest_of_the_page_is_up_to_date() -> None:
 
 
 def test_what_is_measured_has_a_test(tmp_path: Path) -> None:
-    """tests/models/test_families.py; the bundled and published folders of the two others."""
+    """tests/models/test_families.py, test_encoder_decoders.py; folders of the two others."""
     built = {"deepseek_ocr2", "unlimited_ocr"}
-    for family in FAMILIES:
+    for family in (*FAMILIES, *OTHERS, *ENCODER_DECODERS):
         write_small_model(tmp_path / family, family)
         built.add(read_json(tmp_path / family / "config.json")["model_type"])
     assert built == {*MEASURED, *PACKAGES}
     page = rows(models_page())
     assert all("| measured |" in page[name] for name in MEASURED)
+    assert len(page) == len(image_text_to_text())

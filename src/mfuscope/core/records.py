@@ -7,12 +7,14 @@ that could not be measured is None, and the record's `absent` maps its name to t
 from dataclasses import dataclass, field
 from typing import Any
 
-from mfuscope.core.language import Language
+from mfuscope.core.cache import CacheLayers as CacheLayers
+from mfuscope.core.endings import Ending as Ending
 from mfuscope.core.passes import Conditions as Conditions
 from mfuscope.core.passes import Host as Host
 from mfuscope.core.passes import HostStage as HostStage
 from mfuscope.core.passes import Pass as Pass
 from mfuscope.core.passes import composed
+from mfuscope.core.prompts import Prompt as Prompt
 from mfuscope.core.timelines import StepTimeline
 
 # Increase this number with every change to what is measured, or how: results of another protocol
@@ -49,6 +51,15 @@ class Versions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quantisation:
+    """How the weights of a checkpoint are stored: a package's method, its scheme, and the bits."""
+
+    method: str
+    scheme: str
+    bits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """The model that was measured."""
 
@@ -63,6 +74,7 @@ class Model:
     attention: str
     experts_implementation: str | None
     positions: int | None
+    quantisation: Quantisation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +132,8 @@ class Run:
     """One image x one repeat x one variant: results/VARIANT/runs/IMAGE/REPEAT.json.
 
     `warmup_ms` has the page time (prefill and decode) of each warm-up pass that was made right
-    before this run.
+    before this run. `prompt` is that of the page, None in records of older versions; `ending` is
+    that of the first timed pass, and of the first copy of a batch.
     """
 
     protocol: int
@@ -139,6 +152,8 @@ class Run:
     passes: list[Pass]
     traced: Pass
     passes_agree: bool
+    ending: Ending | None = None
+    prompt: Prompt | None = None
     compilation: Compilation | None = None
     settings: dict[str, Any]
     device: Device
@@ -299,7 +314,7 @@ class Calibration:
     prefill_kv_bytes: int | None
     profiler_matmul_flops: int
     decode_steps: list[DecodeStep]
-    language: Language | None
+    cache: list[CacheLayers] | None
     uncounted_operators: list[str]
     versions: Versions
     absent: dict[str, str] = field(default_factory=dict)

@@ -86,7 +86,11 @@ def label_modules(model: nn.Module) -> Labels:
     head = model.get_output_embeddings()  # type: ignore[operator]
     if not is_known(model):
         names = {"language_prefill": "language_model"}
-        labels = [(names.get(part, part), module) for part, module in find_parts(model).items()]
+        labels = [
+            (names.get(part, part), module)
+            for part, modules in find_parts(model).items()
+            for module in modules
+        ]
         return [*labels, (c.LM_HEAD, head)] if head is not None else labels
     assert isinstance(base, nn.Module)
     labels = _label_sam(base.vision_tower.sam_encoder)  # type: ignore[union-attr,arg-type]

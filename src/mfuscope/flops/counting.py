@@ -1,7 +1,8 @@
 """FLOPs counted at dispatch: every operator, by its name and by part of the model.
 
 torch's flop counter has formulas for most operators; formulas that it lacks and models need are
-added here. A compute-heavy operator without a formula is recorded by name.
+added here. A compute-heavy operator without a formula is recorded by name. Kernels that are
+launched past the dispatcher are not seen here: traces tell of those (`traces.undispatched`).
 """
 
 from collections import defaultdict
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._C import DispatchKey
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -37,6 +39,9 @@ _LIGHT = (
     *("upsample", "gamma", "cummax", "cummin", "fftshift", "fftfreq", "linalg_vector_norm"),
     *("scatter_add", "range", "larger", "trigger", "merge", "integer"),
 )
+
+# Higher-order operators whose code outside of compiled regions calls operators, one by one.
+_OF_OPERATORS = ("flex_attention", "while_loop", "map_impl", "associative_scan")
 
 
 def _grouped_mm_flop(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
@@ -150,6 +155,8 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         uncounted: names of compute-heavy operators that ran and have no formula.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.counts: dict[str, int] = defaultdict(int)
@@ -176,6 +183,8 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if isinstance(func, HigherOrderOperator):
+            return self._higher_order(func, args, kwargs)
         packet = func._overloadpacket
         if _formula(packet) is None and func is not torch.ops.prim.device.default:
             # In inference mode, composite operators (linear, matmul, ...) are dispatched whole.
@@ -186,6 +195,22 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **kwargs)
         self._count(packet, args, kwargs, out)
         return out
+
+    def _higher_order(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+        """Run a higher-order operator, and count what its parts do where these can be seen.
+
+        Of `cond` the branch that is taken, of a loop each iteration, and of flex attention all of
+        its context.
+        """
+        if func.name() == "cond":  # torch's own code refuses counters
+            predicate, true, false, operands = args
+            with self:
+                return (true if predicate else false)(*operands)
+        if func.name() in _OF_OPERATORS:
+            with self:
+                return func.py_kernels[DispatchKey.CompositeExplicitAutograd](*args, **kwargs)
+        self.uncounted.add(f"{func.namespace}.{func.name()}")
+        return func(*args, **kwargs)
 
     def _count(self, packet: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
         formula = _formula(packet)

@@ -1,12 +1,16 @@
 """The least bytes of weights that a stage must read, from the model's parameters."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
+
+from torch import nn
 
 from mfuscope.core.language import Language
 from mfuscope.flops import components as c
 from mfuscope.flops.attribution import label_methods, label_modules
-from mfuscope.models.parts import find_parts, has_experts
+from mfuscope.models.parts import find_decoder, find_parts, has_experts
+from mfuscope.models.quantisation import storage_bytes
 
 
 def stage_weight_bytes(
@@ -18,7 +22,8 @@ def stage_weight_bytes(
     and the embeddings of the stage's tokens count as ``other``.
 
     Returns:
-        None for a model with experts whose `language` is not known.
+        None for a model with experts whose `language` is not known, and for a decode step of a
+        model whose decoder is not known.
 
     Args:
         language: the decoder's dimensions, None if not known. They give the number of experts that
@@ -31,20 +36,28 @@ def stage_weight_bytes(
     owner = _owners(model)
     table = model.get_input_embeddings().weight
     head = model.get_output_embeddings()
-    decoder = find_parts(model).get("language_prefill")
-    decoding = {id(p) for module in (decoder, head) if module for p in module.parameters()}
+    decoding = _ids(find_decoder(model))
+    if not prefill and not decoding:
+        return None
+    parts = find_parts(model)
+    decoding -= _ids(parts.get("vision", ())) | _ids(parts.get("projector", ()))
+    decoding |= _ids([head] if head else [])
     sizes: Counter[str] = Counter()
     for parameter in model.parameters():
         if (parameter is table and table is not head.weight) or (
             not prefill and id(parameter) not in decoding
         ):
             continue
-        sizes[owner.get(id(parameter), c.OTHER)] += parameter.numel() * parameter.element_size()
+        sizes[owner.get(id(parameter), c.OTHER)] += storage_bytes(parameter)
     if language is not None and language.sparse_layers:
         used = min(language.experts, tokens * language.active_experts)
         sizes[c.ROUTED_EXPERTS] = sizes[c.ROUTED_EXPERTS] * used // language.experts
-    sizes[c.OTHER] += tokens * table.shape[1] * table.element_size()
+    sizes[c.OTHER] += tokens * storage_bytes(table) // table.shape[0]
     return dict(sizes)
+
+
+def _ids(modules: Iterable[nn.Module]) -> set[int]:
+    return {id(parameter) for module in modules for parameter in module.parameters()}
 
 
 def _owners(model: Any) -> dict[int, str]:

@@ -7,10 +7,18 @@ from dataclasses import dataclass, field
 import torch
 
 from mfuscope.core import records
+from mfuscope.core.cache import CacheLayers, held_bytes, read_bytes
 from mfuscope.core.language import TextWidths
 from mfuscope.core.runs import CalibrationKey
 from mfuscope.flops import architecture, directional
 from mfuscope.flops.attribution import label_methods, label_modules
+from mfuscope.flops.cache import (
+    Decoder,
+    Held,
+    UnknownCacheError,
+    describe_cache,
+    watched_cache,
+)
 from mfuscope.flops.counting import FlopCounter
 from mfuscope.flops.dims import Architecture, read_dims, read_text_widths, read_vision_widths
 from mfuscope.flops.traffic import stage_weight_bytes
@@ -18,6 +26,7 @@ from mfuscope.measure.session import Generation, Session
 from mfuscope.measure.stages import Ranges
 from mfuscope.models.geometry import parse_resolution
 from mfuscope.models.inputs import PageInputs
+from mfuscope.models.parts import find_decoder
 
 _STEPS = 2  # a step's FLOPs are linear in the context: two contexts suffice
 
@@ -74,15 +83,27 @@ class _Formulas:
 def calibrate(session: Session, key: CalibrationKey) -> records.Calibration:
     """Count the FLOPs of prefill and of two decode steps, for an empty page of the resolution.
 
+    The bytes of the KV cache, and how later steps' FLOPs grow, are told by the cache itself.
+
     FLOPs depend on shapes alone: no page of the user is read, and an edited page needs no new
     calibration.
     """
     page = session.blank_inputs(key.resolution)
-    forwards, uncounted = _count(session, page)
+    forwards, uncounted, moments = _count(session, page)
+    growth = sum(forwards[2].flops.values()) - sum(forwards[1].flops.values())
+    cache: list[CacheLayers] | None = None
+    no_cache = ""
+    try:
+        decoder = Decoder.of(session.model.config)
+        cache = describe_cache(moments, page.prompt_tokens, growth, decoder)
+    except UnknownCacheError as error:
+        no_cache = str(error)
     formulas = _formulas(session, key.resolution, page.prompt_tokens)
     prefill = _table({"counted": forwards[0].components, **formulas.prefill})
     steps = [
-        _step(session, formulas, page.prompt_tokens, page.prompt_tokens + 1 + number, counted)
+        _step(
+            session, formulas, page.prompt_tokens, page.prompt_tokens + 1 + number, counted, cache
+        )
         for number, counted in enumerate(forwards[1 : 1 + _STEPS])
     ]
     dims = formulas.dims
@@ -99,29 +120,36 @@ def calibrate(session: Session, key: CalibrationKey) -> records.Calibration:
         prefill_total=_totals(prefill),
         prefill_operators=forwards[0].operators,
         prefill_weight_bytes=sum(weights.values()) if weights else None,
-        prefill_kv_bytes=_kv_bytes(session, formulas, page.prompt_tokens, page.prompt_tokens),
+        prefill_kv_bytes=None if cache is None else held_bytes(cache, page.prompt_tokens),
         profiler_matmul_flops=_profiler_matmul_flops(session, page),
         decode_steps=steps,
-        language=dims.language if dims else None,
+        cache=cache,
         uncounted_operators=uncounted,
         versions=session.versions,
-        absent=_absent(prefill, steps[0], weights is None) | page.absent,
+        absent=_absent(prefill, steps[0], weights is None, no_cache) | page.absent,
     )
 
 
-def _count(session: Session, page: PageInputs) -> tuple[list[_Counted], list[str]]:
-    """The counts of each forward, and the uncounted operators."""
+def _count(
+    session: Session, page: PageInputs
+) -> tuple[list[_Counted], list[str], list[list[Held]]]:
+    """The counts of each forward, the uncounted operators, and what the cache held after each."""
     counter = FlopCounter()
     snapshots = [_Counted()]
+    moments: list[list[Held]] = []
     model = session.model
-    with counter.attribute(label_modules(model), label_methods(model)), counter:
-        session.generate(
-            page,
-            Generation(1 + _STEPS, ignore_eos=True),
-            on_logits=lambda: snapshots.append(_Counted.so_far(counter)),
-        )
+    # Compiled regions of the model or of a package dispatch nothing.
+    eager = torch.compiler.set_stance("force_eager")
+    attributed = counter.attribute(label_modules(model), label_methods(model))
+    with watched_cache(find_decoder(model)) as held_now, eager, attributed, counter:
+
+        def note() -> None:
+            snapshots.append(_Counted.so_far(counter))
+            moments.append(held_now())
+
+        session.generate(page, Generation(1 + _STEPS, ignore_eos=True), on_logits=note)
     forwards = [after.since(before) for before, after in itertools.pairwise(snapshots)]
-    return forwards, sorted(counter.uncounted)
+    return forwards, sorted(counter.uncounted), moments
 
 
 def _formulas(session: Session, resolution: str, prompt_tokens: int) -> _Formulas:
@@ -146,6 +174,7 @@ def _step(
     prompt_tokens: int,
     context_tokens: int,
     counted: _Counted,
+    cache: list[CacheLayers] | None,
 ) -> records.DecodeStep:
     by_model: dict[str, Mapping[str, int | float] | None] = {"counted": counted.components}
     language = formulas.dims.language if formulas.dims else None
@@ -164,7 +193,9 @@ def _step(
         total=_totals(flops),
         operators=counted.operators,
         weight_bytes=sum(weights.values()) if weights else None,
-        kv_bytes=_kv_bytes(session, formulas, context_tokens, prompt_tokens),
+        kv_bytes=None
+        if cache is None
+        else read_bytes(cache, range(context_tokens, context_tokens + 1)),
     )
 
 
@@ -186,18 +217,6 @@ def _totals(table: records.FlopTable) -> dict[str, int | float]:
     return totals
 
 
-def _kv_bytes(
-    session: Session, formulas: _Formulas, context_tokens: int, prompt_tokens: int
-) -> int | None:
-    size = session.dtype.itemsize
-    if formulas.dims is not None:
-        return architecture.kv_bytes(formulas.dims.language, context_tokens, prompt_tokens, size)
-    text = formulas.text
-    if text is None or getattr(session.model.config.get_text_config(), "sliding_window", None):
-        return None
-    return 2 * text.layers * context_tokens * text.kv_heads * text.head_dim * size
-
-
 def _profiler_matmul_flops(session: Session, page: PageInputs) -> int:
     """torch.profiler's own sum over the matmul-like operators of a prefill, for comparison.
 
@@ -215,16 +234,17 @@ def _profiler_matmul_flops(session: Session, page: PageInputs) -> int:
 
 
 def _absent(
-    prefill: records.FlopTable, step: records.DecodeStep, no_weights: bool
+    prefill: records.FlopTable, step: records.DecodeStep, no_weights: bool, no_cache: str
 ) -> dict[str, str]:
     absent = {}
     if "architecture" not in _totals(prefill):
         absent["architecture"] = "no closed form is known for this architecture"
-        absent["language"] = absent["architecture"]
     if "directional" not in _totals(prefill):
         absent["directional"] = "the config does not name the widths that the formulas need"
     if no_weights:
         absent["prefill_weight_bytes"] = "how many experts run is not known for this architecture"
-    if step.kv_bytes is None:
-        absent["prefill_kv_bytes"] = "the config does not give the size of the KV cache"
+    elif step.weight_bytes is None:
+        absent["weight_bytes"] = "no module of the model is known to be its decoder"
+    if no_cache:
+        absent |= dict.fromkeys(("cache", "prefill_kv_bytes"), no_cache)
     return absent

@@ -6,7 +6,7 @@ kernels of later replays their operators.
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +39,18 @@ def compile_vision(model: nn.Module) -> None:
     Raises:
         UserError: it is not known which part of the model is the vision encoder.
     """
-    vision = find_parts(model).get("vision")
-    if vision is None:
+    vision = find_parts(model).get("vision", ())
+    if not vision:
         raise UserError(
             f"compile: no part of {type(model).__name__} is known to be its vision encoder",
             "set `compile: decode`",
         )
-    compiled = torch.compile(vision.forward, mode="reduce-overhead", dynamic=False)
+    for module in vision:
+        module.forward = _compiled(module.forward)
+
+
+def _compiled(eager: Callable[..., Any]) -> Callable[..., Any]:
+    compiled = torch.compile(eager, mode="reduce-overhead", dynamic=False)
 
     def forward(*inputs: Any, **named: Any) -> Any:
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
@@ -55,7 +60,7 @@ def compile_vision(model: nn.Module) -> None:
             compiled(*inputs, **named),
         )
 
-    vision.forward = forward
+    return forward
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,9 +117,8 @@ def _component_ranges(session: Session) -> Iterator[Callable[[], None]]:
     Only around what is not compiled: of a compiled vision encoder no component is known.
     """
     model, compiling = session.model, session.settings.compile
-    hidden = set()
-    if compiling == "all" and (vision := find_parts(model).get("vision")) is not None:
-        hidden = set(vision.modules())
+    vision = find_parts(model).get("vision", ()) if compiling == "all" else ()
+    hidden = {inner for module in vision for inner in module.modules()}
     modules = [one for one in label_modules(model) if one[1] not in hidden]
     methods = [] if compiling == "all" else label_methods(model)
     opened: list[Any] = []

@@ -54,7 +54,7 @@ class CountedLaunch:
 
     Attributes:
         stage: `PREFILL` or `STEP`.
-        part: one of `PARTS`, empty for the rest of prefill and for decode.
+        part: one of `PARTS`, the innermost; empty for the rest of prefill and for decode.
         operator, component: empty where they are not known.
         tensor_flops: FLOPs of the tensor pipes; None where there is no such counter.
         dram_read_bytes, dram_write_bytes: None where there is no such counter.
@@ -134,7 +134,7 @@ def _row(
     read, written = (round(values[name]) for name in DRAM) if metrics.dram else (None, None)
     return CountedLaunch(
         stage=stage,
-        part=next((part for part in PARTS if part in count.ranges), ""),
+        part=next((name for name in reversed(count.ranges) if name in PARTS), ""),
         kernel=count.kernel,
         operator=owner.operator if owner else "",
         component=owner.component if owner else OTHER if is_copy(count.kernel) else "",

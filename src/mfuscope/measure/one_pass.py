@@ -15,6 +15,8 @@ from mfuscope.measure.session import Generation, Session
 from mfuscope.measure.stages import StageTimer, StageTimes
 from mfuscope.models.inputs import PageInputs
 
+_NO_PART = "prefill called no module that is known to be this part"
+
 
 def stage_times(
     session: Session, page: PageInputs, generation: Generation, most_tokens: int | None = None
@@ -63,7 +65,7 @@ def one_pass(
         absent["peak_memory_bytes"] = memory_reason
     for part in ("vision_ms", "projector_ms", "language_prefill_ms"):
         if getattr(times, part) is None:
-            absent[part] = "no part of a known name ran in prefill"
+            absent[part] = _NO_PART
     copies: list[list[int]] = tokens.tolist()
     one = records.Pass(
         **asdict(times),

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from mfuscope.core import records
+from mfuscope.core.endings import ending
 from mfuscope.core.errors import UserError
 from mfuscope.core.runs import RunKey
 from mfuscope.measure.host import collector_off
@@ -71,6 +72,7 @@ def measure(
     with collector_off():
         traced, same, absent = _traced_pass(session, page, settings, trace_label(label), trace)
     alike = len({one.token_ids_sha256 for one in passes}) == 1
+    unseen = _unseen_ending(session, settings)
     runs_before, session.runs = session.runs, session.runs + 1
     return records.Run(
         protocol=records.PROTOCOL,
@@ -91,13 +93,26 @@ def measure(
         passes=passes,
         traced=traced,
         passes_agree=alike and same == tokens[: settings.traced_new_tokens],
+        ending=None if unseen else ending(tokens, session.end_tokens),
+        prompt=session.prompt(page),
         compilation=compilation,
         settings=asdict(session.settings) | asdict(settings),
         device=session.facts,
         versions=session.versions,
         commit=session.commit,
-        absent=page.absent | absent | _absent(session),
+        absent=page.absent | absent | unseen | _absent(session),
     )
+
+
+def _unseen_ending(session: Session, settings: RunSettings) -> dict[str, str]:
+    """Why nothing is said of how the answer ended; empty where it is."""
+    if session.description.weights == "dummy":
+        return {"ending": "dummy weights write no text"}
+    if settings.ignore_eos:
+        return {"ending": "`ignore_eos: true`: every answer goes on to max_new_tokens"}
+    if not session.end_tokens:
+        return {"ending": "the model names no token that ends an answer"}
+    return {}
 
 
 def _absent(session: Session) -> dict[str, str]:

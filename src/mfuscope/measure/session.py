@@ -157,12 +157,14 @@ class Session:
             attention=settings.attention,
             experts_implementation=_experts_implementation(self.model),
             positions=self.positions,
+            quantisation=spec.quantisation,
         )
 
     @property
     def positions(self) -> int | None:
         """Number of positions of the language model, None if its config names none."""
-        known = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        decoder = self.model.config.get_text_config(decoder=True)
+        known = getattr(decoder, "max_position_embeddings", None)
         return known if isinstance(known, int) else None
 
     def inputs(self, page: Image.Image, mode: str) -> PageInputs:
@@ -172,6 +174,16 @@ class Session:
     def blank_inputs(self, resolution: str) -> PageInputs:
         """Inputs for an empty page at a canonical resolution."""
         return self._inputs.blank(resolution, self.device, self.dtype)
+
+    def prompt(self, page: PageInputs) -> records.Prompt:
+        """The prompt of a page, as text."""
+        return self._inputs.prompt(page)
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """The tokens of which each ends an answer; empty where the model names none."""
+        named = self.model.generation_config.eos_token_id
+        return frozenset(named if isinstance(named, list) else [] if named is None else [named])
 
     def generate(
         self,
@@ -198,6 +210,7 @@ class Session:
         self.model.generation_config = self._config(own, generation, tokens)
         copies = f"{generation.batch_size} copies of " if generation.batch_size > 1 else ""
         what = f"{copies}a page at {page.resolution} with {page.prompt_tokens} prompt tokens"
+        mark = _OnLogits(on_logits)
         try:
             with (
                 torch.inference_mode(),
@@ -211,7 +224,7 @@ class Session:
                 out = self.model.generate(
                     **page.batch(generation.batch_size),
                     **self._cache(page.prompt_tokens, generation),
-                    logits_processor=_processors(generation, on_logits),
+                    logits_processor=_processors(generation, mark),
                 )
         except ImportError as error:  # of a package that an implementation of experts needs
             if self.settings.experts == "auto":
@@ -219,6 +232,10 @@ class Session:
             raise experts_unusable(self.settings.experts, error) from error
         finally:
             self.model.generation_config = own
+        if mark.prompt_tokens != page.prompt_tokens:
+            raise RuntimeError(
+                f"a prompt of {page.prompt_tokens} tokens became one of {mark.prompt_tokens}"
+            )
         new_tokens: torch.Tensor = out[:, page.prompt_tokens :]
         return new_tokens
 
@@ -270,15 +287,19 @@ class _OnLogits(LogitsProcessor):  # type: ignore[misc]
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
+        #: Length of what the first new token follows, None before it.
+        self.prompt_tokens: int | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         self._call()
+        if self.prompt_tokens is None:
+            self.prompt_tokens = input_ids.shape[1]
         return scores
 
 
-def _processors(generation: Generation, on_logits: Callable[[], None]) -> LogitsProcessorList:
+def _processors(generation: Generation, mark: _OnLogits) -> LogitsProcessorList:
     """Processors of logits: first the mark, so that what changes logits is part of a step."""
-    processors = LogitsProcessorList([_OnLogits(on_logits)])
+    processors = LogitsProcessorList([mark])
     if generation.no_repeat_ngram_size:
         processors.append(NoRepeatNGramLogitsProcessor(generation.no_repeat_ngram_size))
     return processors

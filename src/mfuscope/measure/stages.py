@@ -13,9 +13,10 @@ compiled calls are measured in the same way (docs/measurement.md):
   n - 1 steps; their sum is decode. If a device runs more forwards than it returns tokens, the
   surplus is left out.
 
-Vision encoder, projector and language model are timed in prefill by hooks around their modules,
-which prefill never compiles together. The hooks are gone before the first decode step, the only
-forward that is compiled whole.
+Vision encoder, projector and language model are timed in prefill by hooks around their modules
+(`models.parts`). A part has the time of its modules without that of parts within them, so that no
+time counts twice. The hooks are gone before the first decode step, the only forward that is
+compiled whole; within a compiled vision encoder there are none.
 
 On a GPU every boundary is an event on the stream; the events are read after one synchronisation at
 the end. The same boundaries open and close NVTX and ``record_function`` ranges.
@@ -33,7 +34,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from mfuscope.hardware.clocks import device_clock
-from mfuscope.models.parts import find_parts
+from mfuscope.models.parts import hookable_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class StageTimes:
         prefill_ms: from the call to the first logits.
         decode_ms: from the first logits to those of the last new token: the sum of the steps.
         step_ms: times of the decode steps, one for each new token after the first.
-        vision_ms: all calls of the vision encoder in prefill; None if no such part ran.
+        vision_ms: all calls of the vision encoder in prefill, without the parts within it; None if
+            no such part ran.
         projector_ms: the same for the projector.
         language_prefill_ms: the same for the language model.
         host_ms: the whole call on the host's clock, with the final synchronisation.
@@ -94,6 +96,16 @@ class Ranges:
             self.pop()
 
 
+@dataclass(slots=True)
+class _Span:
+    """A call of a part's module: marks of its start and end, and the span that it lies in."""
+
+    part: str
+    start: Any
+    within: "_Span | None"
+    end: Any = None
+
+
 class StageTimer:
     """Marks the boundaries of one ``generate`` call.
 
@@ -104,8 +116,9 @@ class StageTimer:
         """Prepare for a call that returns `most_tokens` new tokens at most."""
         self._clock = device_clock(device)
         self._ranges = Ranges(device)
-        self._parts = find_parts(model)
-        self._spans: dict[str, list[list[Any]]] = {part: [] for part in self._parts}
+        self._parts = hookable_parts(model)
+        self._spans: list[_Span] = []
+        self._open: list[_Span] = []
         self._hooks: list[RemovableHandle] = []
         self._most_tokens = most_tokens
         self._logits: list[Any] = []
@@ -116,10 +129,11 @@ class StageTimer:
     def measure(self) -> Iterator[None]:
         """Mark the boundaries in the body; the device is idle at the start and at the end."""
         self._clock.synchronise()
-        for part, module in self._parts.items():
+        for part, modules in self._parts.items():
             before, after = self._part_hooks(part)
-            self._hooks.append(module.register_forward_pre_hook(before))
-            self._hooks.append(module.register_forward_hook(after))
+            for module in modules:
+                self._hooks.append(module.register_forward_pre_hook(before))
+                self._hooks.append(module.register_forward_hook(after))
         host_start = time.perf_counter_ns()
         self._start = self._clock.mark()
         self._ranges.push("prefill")
@@ -174,23 +188,31 @@ class StageTimer:
         )
 
     def _part_ms(self, part: str) -> float | None:
-        if not self._spans.get(part):
-            return None
-        return sum(self._clock.elapsed_ms(start, end) for start, end in self._spans[part])
+        own = [self._elapsed_ms(span) for span in self._spans if span.part == part]
+        inner = [
+            self._elapsed_ms(span)
+            for span in self._spans
+            if span.within is not None and span.within.part == part
+        ]
+        return sum(own) - sum(inner) if own else None
+
+    def _elapsed_ms(self, span: _Span) -> float:
+        return self._clock.elapsed_ms(span.start, span.end)
 
     def _remove_hooks(self) -> None:
         while self._hooks:
             self._hooks.pop().remove()
 
     def _part_hooks(self, part: str) -> tuple[Callable[..., None], Callable[..., None]]:
-        spans = self._spans[part]
-
         def before(*_: object) -> None:
             self._ranges.push(part)
-            spans.append([self._clock.mark()])
+            within = self._open[-1] if self._open else None
+            self._open.append(_Span(part, self._clock.mark(), within))
 
         def after(*_: object) -> None:
-            spans[-1].append(self._clock.mark())
+            span = self._open.pop()
+            span.end = self._clock.mark()
+            self._spans.append(span)
             self._ranges.pop()
 
         return before, after

@@ -148,7 +148,7 @@ def _prefill_places(slow: Row, fast: Row) -> Iterator[Cause]:
     of_slow, of_fast = _parts(slow), _parts(fast)
     whole = float(fast["prefill_ms"])
     large = [name for name, ms in of_fast.items() if ms >= LEAST_PART * whole]
-    if not of_slow or not large:
+    if of_slow.keys() != of_fast.keys() or not large:
         return
     ratio = max(1.0, min(of_slow[name] / of_fast[name] for name in large))
     yield _cause("parts", (ratio, 1.0), whole * (ratio - 1))
@@ -158,10 +158,13 @@ def _prefill_places(slow: Row, fast: Row) -> Iterator[Cause]:
 
 
 def _parts(row: Row) -> dict[str, float]:
-    """Times of prefill's parts, the rest included; empty where one is not known."""
+    """Times of prefill's parts, the rest included; empty where one that it needs is not known.
+
+    A model may have no projector.
+    """
     known = {name: number_in(row[metric]) for name, metric in _PARTS.items()}
     found = {name: ms for name, ms in known.items() if ms is not None}
-    if len(found) < len(_PARTS):
+    if not {"vision", "language"} <= found.keys():
         return {}
     return found | {"rest": float(row["prefill_ms"]) - sum(found.values())}
 

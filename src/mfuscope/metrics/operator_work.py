@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mfuscope.core.records import Calibration, Run
-from mfuscope.metrics.workload import step_contexts, steps_flops
+from mfuscope.metrics.workload import more_flops, step_contexts, steps_flops
 
 #: Bytes that one prefill and one decode step move in DRAM, by stage and operator.
 Traffic = Mapping[tuple[str, str], float]
@@ -86,8 +86,9 @@ def pass_work(
 ) -> dict[str, StageWork]:
     """The work of a traced pass by stage; without a decode step, of prefill alone.
 
-    Copies of a page are computed by the same calls, of larger operands. Operators whose FLOPs grow
-    with the context grow by the same amount per token, until a sliding window is full.
+    Copies of a page are computed by the same calls, of larger operands. Where one operator has all
+    that grows with the context, it grows as the steps do; where several have it, their shares are
+    known until a sliding window is full.
     """
     prefill = {
         name: Work(one.calls, traced.copies * one.flops)
@@ -107,17 +108,18 @@ def pass_work(
 
 def _steps_work(calibration: Calibration, contexts: range, copies: int) -> dict[str, Work]:
     first, second = calibration.decode_steps[:2]
-    window = calibration.language.window if calibration.language else None
-    grows_on = window is None or contexts[-1] <= calibration.prompt_tokens + window
     steps, more = len(contexts), sum(contexts) - len(contexts) * first.context_tokens
+    whole = second.total["counted"] - first.total["counted"]
+    grown = more_flops(calibration, contexts)
     found = {}
     for name, one in first.operators.items():
         other = second.operators.get(name)
         flops = None
         if other is not None and other.calls == one.calls:
-            apart = second.context_tokens - first.context_tokens
-            growth = (other.flops - one.flops) / apart
-            if grows_on or not growth:
+            growth = other.flops - one.flops
+            if growth == whole:
+                flops = copies * (steps * one.flops + grown)
+            elif not growth or grown == whole * more:  # no window was filled
                 flops = copies * (steps * one.flops + growth * more)
         found[name] = Work(steps * one.calls, flops)
     for name in second.operators.keys() - first.operators.keys():

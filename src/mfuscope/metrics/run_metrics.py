@@ -29,6 +29,7 @@ MFU_LIMIT = 1.5
 # Columns of integers that may be absent.
 _WHOLE = (
     "image_tokens",
+    "loop_tokens",
     "prefill_kernels",
     "prefill_lost_launches",
     "decode_lost_launches",
@@ -138,6 +139,8 @@ def run_metrics(
         "image_tokens": run.image_tokens,
         "batch_size": copies,
         "new_tokens": timed.new_tokens,
+        "ending": run.ending.by if run.ending else None,
+        "loop_tokens": run.ending.repeated_tokens if run.ending else None,
         "context_tokens": run.context_tokens,
         "prefill_ms": timed.prefill_ms,
         "vision_ms": timed.vision_ms,

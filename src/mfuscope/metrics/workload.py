@@ -1,13 +1,10 @@
 """The workload of a run: FLOPs of each FLOP model, and the minimum of bytes to move."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from mfuscope.core.dtypes import BYTES_PER_VALUE
+from mfuscope.core.cache import CacheLayers, grown_flops, read_bytes
 from mfuscope.core.records import Calibration, Run
-from mfuscope.flops import architecture
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def headline_workload(calibration: Calibration, run: Run) -> Workload:
     """The run's workload by the headline's FLOP models."""
     contexts = step_contexts(run.prompt_tokens, run.timed.new_tokens)
     weights, kv = calibration.prefill_weight_bytes, calibration.prefill_kv_bytes
-    step_kv = _step_kv_bytes(calibration, run, contexts)
+    step_kv = _step_kv_bytes(calibration, contexts)
     copies = run.batch_size
     return Workload(
         prefill_flops=copies * calibration.prefill_total["counted"],
@@ -76,33 +73,37 @@ def answer_flops(calibration: Calibration, new_tokens: int) -> float:
 
 
 def steps_flops(calibration: Calibration, contexts: range) -> float:
-    """FLOPs of decode steps, one for each context, by the headline's FLOP model.
+    """FLOPs of decode steps, one for each context, by the headline's FLOP model."""
+    first = calibration.decode_steps[0].total["counted"]
+    return len(contexts) * first + more_flops(calibration, contexts)
 
-    They grow linearly with the context, up to where a sliding window is full and from there on: the
-    sum of each piece is its length times the mean of its ends.
+
+def more_flops(calibration: Calibration, contexts: range) -> int:
+    """FLOPs of decode steps beyond those of as many steps like the first one.
+
+    Each kind of layer in the cache adds what it needs for each token more that it attends to: up to
+    its window. Where the cache is not known, every token adds what that of the second step did.
     """
-    language, prompt = calibration.language, calibration.prompt_tokens
-
-    def at(context: int) -> float:
-        if language is None:
-            return decode_flops(calibration, "counted", context)
-        return float(sum(architecture.decode_flops(language, context, prompt).values()))
-
-    full = 0
-    if language is not None and language.window is not None:
-        full = sum(context <= prompt + language.window for context in contexts)
-    pieces = (contexts[:full], contexts[full:])
-    return sum(len(piece) * (at(piece[0]) + at(piece[-1])) / 2 for piece in pieces if piece)
+    first, second = calibration.decode_steps[:2]
+    cache = calibration.cache
+    if cache is None:
+        growth = int(second.total["counted"] - first.total["counted"])
+        cache = [CacheLayers(kind="full", layers=0, window=None, bytes=0, flops=growth)]
+    return grown_flops(cache, first.context_tokens, contexts)
 
 
 def decode_flops(calibration: Calibration, flop_model: str, context: float) -> float:
-    """FLOPs of a decode step at a context length, linear through two counted steps.
+    """FLOPs of a decode step at a context length, which may be a mean.
 
     Args:
         flop_model: ``counted``, ``architecture`` or ``directional`` (always S = 512).
     """
-    points = [(s.context_tokens, s.total[flop_model]) for s in calibration.decode_steps]
-    return _line(points, context)
+    first = calibration.decode_steps[0].total[flop_model]
+    if flop_model == "directional":
+        return first
+    low = math.floor(context)
+    below, above = (more_flops(calibration, range(tokens, tokens + 1)) for tokens in (low, low + 1))
+    return first + below + (context - low) * (above - below)
 
 
 def step_contexts(prompt_tokens: int, new_tokens: int) -> range:
@@ -121,23 +122,7 @@ def mean_context(prompt_tokens: int, new_tokens: int) -> float:
     return (contexts[0] + contexts[-1]) / 2
 
 
-def _line(points: Sequence[tuple[int, float]], at: float) -> float:
-    """Linear through two counted steps: only attention grows, by the same amount per token."""
-    (x0, y0), (x1, y1) = points[:2]
-    return y0 + (y1 - y0) / (x1 - x0) * (at - x0)
-
-
-def _step_kv_bytes(calibration: Calibration, run: Run, contexts: range) -> float | None:
-    first, second = calibration.decode_steps[:2]
-    if first.kv_bytes is None or second.kv_bytes is None:
+def _step_kv_bytes(calibration: Calibration, contexts: range) -> float | None:
+    if calibration.cache is None:
         return None
-    language = calibration.language
-    if language is not None:
-        size = BYTES_PER_VALUE[run.model.dtype]
-        kv = [
-            float(architecture.kv_bytes(language, at, run.prompt_tokens, size)) for at in contexts
-        ]
-    else:
-        points = [(s.context_tokens, s.kv_bytes) for s in (first, second) if s.kv_bytes]
-        kv = [_line(points, at) for at in contexts]
-    return float(np.mean(kv))
+    return read_bytes(calibration.cache, contexts) / len(contexts)

@@ -3,7 +3,9 @@
 Both lie outside of prefill.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,13 +13,16 @@ import torch
 from PIL import Image
 
 from mfuscope.core.errors import UserError
+from mfuscope.core.prompts import Prompt
+from mfuscope.models.decoder_prompt import decoder_prompt
 from mfuscope.models.families import Family
 from mfuscope.models.geometry import Geometry, parse_resolution
 from mfuscope.models.packages import missing_package
-from mfuscope.models.processor import load_processor
-from mfuscope.models.prompt import instruction_tokens
+from mfuscope.models.processor import load_processor, offline
+from mfuscope.models.prompt import decoder_of, instruction_tokens
+from mfuscope.models.prompt_record import prompt_of
 from mfuscope.models.spec import ModelSpec
-from mfuscope.models.template import prompt_text
+from mfuscope.models.template import NOTES, prompt_text
 from mfuscope.models.views import make_views
 
 
@@ -27,7 +32,8 @@ class PageInputs:
 
     Attributes:
         tensors: keyword arguments of ``generate``; tensors on the device, in the model's dtype.
-        prompt_tokens: length of the prompt, image tokens included.
+        prompt_tokens: length of the prompt that the first new token follows, image tokens included;
+            of an encoder-decoder, of its decoder's prompt.
         image_tokens: how many of them are image tokens, None if the config does not name them.
         resolution: canonical resolution.
         absent: name of each value that is missing -> the reason.
@@ -66,6 +72,10 @@ class InputMaker(Protocol):
         """Inputs of an empty page of a canonical resolution, of the same shapes and length."""
         ...
 
+    def prompt(self, page: PageInputs) -> Prompt:
+        """The prompt of a page that was made, as text."""
+        ...
+
 
 def input_maker(spec: ModelSpec, folder: Path, prompt: str, config: Any) -> InputMaker:
     """The input maker of a model.
@@ -84,7 +94,7 @@ class DeepSeekInputs:
     """Inputs of the DeepSeek-OCR family: our preprocessing and the model's own tokenizer."""
 
     def __init__(self, spec: ModelSpec, folder: Path, prompt: str, config: Any) -> None:
-        self._spec = spec
+        self._spec, self._folder = spec, folder
         self._image_token = config.image_token_id
         # The published plain template: begin of sequence, image, line break, instruction.
         self._before = [config.text_config.bos_token_id]
@@ -129,6 +139,14 @@ class DeepSeekInputs:
             tiles = torch.zeros(geometry.tiles, 3, tile, tile, device=device, dtype=dtype)
         return self._inputs(base, tiles, geometry)
 
+    def prompt(self, page: PageInputs) -> Prompt:
+        """See `InputMaker`."""
+        return prompt_of(page.tensors, self._image_token, self._decode)
+
+    @cached_property
+    def _decode(self) -> Callable[[Sequence[int]], str]:
+        return decoder_of(self._folder)
+
     def token_counts(self, geometry: Geometry) -> tuple[int, int]:
         """Number of tokens of the whole prompt, and how many of them are image tokens."""
         count = self._spec.image_tokens(geometry)
@@ -160,6 +178,7 @@ class ProcessorInputs:
             config, "image_token_id", getattr(config, "image_token_index", None)
         )
         self._prompt = prompt_text(self._processor, prompt, spec.name)
+        self._decoder = decoder_prompt(config, folder, spec.name)
 
     def make(
         self, page: Image.Image, mode: str, device: torch.device, dtype: torch.dtype
@@ -167,24 +186,66 @@ class ProcessorInputs:
         """See `InputMaker`."""
         options = {"add_special_tokens": False} if self._prompt.begins else {}
         try:
-            batch = self._processor(
-                images=[page], text=[self._prompt.text], return_tensors="pt", **options
-            )
+            with offline():
+                batch = self._processor(
+                    images=[page], text=[self._prompt.text], return_tensors="pt", **options
+                )
         except ImportError as error:
             raise missing_package(f"the processor of {self._spec.name!r}", error) from error
         tensors = dict(batch.to(device, dtype))  # casts floating-point tensors only
         tensors.pop("labels", None)  # for training
+        resolution = self._spec.resolution(*page.size, mode)
+        if self._decoder is not None:
+            tensors = self._decoder.place(tensors)
+            absent = {"image_tokens": "the encoder reads the page; the decoder's prompt is text"}
+            tokens = tensors["decoder_input_ids"].shape[1]
+            return PageInputs(tensors, tokens, None, resolution, absent)
         ids = tensors["input_ids"]
         known = self._image_token is not None
         return PageInputs(
             tensors=tensors,
             prompt_tokens=ids.shape[1],
             image_tokens=int((ids == self._image_token).sum()) if known else None,
-            resolution=self._spec.resolution(*page.size, mode),
+            resolution=resolution,
             absent={} if known else {"image_tokens": "the config names no image token"},
         )
+
+    def has_place_for_page(self, page: PageInputs) -> bool:
+        """Whether the tokens of a prompt tell where the page is, or an encoder reads it.
+
+        Without, the page's features are no part of the context that is counted.
+
+        Args:
+            page: what was made of any page.
+        """
+        if self._decoder is not None:
+            return True
+        return (
+            self._prompt.source != "alone" if page.image_tokens is None else page.image_tokens > 0
+        )
+
+    def note(self, page: PageInputs) -> str | None:
+        """What a user should know of how the prompt is made; None if it is the usual way.
+
+        Args:
+            page: what was made of any page.
+        """
+        if self._decoder is None or self._decoder.encoder_reads_text:
+            return NOTES[self._prompt.source]
+        if page.prompt_tokens == 1:
+            return "no token of `prompt` reaches its decoder, which begins with its start token"
+        return "its decoder begins with `prompt`, and new tokens follow"
 
     def blank(self, resolution: str, device: torch.device, dtype: torch.dtype) -> PageInputs:
         """See `InputMaker`."""
         width, height = map(int, resolution.removeprefix("native-").split("x"))
         return self.make(Image.new("RGB", (width, height), "white"), "auto", device, dtype)
+
+    def prompt(self, page: PageInputs) -> Prompt:
+        """See `InputMaker`."""
+        decode = partial(
+            self._processor.tokenizer.decode,
+            skip_special_tokens=False,
+            clean_up_tokenization_spaces=False,
+        )
+        return prompt_of(page.tensors, self._image_token, decode)

@@ -15,6 +15,7 @@ from torch import nn
 
 from mfuscope.core.dtypes import torch_dtype
 from mfuscope.core.errors import UserError
+from mfuscope.core.text import reason
 from mfuscope.hardware.memory import check_fits, report_out_of_memory
 from mfuscope.models.families import Family
 from mfuscope.models.files import check_weights, read_json
@@ -23,6 +24,7 @@ from mfuscope.models.hub import fetch_weights
 from mfuscope.models.packages import missing_package
 from mfuscope.models.parts import has_experts
 from mfuscope.models.published import map_published_config, published_architecture
+from mfuscope.models.quantisation import storage_bytes
 from mfuscope.models.spec import ModelSpec
 
 DUMMY_SEED = 0
@@ -51,8 +53,8 @@ class LoadedModel:
     Attributes:
         model: a transformers model with ``generate``.
         folder: the folder of its config, tokenizer and processor.
-        parameters: number of parameters.
-        weight_bytes: their size in bytes.
+        parameters: number of parameters, packed ones counted unpacked.
+        weight_bytes: their size in bytes, of packed ones as they are.
     """
 
     model: Any
@@ -80,11 +82,15 @@ def load_model(
     implementation = _attention_implementation(spec.family, attention)
     with _report_invalid_files(*_building(spec)):
         size = _planned_bytes(model_class, config, torch_dtype(dtype), "eager")
-    check_fits(spec.name, size, dtype, device)
+    if spec.quantisation is None:
+        check_fits(spec.name, size, dtype, device)
     generation = clean_generation_config(config, folder)
     if spec.source == "hub" and spec.weights == "checkpoint":
         folder = fetch_weights(spec.name, folder)
         check_weights(folder)
+    if spec.quantisation is not None:  # packed weights are as large as their files
+        size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        check_fits(spec.name, size, dtype, device)
     with (
         _report_invalid_files(*_building(spec)),
         report_out_of_memory(f"loading {spec.name!r}", size, device),
@@ -160,8 +166,9 @@ def _report_invalid_files(name: str, what: str, remedy: str) -> Iterator[None]:
         raise missing_package(repr(name), error) from error
     except _INVALID_FILES as error:
         traceback.print_exc()
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"model: cannot {what.format(repr(name))} ({reason})", remedy) from error
+        raise UserError(
+            f"model: cannot {what.format(repr(name))} ({reason(error)})", remedy
+        ) from error
 
 
 def _attention_implementation(family: Family, attention: str) -> Any:
@@ -191,7 +198,7 @@ def _planned_bytes(model_class: Any, config: Any, dtype: torch.dtype, attention:
 
 
 def _weight_bytes(model: nn.Module) -> int:
-    return sum(p.numel() * p.element_size() for p in model.parameters())
+    return sum(map(storage_bytes, model.parameters()))
 
 
 def _set_experts(model: Any, spec: ModelSpec, experts: str) -> None:
@@ -208,8 +215,8 @@ def _set_experts(model: Any, spec: ModelSpec, experts: str) -> None:
 
 def experts_unusable(experts: str, error: Exception) -> UserError:
     """What an implementation of experts lacks, which transformers says when it is first used."""
-    reason = " ".join(str(error).split())
-    return UserError(f"experts: {experts!r} cannot be used here ({reason})", "set `experts: auto`")
+    problem = f"experts: {experts!r} cannot be used here ({reason(error)})"
+    return UserError(problem, "set `experts: auto`")
 
 
 @torch.no_grad()

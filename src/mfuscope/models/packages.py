@@ -3,6 +3,7 @@
 import re
 
 from mfuscope.core.errors import UserError
+from mfuscope.core.text import reason
 
 # How transformers names a package that is missing.
 _MISSING = (
@@ -10,21 +11,27 @@ _MISSING = (
     re.compile(r"[Pp]ackage `(?P<name>[\w.-]+)`"),
     re.compile(r"[Nn]o module named '(?P<name>[\w-]+)"),
     re.compile(r"pip install (?:-U )?(?P<name>[\w-]+)"),
+    re.compile(r"Missing optional dependencies: (?P<name>[\w-]+)"),
 )
 # Where a package's name differs from the one that pip knows.
 _NAMES = {"pil": "pillow", "cv2": "opencv-python"}
 
 
-def missing_package(what: str, error: ImportError) -> UserError:
+def lacks_package(error: Exception) -> bool:
+    """Whether an error is about a package that is missing; not all of those are ImportErrors."""
+    return isinstance(error, ImportError) or "Missing optional dependencies" in str(error)
+
+
+def missing_package(what: str, error: Exception) -> UserError:
     """What a model or a part of it lacks; some say it only when they are first used.
 
     Args:
         what: lacks it, e.g. ``the processor of 'name'``.
     """
-    reason = " ".join(str(error).split())
-    found = next(filter(None, (pattern.search(reason) for pattern in _MISSING)), None)
+    said = " ".join(str(error).split())
+    found = next(filter(None, (pattern.search(said) for pattern in _MISSING)), None)
     if found is None:
-        return UserError(f"model: cannot load {what} ({reason})", "install what it needs")
+        return UserError(f"model: cannot load {what} ({reason(error)})", "install what it needs")
     package = found["name"].lower().replace("_", "-")
     package = _NAMES.get(package, package)
     return UserError(

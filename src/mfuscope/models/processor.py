@@ -11,7 +11,8 @@ from typing import Any
 from unittest.mock import patch
 
 from mfuscope.core.errors import UserError
-from mfuscope.models.packages import missing_package
+from mfuscope.core.text import reason
+from mfuscope.models.packages import lacks_package, missing_package
 
 
 def load_processor(folder: Path, name: str) -> Any:
@@ -34,12 +35,11 @@ def load_processor(folder: Path, name: str) -> Any:
             processor = AutoProcessor.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, backend="pil"
             )
-    except ImportError as error:
-        raise missing_package(f"the processor of {name!r}", error) from error
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        reason = " ".join(str(error).split())
+    except (ImportError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        if lacks_package(error):
+            raise missing_package(f"the processor of {name!r}", error) from error
         raise UserError(
-            f"model: cannot load the processor of {name!r} ({reason})",
+            f"model: cannot load the processor of {name!r} ({reason(error)})",
             "name a model whose folder holds its processor and tokenizer",
         ) from error
     if not isinstance(processor, ProcessorMixin) or not hasattr(processor, "image_processor"):
@@ -49,6 +49,13 @@ def load_processor(folder: Path, name: str) -> Any:
             "name a model whose processor_config.json or preprocessor_config.json names one",
         )
     return processor
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """In the body, files of the hub come from its cache alone; that of Pix2Struct's font does."""
+    with patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
+        yield
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """The instruction of the DeepSeek-OCR family in tokens, without torch."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from mfuscope.core.errors import UserError
+from mfuscope.core.text import reason
 
 # Published prompts begin with it. Here the image is put first automatically.
 IMAGE_MARK = "<image>"
@@ -24,11 +26,19 @@ def instruction_tokens(folder: Path, prompt: str) -> list[int]:
         tokenizer = Tokenizer.from_file(str(path))
         return list(tokenizer.encode(_text(prompt), add_special_tokens=False).ids)
     except Exception as error:  # tokenizers has no narrower one
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"model: cannot use the tokenizer {str(path)!r} ({reason})",
+            f"model: cannot use the tokenizer {str(path)!r} ({reason(error)})",
             "copy or download the file again",
         ) from error
+
+
+def decoder_of(folder: Path) -> Callable[[Sequence[int]], str]:
+    """What makes text of tokens, special ones included, by a folder's tokenizer.
+
+    It must be usable, as `instruction_tokens` checks.
+    """
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=False))
 
 
 def most_instruction_tokens(prompt: str) -> int:

@@ -7,13 +7,13 @@ anything is built.
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mfuscope.core.errors import UserError
 from mfuscope.core.language import Language
+from mfuscope.core.records import Quantisation
 from mfuscope.models.families import TILINGS, Family, identify_family
 from mfuscope.models.files import (
     check_regular_files,
@@ -34,6 +34,7 @@ from mfuscope.models.hub import find_on_hub
 from mfuscope.models.language import planned_language, planned_positions
 from mfuscope.models.preprocessor import read_tiling
 from mfuscope.models.published import as_transformers
+from mfuscope.models.quantisation import read_quantisation
 from mfuscope.models.sizes import check_sizes
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -77,6 +78,7 @@ class ModelSpec:
         positions: the context limit of its language model in tokens, None if planning cannot know
             it.
         language: its language decoder, None if planning cannot know it.
+        quantisation: how its weights are quantised, None if they are not.
     """
 
     name: str
@@ -90,6 +92,7 @@ class ModelSpec:
     default_mode: str
     positions: int | None
     language: Language | None
+    quantisation: Quantisation | None = None
 
     def resolution(self, width: int, height: int, mode: str) -> str:
         """Canonical resolution of a page of `width` x `height` pixels in a mode or ``auto``."""
@@ -136,6 +139,7 @@ def _resolve(name: str, load_format: str, bundled: Path) -> ModelSpec:
     config = read_json(folder / "config.json")
     family, architecture = identify_family(config, name)
     _check_config(config, name, load_format)
+    quantisation = read_quantisation(config, name, load_format)
     weights = _weights(folder, source, name, load_format)
     _check_files(folder, source, name, family, weights)
     tiling, mode = None, "native"
@@ -153,6 +157,7 @@ def _resolve(name: str, load_format: str, bundled: Path) -> ModelSpec:
         default_mode=mode,
         positions=planned_positions(config, family),
         language=planned_language(config, family),
+        quantisation=quantisation,
     )
 
 
@@ -206,8 +211,7 @@ def _check_config(config: dict[str, Any], name: str, load_format: str) -> None:
     """Refuse a config that transformers could not use.
 
     Raises:
-        UserError: a size is missing or makes no sense, weights are quantised, or it names a file
-            of weights.
+        UserError: a size is missing or makes no sense, or it names a file of weights.
     """
     try:
         check_sizes(as_transformers(config))
@@ -216,28 +220,12 @@ def _check_config(config: dict[str, Any], name: str, load_format: str) -> None:
             f"model: the config of {name!r} cannot be used ({error})",
             "correct or restore its config.json",
         ) from error
-    if (method := _quantisation(config)) is not None:
-        raise UserError(
-            f"model: {name!r} is quantised ({method}), and mfuscope measures weights of bf16, "
-            "fp16 or fp32",
-            "name the checkpoint that it was made of",
-        )
     # transformers would load that file, even a pickle.
     if load_format != "dummy" and config.get("transformers_weights") is not None:
         raise UserError(
             f"model: the config of {name!r} names a file of weights (`transformers_weights`)",
             "remove that line, and name the files as the hub does",
         )
-
-
-def _quantisation(config: Mapping[str, Any]) -> str | None:
-    """The method by which a config, or a part of it, says that weights are quantised."""
-    for key in ("quantization_config", "compression_config"):
-        if own := config.get(key):
-            method = own.get("quant_method") if isinstance(own, Mapping) else None
-            return method if isinstance(method, str) and method.isprintable() else key
-    parts = (part for part in config.values() if isinstance(part, Mapping))
-    return next(filter(None, map(_quantisation, parts)), None)
 
 
 def _weights(

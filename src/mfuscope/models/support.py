@@ -9,10 +9,18 @@ import io
 from functools import cache
 from typing import Any
 
+from PIL import Image
+
 from mfuscope.core.errors import UserError
+from mfuscope.core.text import reason
 from mfuscope.models.families import Family
 from mfuscope.models.generation import left_out
 from mfuscope.models.spec import ModelSpec
+
+# A page to try a processor with, and what processors were observed to raise.
+_PAGE = Image.new("RGB", (256, 256), "white")
+_PROCESSING = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+_FONT = "hf download ybelkada/fonts Arial.TTF"  # Pix2Struct's, the only file that is fetched so
 
 # In the order of preference.
 _AUTOMATIC = ("sdpa", "eager")
@@ -35,10 +43,10 @@ def pick_attention(spec: ModelSpec, asked: str) -> str:
 
     with contextlib.redirect_stderr(io.StringIO()):  # tracebacks, for the logs of jobs
         model_class, config = model_class_and_config(spec, spec.path)
-        if (reason := refusal(model_class, config)) is not None:
+        if (refused := refusal(model_class)) is not None:
             raise UserError(
-                f"model: {spec.name!r} ({spec.architecture}) {reason}",
-                "name a model whose decoder has the image's features in its prompt",
+                f"model: {spec.name!r} ({spec.architecture}) {refused}",
+                "name another model; docs/models.md lists what is measured",
             )
         for one in _AUTOMATIC if asked == "auto" else (asked,):
             if _has(spec, model_class, config, one):
@@ -50,18 +58,41 @@ def pick_attention(spec: ModelSpec, asked: str) -> str:
     )
 
 
-def refusal(model_class: Any, config: Any) -> str | None:
+def refusal(model_class: Any) -> str | None:
     """Why a class is not measured, as the predicate of a sentence about its model; None if it is.
 
     Args:
         model_class: of transformers.
-        config: its config.
     """
+    from transformers import GenerationMixin
+
     if not model_class.can_generate():
         return "generates no text"
-    if config.is_encoder_decoder or config.get_text_config(decoder=True).is_encoder_decoder:
-        return "is an encoder-decoder, which mfuscope does not measure"
+    if "image" not in model_class.input_modalities:
+        return "takes no images"
+    if model_class.generate is not GenerationMixin.generate:
+        # It hands on to an inner model with other settings, or drops what marks the steps.
+        return "has a generate() of its own, which mfuscope does not measure"
     return None
+
+
+def check_cache(spec: ModelSpec, cache: str) -> None:
+    """Check that a model's KV cache can be of the kind that is asked for.
+
+    Raises:
+        UserError: it is an encoder-decoder, and the cache is to be static.
+    """
+    if spec.family is not Family.GENERIC or cache == "dynamic":
+        return
+    from mfuscope.models.loader import model_class_and_config
+
+    _, config = model_class_and_config(spec, spec.path)
+    if config.is_encoder_decoder:
+        raise UserError(
+            f"cache: {spec.name!r} ({spec.architecture}) is an encoder-decoder, for whose two "
+            f"caches mfuscope has no {cache} kind",
+            "set `cache: dynamic` and `compile: none`",
+        )
 
 
 def model_notes(spec: ModelSpec, prompt: str) -> list[str]:
@@ -76,19 +107,42 @@ def model_notes(spec: ModelSpec, prompt: str) -> list[str]:
     notes = []
     if names := left_out(spec.path):
         notes.append(f"left out of its generation_config.json: {', '.join(names)}")
-    if spec.family is Family.GENERIC:
-        from mfuscope.models.template import NOTES, prompt_text
-
-        note = NOTES[prompt_text(_processor(spec), prompt, spec.name).source]
-        notes += [note] if note else []
+    if spec.family is Family.GENERIC and (note := _prompt_note(spec, prompt)) is not None:
+        notes.append(note)
     return [f"{spec.name!r}: {note}" for note in notes]
 
 
 @cache
-def _processor(spec: ModelSpec) -> Any:
-    from mfuscope.models.processor import load_processor
+def _prompt_note(spec: ModelSpec, prompt: str) -> str | None:
+    """How the prompt is made, found out with an empty page."""
+    import torch
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    return load_processor(spec.path, spec.name)
+    from mfuscope.models.inputs import ProcessorInputs
+    from mfuscope.models.loader import model_class_and_config
+
+    _, config = model_class_and_config(spec, spec.path)
+    maker = ProcessorInputs(spec, spec.path, prompt, config)
+    try:
+        page = maker.make(_PAGE, "auto", torch.device("cpu"), torch.float32)
+    except LocalEntryNotFoundError as error:
+        raise UserError(
+            f"model: {spec.name!r} ({spec.architecture}) draws `prompt` above the page with a font "
+            "that is not in the hub's cache",
+            _FONT,
+        ) from error
+    except _PROCESSING as error:
+        raise UserError(
+            f"model: the processor of {spec.name!r} ({spec.architecture}) fails on a page and "
+            f"`prompt` ({reason(error)})",
+            "correct or restore its processor's files, or set another `prompt`",
+        ) from error
+    if not maker.has_place_for_page(page):
+        raise UserError(
+            f"model: the prompt of {spec.name!r} ({spec.architecture}) has no place for the page",
+            "add the model's chat_template.jinja, or name another model",
+        )
+    return maker.note(page)
 
 
 def _has(spec: ModelSpec, model_class: Any, config: Any, attention: str) -> bool:

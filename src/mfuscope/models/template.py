@@ -4,17 +4,25 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import jinja2
+from PIL import Image
 
 from mfuscope.core.errors import UserError
+from mfuscope.core.text import reason
 
-Source = Literal["processor", "tokenizer", "none"]
+Source = Literal["processor", "tokenizer", "layout", "alone", "none"]
 
 #: What a user should know of a prompt from each source; nothing of the usual one.
 NOTES: Final[dict[Source, str | None]] = {
     "processor": None,
     "tokenizer": "the prompt comes from the chat template of the tokenizer",
+    "layout": "no chat template: its processor puts the image and `prompt` together",
+    "alone": "no chat template and no mark of an image: the prompt is `prompt` alone",
     "none": "no chat template: the prompt is the mark of the image, a line break and `prompt`",
 }
+
+
+# What templates raise that expect other parts of a turn.
+_UNFILLED = (jinja2.TemplateError, TypeError, ValueError, LookupError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +52,15 @@ def prompt_text(processor: Any, prompt: str, name: str) -> PromptText:
         UserError: the template cannot be filled with an image and a text.
     """
     template, source = _template(processor)
-    mark = getattr(processor, "image_token", None)
-    if template is None:
-        text = prompt if mark is None else f"{mark}\n{prompt}"
-    else:
+    mark: str | None = getattr(processor, "image_token", None)
+    if template is not None:
         text = _filled(processor, template, mark, prompt, name)
+    elif mark is None:
+        text, source = prompt, "alone"
+    elif _puts_mark(processor, mark):
+        text, source = prompt, "layout"
+    else:
+        text = f"{mark}\n{prompt}"
     begin = getattr(processor.tokenizer, "bos_token", None)
     return PromptText(text, source, begins=begin is not None and text.startswith(begin))
 
@@ -64,26 +76,38 @@ def _template(processor: Any) -> tuple[str | None, Source]:
     return None, "none"
 
 
+def _puts_mark(processor: Any, mark: str) -> bool:
+    """Whether a processor puts the mark of an image into a text that has it already."""
+    page = Image.new("RGB", (56, 56))
+    usual = processor._merge_kwargs(tokenizer_init_kwargs=processor.tokenizer.init_kwargs)
+    _, texts, *_ = processor.prepare_inputs_layout(images=[page], text=[mark], **usual)
+    return bool(texts[0].count(mark) > 1)
+
+
 def _filled(processor: Any, template: str, mark: str | None, prompt: str, name: str) -> str:
     """The filled template. Templates for text alone get the image's mark as a part of the text."""
-    parts: list[Any] = [[{"type": "image"}, {"type": "text", "text": prompt}]]
-    if mark is not None:
-        parts.append(f"{mark}\n{prompt}")
-    reason = f"it puts no {mark} where the image belongs"
-    for content in parts:
-        try:
-            text: str = processor.apply_chat_template(
-                [{"role": "user", "content": content}],
-                chat_template=template,
-                add_generation_prompt=True,
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
-            reason = " ".join(str(error).split())
-            continue
-        if mark is None or mark in text:
+
+    def fill(content: Any) -> str:
+        turn = [{"role": "user", "content": content}]
+        text: str = processor.apply_chat_template(
+            turn, chat_template=template, add_generation_prompt=True
+        )
+        return text
+
+    words = {"type": "text", "text": prompt}
+    why = "it puts nothing where the image belongs"
+    try:
+        # The processor may know the image by another mark than the one that it puts in its place.
+        if (text := fill([{"type": "image"}, words])) != fill([words]):
             return text
+    except _UNFILLED as error:
+        why = reason(error)
+    try:
+        if mark is not None and mark in (text := fill(f"{mark}\n{prompt}")):
+            return text
+    except _UNFILLED as error:
+        why = reason(error)
     raise UserError(
-        f"model: the chat template of {name!r} cannot be filled with an image and a text "
-        f"({reason})",
+        f"model: the chat template of {name!r} cannot be filled with an image and a text ({why})",
         "correct or restore its chat_template.jinja or tokenizer_config.json",
     )

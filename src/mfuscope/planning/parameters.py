@@ -122,8 +122,14 @@ def page_rows(plan: Plan) -> list[dict[str, Any]]:
 def report_settings(plan: Plan) -> dict[str, Any]:
     """Every setting as it was resolved, for the report."""
     settings = plan.settings
+    asked = {
+        name: {"attention": "auto"}
+        for name in plan.variants
+        if settings.variants[name].attention == "auto"
+    }
     return _sorted(
-        {
+        ({"asked": asked} if asked else {})
+        | {
             "cost_per_hour": settings.cost_per_hour,
             "device": plan.device,
             "images": ", ".join(map(str, settings.images)),

@@ -16,7 +16,7 @@ from mfuscope.hardware.devices import check_bf16, check_device_visible, plan_dev
 from mfuscope.hardware.threads import asked_threads
 from mfuscope.models.context import check_planned_context_limit
 from mfuscope.models.spec import ModelSpec, resolve_model
-from mfuscope.models.support import model_notes, pick_attention
+from mfuscope.models.support import check_cache, model_notes, pick_attention
 from mfuscope.pages.checks import check_pages, skipped_page
 from mfuscope.pages.decoding import PageFacts, digest_page, page_size
 from mfuscope.pages.discovery import PageFile, UnusablePage, find_pages
@@ -222,6 +222,7 @@ def make_plan(
             if device is not None:
                 check_combination(inference, spec, device)
             if known is not None:
+                check_cache(spec, inference.cache)
                 notes += model_notes(spec, inference.prompt)
     _add_named(findings, by_variant)
     with findings.collect():

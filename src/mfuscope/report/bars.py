@@ -97,7 +97,7 @@ def _reach(data: ReportData, page: Page, measured: Measured) -> float:
     return max([mean, *repeats_ms(data, measured.variant, page.image)])
 
 
-def _parts(measured: Measured) -> list[tuple[str, float]]:
+def parts_ms(measured: Measured) -> list[tuple[str, float]]:
     """Cost centres and their ms, in the order of execution."""
     found = [(key, max(stat.mean, 0.0)) for key, stat in measured.centres.items() if stat.mean]
     if all(key == "decode" for key, _ in found):
@@ -106,7 +106,7 @@ def _parts(measured: Measured) -> list[tuple[str, float]]:
 
 
 def _bar(data: ReportData, page: Page, name: str, measured: Measured, longest: float) -> Bar:
-    parts = _parts(measured)
+    parts = parts_ms(measured)
     total = sum(ms for _, ms in parts)
     segments, start = [], 0.0
     for key, ms in parts:

@@ -16,6 +16,7 @@ from mfuscope.report.faults import Fault
 from mfuscope.report.host_record import StageRecord
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import Outlier
+from mfuscope.report.page_endings import PageEnding
 from mfuscope.report.sessions import Neighbours, Overlap, SessionRuns
 from mfuscope.report.survey import Survey, Tokens
 from mfuscope.report.traced_steps import TracedStep
@@ -27,6 +28,8 @@ STAGES = ("prefill", "decode")
 CENTRES = ("vision", "projector", "language", "rest", "decode")
 #: The metrics of prefill's parts; the rest of prefill is the remainder.
 PARTS = {"vision": "vision_ms", "projector": "projector_ms", "language": "language_prefill_ms"}
+#: The parts that every model has: where one of them is not known, the rest would hold it.
+NEEDED_PARTS = ("vision_ms", "language_prefill_ms")
 #: The times that a recommendation may shorten.
 TIMES = ("page_ms", "prefill_ms", "vision_ms", "decode_ms")
 
@@ -95,7 +98,7 @@ class Measured:
 
     @property
     def centres(self) -> dict[str, Stat]:
-        """Times in ms by cost centre."""
+        """Times in ms by cost centre; of prefill none if its parts are not known."""
         return _centre_stats(self.stats)
 
 
@@ -178,8 +181,8 @@ class Variant:
 
     @property
     def parts_known(self) -> bool:
-        """Whether times of prefill's parts are known."""
-        return any(self.stats[metric].mean is not None for metric in PARTS.values())
+        """Whether times of prefill's parts are known; there may be no projector."""
+        return _parts_known(self.stats)
 
     @property
     def centres(self) -> list[CostCentre]:
@@ -237,7 +240,8 @@ class ReportData:
     `excesses` say why repeats differ, `precisions` how precise they make the pages' means;
     `host_records` what the host did in them; `sessions`, `overlaps` and `neighbours` what differed
     around the runs. `counted` has hardware counters beside the model's FLOPs, `not_counted` the
-    resolutions that could not be counted; `traced_steps` a decode step of each variant.
+    resolutions that could not be counted; `traced_steps` a decode step of each variant; `endings`
+    how the answers of each page ended, where runs tell.
     """
 
     pages: tuple[Page, ...]
@@ -268,6 +272,7 @@ class ReportData:
     counted: tuple[Reconciliation, ...] = ()
     not_counted: tuple[Counters, ...] = ()
     traced_steps: tuple[TracedStep, ...] = ()
+    endings: tuple[PageEnding, ...] = ()
 
     @property
     def reference(self) -> Variant:
@@ -295,6 +300,12 @@ class ReportData:
         return next(found, None)
 
 
+def _parts_known(stats: Mapping[str, Stat]) -> bool:
+    return all(stats[metric].mean is not None for metric in NEEDED_PARTS)
+
+
 def _centre_stats(stats: Mapping[str, Stat]) -> dict[str, Stat]:
+    if not _parts_known(stats):
+        return {"decode": stats["decode_ms"]}
     metrics = PARTS | {"rest": "rest_ms", "decode": "decode_ms"}
     return {key: stats[metrics[key]] for key in CENTRES}

@@ -1,5 +1,6 @@
 """Definitions, assumptions and limits of the report's numbers."""
 
+from mfuscope.report import endings
 from mfuscope.report.data import ReportData
 from mfuscope.report.formats import listing
 
@@ -57,7 +58,6 @@ DEFINITIONS = {
         "without counted arithmetic (copies, element-wise work) and unknown FLOPs. operators.md "
         "has more rows and defines the columns."
     ),
-    "uncounted": "FLOPs and MFU are too low by the share of these operators.",
 }
 
 
@@ -119,6 +119,8 @@ def not_measured(data: ReportData) -> list[str]:
     ]
     if not data.counted:
         found.insert(0, "HFU (FLOPs that the hardware executed): no hardware counters were read.")
+    if text := endings.unknown(data):
+        found.append(text)
     if all(v.stats["decode_tokens_per_s"].mean is None for v in data.variants):
         found.append(
             "Decode steps and their rate: the answers have one token, and prefill makes it."

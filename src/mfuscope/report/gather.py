@@ -24,11 +24,22 @@ from mfuscope.metrics.statistics import ALL, NO_TOTALS, SUMMARISED, describe, de
 from mfuscope.metrics.workload import decode_flops
 from mfuscope.pages.categories import original
 from mfuscope.report.answers import answer
-from mfuscope.report.data import PARTS, TIMES, Flops, Measured, Page, ReportData, Stat, Variant
+from mfuscope.report.data import (
+    NEEDED_PARTS,
+    PARTS,
+    TIMES,
+    Flops,
+    Measured,
+    Page,
+    ReportData,
+    Stat,
+    Variant,
+)
 from mfuscope.report.faults import faults
 from mfuscope.report.host_record import stage_records
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import outliers
+from mfuscope.report.page_endings import page_endings
 from mfuscope.report.sessions import neighbours, overlaps, sessions
 from mfuscope.report.survey import Survey
 from mfuscope.report.traced_steps import TracedStep
@@ -117,6 +128,7 @@ def gather(
         ),
         not_counted=tuple(one for one, _ in counters if not one.stages),
         traced_steps=tuple(traced_steps),
+        endings=tuple(page_endings(metrics)),
         settings=settings,
         command=command,
         commit=commit,
@@ -176,9 +188,9 @@ def _statistics(
         if metric in _OF_STEPS and (page in one_token or page[1] == ALL):
             reasons = [_NO_STEPS]
         stats.setdefault(page, {})[metric] = Stat.of(row, "; ".join(reasons))
-    known = [metric for metric in PARTS.values() if metric in metrics]
-    rest = metrics["prefill_ms"] - metrics[known].sum(axis="columns", skipna=True)
-    rest = rest.where(metrics[known].notna().any(axis="columns"))
+    parts = metrics.reindex(columns=list(PARTS.values()))
+    rest = metrics["prefill_ms"] - parts.sum(axis="columns", skipna=True)
+    rest = rest.where(parts[list(NEEDED_PARTS)].notna().all(axis="columns"))
     rest = pd.to_numeric(rest).astype("float64")
     of_pages: dict[str, list[dict[str, float]]] = {}
     groups = rest.groupby([metrics["variant"], metrics["image"]], sort=False)

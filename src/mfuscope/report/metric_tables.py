@@ -50,7 +50,7 @@ def times(data: ReportData) -> Table:
 
     return build(
         "Time per page in ms: mean ± standard deviation between repeats. Prefill is the sum of the "
-        "last four columns",
+        "last four columns, where its rest is known",
         (
             "Page",
             "Variant",

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from mfuscope.report import endings
 from mfuscope.report.data import STAGES, ReportData
 from mfuscope.report.formats import listing, percent, plural
 from mfuscope.report.publishable import HARMLESS, broken_rules
 from mfuscope.report.spread import CV_LIMIT, unsteady
+from mfuscope.report.uncounted import lower_bounds
 from mfuscope.report.validity_of_sessions import one_session
 from mfuscope.report.wording import STAND_INS
 
@@ -26,10 +28,12 @@ def notices(data: ReportData) -> list[Notice]:
         *_withheld(data),
         *stand_in(data),
         *_dummy(data),
+        *_loops(data),
         *_gaps(data),
         *_unsteady(data),
         *_sessions(data),
         *_traces(data),
+        *_uncounted(data),
         *_throttling(data),
     ]
 
@@ -71,6 +75,11 @@ def _dummy(data: ReportData) -> Iterator[Notice]:
         yield Notice(f"Dummy weights{which}: times and FLOPs hold, the text does not.", "checks")
 
 
+def _loops(data: ReportData) -> Iterator[Notice]:
+    if text := endings.loops(data):
+        yield Notice(text, "endings")
+
+
 def _gaps(data: ReportData) -> Iterator[Notice]:
     gaps = []
     if data.missing:
@@ -106,6 +115,11 @@ def _traces(data: ReportData) -> Iterator[Notice]:
             "those stages are absent.",
             "checks",
         )
+
+
+def _uncounted(data: ReportData) -> Iterator[Notice]:
+    if text := lower_bounds(data):
+        yield Notice(text, "flops")
 
 
 def _throttling(data: ReportData) -> Iterator[Notice]:

@@ -20,6 +20,7 @@ _SUMS = (
     "self_cpu_memory_bytes",
     "self_device_memory_bytes",
 )
+_KERNEL_SUMS = ("calls", "device_ms", "undispatched_ms")
 _STAGES = ("prefill", "decode", "outside")
 
 #: Kind of the profiler's own pauses: listed, but not part of the total of shares.
@@ -89,13 +90,17 @@ class StageOperators:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """One kernel (or copy) of a stage: mean per run of a variant."""
+    """One kernel (or copy) of a stage: mean per run of a variant.
+
+    Of `device_ms`, no operator of torch launched `undispatched_ms` (`traces.undispatched`).
+    """
 
     kind: str
     name: str
     calls: float
     device_ms: float
     share: float
+    undispatched_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +169,7 @@ def aggregate_kernels(tables: Iterable[tuple[str, pd.DataFrame]]) -> list[StageK
     """
     whole: Counter[tuple[str, str]] = Counter()
     noted = _counted(whole, tables)
-    runs, total = add_up(noted, ("stage", "kind", "kernel"), ("calls", "device_ms"))
+    runs, total = add_up(noted, ("stage", "kind", "kernel"), _KERNEL_SUMS)
     if total is None:
         return []
     stages = []
@@ -179,6 +184,7 @@ def aggregate_kernels(tables: Iterable[tuple[str, pd.DataFrame]]) -> list[StageK
                 calls=float(row["calls"]) / count,
                 device_ms=float(row["device_ms"]) / count,
                 share=float(row["device_ms"]) / device_ms if device_ms else 0.0,
+                undispatched_ms=float(row["undispatched_ms"]) / count,
             )
             for row in ordered.to_dict("records")
         )

@@ -8,7 +8,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mfuscope.core.records import Compilation, Conditions, Device, Model, Pass, Run, Versions
+from mfuscope.core.records import (
+    Compilation,
+    Conditions,
+    Device,
+    Model,
+    Pass,
+    Prompt,
+    Run,
+    Versions,
+)
 from mfuscope.core.runs import RunKey
 from mfuscope.metrics.operator_work import TracedPass
 from mfuscope.metrics.run_metrics import key_of
@@ -72,6 +81,7 @@ class Survey:
         devices: the devices, each once, by name and UUID.
         versions: number of runs by software.
         first, last: when the first and the last run was measured (UTC, ISO 8601).
+        prompts: by variant, each once, with its number of tokens.
         resolution: by (variant, image).
         tokens: by (variant, image).
         contexts: summed mean context of the decode steps, and runs, by (variant, resolution).
@@ -96,6 +106,7 @@ class Survey:
     models: dict[str, list[Model]] = field(default_factory=lambda: defaultdict(list))
     devices: dict[tuple[str, str | None], Device] = field(default_factory=dict)
     versions: Counter[Versions] = field(default_factory=Counter)
+    prompts: dict[str, dict[Prompt, int]] = field(default_factory=lambda: defaultdict(dict))
     first: str = ""
     last: str = ""
     resolution: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -151,6 +162,8 @@ class Survey:
         self.resolution[page] = run.page.resolution
         self.contents[page].add(run.page.sha256)
         self._add_tokens(page, run)
+        if run.prompt is not None:
+            self.prompts[run.variant][run.prompt] = run.prompt_tokens
         if not run.passes_agree:
             self.disagreeing.append(key)
         conditions = [c for p in run.passes for c in (p.conditions_before, p.conditions_after)]

@@ -13,6 +13,7 @@ from mfuscope.report.outliers import OUTLIER
 from mfuscope.report.publishable import valid_headline
 from mfuscope.report.spread import CV_LIMIT, unsteady
 from mfuscope.report.traces import whole_traces
+from mfuscope.report.uncounted import all_counted
 from mfuscope.report.validity_of_sessions import had_its_cpu, one_session, undisturbed
 from mfuscope.report.validity_of_variants import compilations, replays, simultaneity
 
@@ -59,7 +60,7 @@ def all_checks(data: ReportData) -> list[Check]:
         had_its_cpu(data),
         *whole_traces(data),
         _tracing(data),
-        _uncounted(data),
+        all_counted(data),
         _contents(data),
         _frames(data),
         _uniformity(data),
@@ -211,19 +212,6 @@ def _tracing(data: ReportData) -> Check:
         f"{milliseconds(one.traced_ms)}"
         for one in faster
     ]
-    return Check(title=title, verdict="warning", text=text, details=capped(details))
-
-
-def _uncounted(data: ReportData) -> Check:
-    title = "Every heavy operator's FLOPs counted"
-    if not data.uncounted:
-        text = "Every compute-heavy operator has a FLOP formula."
-        return Check(title=title, verdict="ok", text=text)
-    details = [
-        f"{listing(list(operators))} ({listing(list(places))})"
-        for operators, places in data.uncounted.items()
-    ]
-    text = "These operators have no FLOP formula, so FLOPs and MFU are too low:"
     return Check(title=title, verdict="warning", text=text, details=capped(details))
 
 

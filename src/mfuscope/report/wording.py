@@ -210,12 +210,12 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
                 lambda v: (
                     "dummy (seeded random numbers)"
                     if v.model.weights == "dummy"
-                    else v.model.weights
+                    else f"{v.model.weights}{_packed(v)}"
                 ),
             ),
         ),
         ("Precision", _precision(data)),
-        ("Attention", per_variant(data, lambda v: v.model.attention)),
+        ("Attention", per_variant(data, lambda v: _attention(data, v))),
         ("Answers", per_variant(data, _answers_and_mean)),
         (
             "Measured",
@@ -226,10 +226,26 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
     ]
 
 
+def _packed(variant: Variant) -> str:
+    """How the weights are quantised, and in which precision they are multiplied."""
+    one = variant.model.quantisation
+    if one is None:
+        return ""
+    return (
+        f", linear layers in {one.bits} bits ({one.method} {one.scheme}), multiplied in "
+        f"{variant.model.dtype}"
+    )
+
+
 def _answers_and_mean(variant: Variant) -> str:
     answer = variant.answer
     mean = "" if answer.least == answer.most else f", mean {number(answer.mean)}"
     return f"{answer_text(answer)}{mean}"
+
+
+def _attention(data: ReportData, variant: Variant) -> str:
+    asked = data.settings.get("asked", {}).get(variant.name, {}).get("attention")
+    return f"{variant.model.attention}{' (what `auto` picked)' if asked else ''}"
 
 
 def _precision(data: ReportData) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from mfuscope.report.bars import repeats_ms
+from mfuscope.report.bars import parts_ms, repeats_ms
 from mfuscope.report.data import CENTRES, Measured, Page, ReportData
 from mfuscope.report.figures.style import COLOURS
 from mfuscope.report.names import columns, fitted, page_names
@@ -26,9 +26,9 @@ def paint_time(figure: Figure, data: ReportData, _: bool) -> str:
     axes = figure.add_subplot()
     places = np.arange(len(shown))
     left = np.zeros(len(shown))
-    for key in CENTRES:
-        stats = [measured.centres[key] for _, measured in shown]
-        widths = np.array([max(stat.mean or 0.0, 0.0) for stat in stats])
+    parts = [dict(parts_ms(measured)) for _, measured in shown]
+    for key in ("prefill", *CENTRES):
+        widths = np.array([of_page.get(key, 0.0) for of_page in parts])
         if widths.any():
             name = CENTRE_WORDS[key].name
             axes.barh(places, widths, left=left, color=COLOURS[key], label=name, height=0.7)

@@ -36,9 +36,11 @@ def is_compiled(facts: Facts, stage: StageName) -> bool:
 def compiled(facts: Facts, stage: StageName) -> Cure:
     """Compile a stage: the decode step as CUDA graphs, of prefill the vision encoder.
 
-    With what planning asks for beside it; None on a host without a compiler.
+    With what planning asks for beside it; None on a host without a compiler, and where no vision
+    encoder is known.
     """
-    if is_compiled(facts, stage) or not _can_compile(facts):
+    unknown = stage == "prefill" and facts.variant.stats["vision_ms"].mean is None
+    if unknown or is_compiled(facts, stage) or not _can_compile(facts):
         return None
     needed = {
         name: instead

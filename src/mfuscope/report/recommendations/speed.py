@@ -88,7 +88,8 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
         f"a step reads {number(copies * weights)} GB of weights and {number(copies * cache)} GB of "
         "KV cache"
     )
-    if facts.variant.model.dtype in ("bf16", "fp16"):
+    plain = facts.variant.model.quantisation is None
+    if plain and facts.variant.model.dtype in ("bf16", "fp16"):
         yield Recommendation(
             rule="quantise_weights",
             title="Quantise the weights to 8 bits",
