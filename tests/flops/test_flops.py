@@ -243,12 +243,12 @@ def test_generic_widths() -> None:
 def test_weight_bytes_are_the_parameters() -> None:
     model = model_of("deepseek-ocr")
     language = dims_of(model).language
-    prefill = stage_weight_bytes(model, language, 908, prefill=True)
+    prefill = stage_weight_bytes(model, 908, prefill=True)
     assert prefill is not None
     # Everything but the embedding table, of which 908 rows are read.
     everything = sum(p.numel() for p in model.parameters()) - 129280 * 1280 + 908 * 1280
     assert sum(prefill.values()) == 2 * everything
-    step = stage_weight_bytes(model, language, 1, prefill=False)
+    step = stage_weight_bytes(model, 1, prefill=False)
     assert step is not None
     assert step["routed_experts"] == 2 * 11 * 6 * 3 * 1280 * 896
     assert step["lm_head"] == 2 * 1280 * 129280
@@ -256,6 +256,6 @@ def test_weight_bytes_are_the_parameters() -> None:
     flops = architecture.decode_flops(language, 279, 278)
     matrices = (sum(flops.values()) - flops["attention"]) // 2
     assert sum(step.values()) == 2 * (matrices + 25 * 1280 + 1280)
-    few = stage_weight_bytes(model, language, 3, prefill=True)
+    few = stage_weight_bytes(model, 3, prefill=True)
     assert few is not None
     assert few["routed_experts"] * 64 == prefill["routed_experts"] * 18

@@ -11,7 +11,7 @@ BF16 = 2
 
 
 def step_bytes(model: Any) -> int | None:
-    found = stage_weight_bytes(model, None, 1, prefill=False)
+    found = stage_weight_bytes(model, 1, prefill=False)
     return None if found is None else sum(found.values())
 
 
@@ -40,7 +40,7 @@ def test_a_vision_encoder_within_the_language_model_is_not_read_in_a_step() -> N
 
 def test_without_a_decoder_a_step_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     model = on_meta("llava")
-    prefill = stage_weight_bytes(model, None, 42, prefill=True)
+    prefill = stage_weight_bytes(model, 42, prefill=True)
     monkeypatch.setattr("mfuscope.flops.traffic.find_decoder", lambda _: ())
     assert step_bytes(model) is None
-    assert stage_weight_bytes(model, None, 42, prefill=True) == prefill
+    assert stage_weight_bytes(model, 42, prefill=True) == prefill

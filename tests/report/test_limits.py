@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from builders import a_pass, activity, calibration, hardware, run
+from builders import a_pass, activity, calibration, generic_calibration, hardware, run
 from report_data import tables
 
 from mfuscope.core import records
@@ -117,6 +117,9 @@ def test_the_main_stage_is_the_longer_one(
         (0.51, 0.7, 0.8, "memory"),
         (0.51, 0.8, 0.7, "compute"),
         (0.51, 0.61, None, "compute"),
+        # An unknown bandwidth is not a small one.
+        (0.51, 0.59, None, "unknown"),
+        (None, 0.1, None, "unknown"),
         (0.51, None, 0.9, "unknown"),
         (0.49, None, None, "host"),
     ],
@@ -131,6 +134,7 @@ def test_what_limits_a_stage(
 def test_a_cpu_waits_for_no_host() -> None:
     facts = replace(FACTS, on_cpu=True, busy_share=None, compute_share=0.1, memory_share=0.2)
     assert facts.kind == "kernels"
+    assert replace(facts, memory_share=None).kind == "unknown"
 
 
 def test_a_host_bound_stage_says_what_the_device_waits_for() -> None:
@@ -165,3 +169,21 @@ def test_nothing_is_concluded_from_a_partial_trace() -> None:
         "Too little was measured to say what limits it: no trace of this stage is whole, so its "
         "busy time is unknown."
     )
+
+
+def test_unknown_bytes_are_said_and_enter_no_verdict() -> None:
+    """The language model's experts, or its cache, are of no known kind."""
+    found = tables(
+        [run()],
+        activities=[activity()],
+        calibrations=[replace(generic_calibration(), prefill_total={"counted": 1e12})],
+    ).data
+    facts = prefill_of(found)
+    assert facts.memory_share is None
+    assert facts.kind == "unknown"
+    assert limit_sentence(facts, 112.0, "a page").endswith(
+        "Too little was measured to say what limits it: the bytes that it reads are unknown, so "
+        "its share of the bandwidth is, too."
+    )
+    assert verdict_sentence(found).startswith("What limits ")
+    assert not {"fuse", "larger_products"} & {one.rule for one in recommend(found)}

@@ -108,7 +108,8 @@ def _resolution_rows(
     rows = []
     for stage, attended, by_model in stages:
         at_once = tokens if stage == "prefill" else 1
-        weights = stage_weight_bytes(model, language, at_once, prefill=stage == "prefill") or {}
+        weights = stage_weight_bytes(model, at_once, prefill=stage == "prefill")
+        assert weights is not None, "the experts of every family with a tiling are known"
         kv = architecture.kv_bytes(language, attended, tokens, model.dtype.itemsize)
         first = {
             "model": name,

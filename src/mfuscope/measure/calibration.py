@@ -106,10 +106,7 @@ def calibrate(session: Session, key: CalibrationKey) -> records.Calibration:
         )
         for number, counted in enumerate(forwards[1 : 1 + _STEPS])
     ]
-    dims = formulas.dims
-    weights = stage_weight_bytes(
-        session.model, dims.language if dims else None, page.prompt_tokens, prefill=True
-    )
+    weights = stage_weight_bytes(session.model, page.prompt_tokens, prefill=True)
     return records.Calibration(
         variant=key.variant,
         resolution=key.resolution,
@@ -186,7 +183,7 @@ def _step(
         rough = directional.decode_flops(formulas.text)
         by_model["directional"] = rough if language else {"language_model": sum(rough.values())}
     flops = _table(by_model)
-    weights = stage_weight_bytes(session.model, language, 1, prefill=False)
+    weights = stage_weight_bytes(session.model, 1, prefill=False)
     return records.DecodeStep(
         context_tokens=context_tokens,
         flops=flops,
@@ -242,7 +239,7 @@ def _absent(
     if "directional" not in _totals(prefill):
         absent["directional"] = "the config does not name the widths that the formulas need"
     if no_weights:
-        absent["prefill_weight_bytes"] = "how many experts run is not known for this architecture"
+        absent["prefill_weight_bytes"] = "how many experts run is not known"
     elif step.weight_bytes is None:
         absent["weight_bytes"] = "no module of the model is known to be its decoder"
     if no_cache:

@@ -73,8 +73,13 @@ def find_decoder(model: nn.Module) -> tuple[nn.Module, ...]:
 
 
 def has_experts(model: nn.Module) -> bool:
-    """Whether a model has mixture-of-experts layers, which transformers names ``...Experts``."""
-    return any(type(module).__name__.endswith("Experts") for module in model.modules())
+    """Whether a model has mixture-of-experts layers."""
+    return any(map(is_experts, model.modules()))
+
+
+def is_experts(module: nn.Module) -> bool:
+    """Whether a module holds the experts of a layer, which transformers names ``...Experts``."""
+    return type(module).__name__.endswith("Experts")
 
 
 class _Tree:

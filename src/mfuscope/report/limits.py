@@ -26,6 +26,7 @@ PLACES: Mapping[str, str] = {
 }
 
 _LOST = "no trace of this stage is whole, so its busy time is unknown"
+_NO_BYTES = "the bytes that it reads are unknown, so its share of the bandwidth is, too"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +71,20 @@ class StageFacts:
 
         Over the whole time of a GPU's stage a roof that is near is near while it is at work, too.
         A roof that is far may be so because the device waits: without busy time that is not known.
+        Nor is it known of a roof whose share is unknown.
         """
         if self.busy_share is not None and self.busy_share < BUSY_LIMIT:
             return "host"
         if self.compute_share is None:
             return "unknown"
-        shares = {"compute": self.compute_share, "memory": self.memory_share or 0.0}
-        if max(shares.values()) < ROOF_LIMIT:
-            return "kernels" if self.on_cpu or self.busy_share is not None else "unknown"
-        return "compute" if shares["compute"] >= shares["memory"] else "memory"
+        memory = self.memory_share
+        if self.compute_share >= max(ROOF_LIMIT, memory or ROOF_LIMIT):
+            return "compute"
+        if memory is None:
+            return "unknown"
+        if memory >= ROOF_LIMIT:
+            return "memory"
+        return "kernels" if self.on_cpu or self.busy_share is not None else "unknown"
 
     @property
     def at_work_ms(self) -> float:
@@ -190,8 +196,11 @@ def limit_sentence(facts: StageFacts, page_ms: float, page: str) -> str:
                 "the bandwidth measured on this device."
             )
         case "unknown":
-            lost = "" if facts.on_cpu or facts.busy_share is not None else f": {_LOST}"
-            return f"{opening}. Too little was measured to say what limits it{lost}."
+            reasons = [] if facts.on_cpu or facts.busy_share is not None else [_LOST]
+            if facts.memory_share is None:
+                reasons.append(_NO_BYTES)
+            why = f": {'; '.join(reasons)}" if reasons else ""
+            return f"{opening}. Too little was measured to say what limits it{why}."
 
 
 def waiting_words(facts: StageFacts) -> str:

@@ -227,8 +227,9 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
         products = 1 - (rest + time_ms(operators, expert_gathers(facts, operators))) / (total or 1)
         if not total:
             continue
-        reached = f"{stage.stage} reaches {percent(stage.compute_share or 0)} of the measured "
-        reached += "arithmetic"
+        compute = stage.compute_share
+        reached = "an unknown share" if compute is None else percent(compute)
+        reached = f"{stage.stage} reaches {reached} of the measured arithmetic"
         if stage.memory_share is not None:
             least = "" if stage.traffic_counted else "at least "
             reached += f" and {least}{percent(stage.memory_share)} of the measured bandwidth"
