@@ -1,20 +1,26 @@
 """Planning, calibration and a run of the model folders of toy size (`small_models`)."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from checkpoints import MODELS, ROOT
 from PIL import Image
 from small_models import ENCODER_DECODERS, FAMILIES, FIRST_MARK, OTHERS
 
 from mfuscope.config.settings import ModelSettings, load_schema, resolve_settings
 from mfuscope.core import records
+from mfuscope.core.cache import held_bytes
 from mfuscope.core.runs import CalibrationKey
 from mfuscope.flops.meta import build_on_meta
 from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.one_pass import timed_call
 from mfuscope.measure.session import Generation, Session
 from mfuscope.measure.stages import StageTimes
+from mfuscope.models.parts import find_decoder
 from mfuscope.models.spec import resolve_model
 from mfuscope.planning.plan import Plan, make_plan
 
@@ -48,6 +54,42 @@ def session(
     return Session(resolve_model(name, load_format, MODELS), settings, "cpu", traces=False)
 
 
+def change_config(folder: Path, **parts: dict[str, Any]) -> None:
+    """Change values in parts of a folder's config."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for part, values in parts.items():
+        config[part] |= values
+    path.write_text(json.dumps(config))
+
+
+@contextmanager
+def given_caches(model: Any) -> Iterator[list[Any]]:
+    """The caches that a model's decoder is given in the body, a new one for each call."""
+    found: list[Any] = []
+
+    def note(_module: object, _args: object, given: dict[str, Any]) -> None:
+        cache = given.get("past_key_values")
+        if cache is not None and all(one is not cache for one in found):
+            found.append(cache)
+
+    handles = [one.register_forward_pre_hook(note, with_kwargs=True) for one in find_decoder(model)]
+    yield found
+    for handle in handles:
+        handle.remove()
+
+
+def tensor_bytes(cache: Any) -> int:
+    """Bytes of every tensor of numbers that a cache holds, wherever it is."""
+    if isinstance(cache, torch.Tensor):
+        return cache.nbytes if cache.is_floating_point() else 0
+    if isinstance(cache, dict):
+        return sum(map(tensor_bytes, cache.values()))
+    if isinstance(cache, list | tuple):
+        return sum(map(tensor_bytes, cache))
+    return tensor_bytes(vars(cache)) if hasattr(cache, "__dict__") else 0
+
+
 def run_small(made: Session) -> records.Calibration:
     """Calibrate for a page's size, then run two copies of a page; both agree on its tokens."""
     calibration = calibrate(made, CalibrationKey("v", "native-120x90"))
@@ -58,7 +100,10 @@ def run_small(made: Session) -> records.Calibration:
     assert second >= first > 0
     page = made.inputs(Image.new("RGB", (120, 90), "grey"), "auto")
     assert page.prompt_tokens == calibration.prompt_tokens
-    times, tokens = timed_call(made, page, Generation(3, ignore_eos=True, batch_size=2), None)
+    with given_caches(made.model) as caches:
+        times, tokens = timed_call(made, page, Generation(3, ignore_eos=True, batch_size=2), None)
+    assert calibration.cache is not None, calibration.absent
+    assert tensor_bytes(caches[-1]) == 2 * held_bytes(calibration.cache, page.prompt_tokens + 2)
     assert tokens.shape == (2, 3)
     assert times.forwards == 3
     assert len(times.step_ms) == 2
