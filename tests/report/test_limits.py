@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from builders import a_pass, activity, calibration, generic_calibration, hardware, run
+from builders import a_pass, activity, calibration, hardware, run
 from report_data import tables
 
 from mfuscope.core import records
@@ -15,6 +15,8 @@ from mfuscope.report.limits import (
     stage_facts,
     waiting_words,
 )
+from mfuscope.report.recommendations import recommend
+from mfuscope.report.verdict import verdict_sentence
 
 FACTS = StageFacts(
     stage="decode",
@@ -35,7 +37,12 @@ FACTS = StageFacts(
 ON_GPU = tables([run()]).data
 
 
-def of_times(prefill_ms: float, decode_ms: float, busy_ms: float | None = None) -> ReportData:
+def of_times(
+    prefill_ms: float,
+    decode_ms: float,
+    busy_ms: float | None = None,
+    counted: records.Calibration | None = None,
+) -> ReportData:
     """One run of a page; prefill's busy time as given."""
     stage = records.StageActivity
     traced = activity(
@@ -45,7 +52,7 @@ def of_times(prefill_ms: float, decode_ms: float, busy_ms: float | None = None) 
         },
         absent={} if busy_ms is not None else {"device_busy_ms": "no device event"},
     )
-    counted = calibration(
+    counted = counted or calibration(
         prefill_total={"counted": 4e12},
         prefill_weight_bytes=7_500_000_000,
         prefill_kv_bytes=500_000_000,
@@ -171,19 +178,22 @@ def test_nothing_is_concluded_from_a_partial_trace() -> None:
     )
 
 
-def test_unknown_bytes_are_said_and_enter_no_verdict() -> None:
-    """The language model's experts, or its cache, are of no known kind."""
-    found = tables(
-        [run()],
-        activities=[activity()],
-        calibrations=[replace(generic_calibration(), prefill_total={"counted": 1e12})],
-    ).data
-    facts = prefill_of(found)
-    assert facts.memory_share is None
-    assert facts.kind == "unknown"
+@pytest.mark.parametrize(
+    "unknown", [{"prefill_weight_bytes": None}, {"prefill_kv_bytes": None}, {"cache": None}]
+)
+def test_unknown_bytes_are_said_and_enter_no_verdict(unknown: dict[str, None]) -> None:
+    """Of weights, since it is not known how many experts run; or of the cache."""
+    stage = "decode" if "cache" in unknown else "prefill"
+    times = (50.0, 62.0) if stage == "decode" else (62.0, 50.0)
+    data = of_times(*times, busy_ms=45.0, counted=calibration(**unknown))
+    facts = stage_facts(data.variants[0], main_stage(data.variants[0]), data.hardware, data.ceiling)
+    assert facts.stage == stage
+    assert facts.busy_share is not None
+    assert (facts.memory_share, facts.intensity, facts.kind) == (None, None, "unknown")
     assert limit_sentence(facts, 112.0, "a page").endswith(
         "Too little was measured to say what limits it: the bytes that it reads are unknown, so "
         "its share of the bandwidth is, too."
     )
-    assert verdict_sentence(found).startswith("What limits ")
-    assert not {"fuse", "larger_products"} & {one.rule for one in recommend(found)}
+    assert verdict_sentence(data).startswith("What limits ")
+    mentioned = [one for one in recommend(data, data.variants[0]) if one.metric == f"{stage}_ms"]
+    assert {one.rule for one in mentioned} <= {"launches"}

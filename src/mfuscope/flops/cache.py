@@ -9,7 +9,7 @@ is not known makes the whole cache unknown.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -84,7 +84,9 @@ def watched_cache(decoders: Iterable[nn.Module]) -> Iterator[Callable[[], list[H
     caches: list[Any] = [None]
 
     def note(_module: nn.Module, _args: object, given: dict[str, Any]) -> None:
-        caches[0] = given.get("past_key_values") or caches[0]
+        cache = given.get("past_key_values")
+        if cache is not None:  # an empty one is false
+            caches[0] = cache
 
     handles = [one.register_forward_pre_hook(note, with_kwargs=True) for one in decoders]
     try:
@@ -96,12 +98,10 @@ def watched_cache(decoders: Iterable[nn.Module]) -> Iterator[Callable[[], list[H
 
 def held(cache: Any) -> list[Held]:
     """What each layer of a cache of transformers holds; nothing where it is none."""
-    if cross := getattr(cache, "cross_attention_cache", None):
-        own = held(cache.self_attention_cache)
-        return own + [
-            Held(one.layer, "cross", None, one.bytes, one.width)
-            for one in held(cross)
-            if one.kind == "attention"
+    if hasattr(cache, "cross_attention_cache"):
+        return held(cache.self_attention_cache) + [
+            replace(one, kind="cross", window=None) if one.kind == "attention" else one
+            for one in held(cache.cross_attention_cache)
         ]
     found = []
     for number, layer in enumerate(getattr(cache, "layers", ())):
@@ -145,8 +145,8 @@ def describe_cache(
     Raises:
         UnknownCacheError: a layer's size, or the growth, does not follow from a known kind.
     """
-    if not any(moments):
-        raise UnknownCacheError("no decoder was seen with a cache of transformers")
+    if not moments[0] or len(set(map(len, moments))) > 1:
+        raise UnknownCacheError("no decoder was given a cache of transformers throughout")
     layers: Counter[_Kind] = Counter()
     sizes: Counter[_Kind] = Counter()
     widths: Counter[_Kind] = Counter()
@@ -176,24 +176,25 @@ def describe_cache(
         )
         for kind in layers
     ]
-    for more, moment in enumerate(moments):
-        if held_bytes(cache, prompt_tokens + more) != sum(one.bytes for one in moment):
+    for more, layers_then in enumerate(moments):
+        if held_bytes(cache, prompt_tokens + more) != sum(one.bytes for one in layers_then):
             raise UnknownCacheError("the cache grows unlike its kinds of layers")
     return cache
 
 
 def _kind(moments: Sequence[Held], prompt_tokens: int) -> tuple[_Kind, int]:
     """Kind and window of a layer, and its bytes: per token if it grows."""
-    first, *_, last = moments
-    if first.kind in ("cross", "state"):
-        return (first.kind, None), first.bytes
-    if first.kind != "attention":
-        raise UnknownCacheError(f"{first.kind} is no known kind of cache layer")
-    if first.window is not None:
-        return ("sliding", last.window), first.bytes // max(1, min(prompt_tokens, last.window - 1))
-    if first.bytes == last.bytes:  # keys and values of the page, in a layer among the others
-        return ("cross", None), first.bytes
-    return ("full", None), first.bytes // prompt_tokens
+    size, last = moments[0].bytes, moments[-1]
+    window = last.window
+    if last.kind in ("cross", "state"):
+        return (last.kind, None), size
+    if last.kind != "attention":
+        raise UnknownCacheError(f"{last.kind} is no known kind of cache layer")
+    if window is not None:
+        return ("sliding", window), size // max(1, min(prompt_tokens, window - 1))
+    if size == last.bytes:  # keys and values of the page, in a layer among the others
+        return ("cross", None), size
+    return ("full", None), size // prompt_tokens
 
 
 def _growth(
