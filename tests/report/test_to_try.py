@@ -185,7 +185,7 @@ def test_what_follows_a_cure_does_it_or_more(
 DATA = report_of(baseline=SLOW)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0.1, 1100.0) | st.none(), max_size=6))
 def test_the_list_falls_and_nothing_is_lost(gains: list[float | None]) -> None:
     made = listed(DATA, *(rule(rule=f"r{i}", gain_ms=gain) for i, gain in enumerate(gains)))
