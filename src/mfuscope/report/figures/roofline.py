@@ -227,6 +227,7 @@ def _draw_roofs(axes: Axes, roofs: Sequence[_Roof], height: float, wide: bool) -
             textcoords="offset points",
             ha="right" if left else "left",
             color=COLOURS["muted"],
+            bbox={"facecolor": COLOURS["surface"], "edgecolor": "none", "pad": 0.5},
         )
         along += [Mark(roof.ridge, float(y), 1.5) for y in np.geomspace(*axes.get_ylim(), 60)]
     return along
