@@ -284,7 +284,7 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
         elif rest < ELEMENTWISE_LIMIT * total and stage.kind == "kernels":
             yield Recommendation(
                 rule="larger_products",
-                title=f"Make {stage.stage}'s matrix products larger: several pages at once",
+                title="Make matrix products larger: several pages at once",
                 text="Most of the time goes into matrix products that are too small to reach "
                 "either roof. A batch makes them larger and completes more pages a second; a "
                 "single page gets no faster.",
