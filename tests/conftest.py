@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from processes import Faults, wait_for
 
 if TYPE_CHECKING:  # most tests need neither pandas nor a model
@@ -15,6 +16,10 @@ if TYPE_CHECKING:  # most tests need neither pandas nor a model
 
 #: The modules that take longest, so that processes that share the tests do not end on one of them.
 LONGEST = ("workflow", "lifecycle", "security", "devices", "damage", "kills", "disk")
+
+# How long an example takes is the machine's business, and proves nothing.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:

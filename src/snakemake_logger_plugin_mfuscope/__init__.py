@@ -14,8 +14,10 @@ them, do not print it.
 import os
 import sys
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from logging import DEBUG, ERROR, INFO, WARNING, Handler, LogRecord
 from pathlib import Path
+from statistics import fmean, median
 from time import monotonic
 from typing import TextIO
 
@@ -264,11 +266,13 @@ class LogHandler(LogHandlerBase):
         remaining, left = total - state.runs_done - len(runs & state.failed), None
         state.ended.append(now)
         if remaining > 0 and not state.halted and not state.stopping:
-            if len(state.ended) > 1:  # includes the time between runs
-                left = remaining * (state.ended[-1] - state.ended[0]) / (len(state.ended) - 1)
-            else:
-                durations, parallel = zip(*state.recent, strict=True)
+            durations, parallel = zip(*state.recent, strict=True)
+            gaps = [after - before for before, after in pairwise(state.ended)]
+            if not gaps:
                 left = messages.seconds_left(remaining, durations, max(parallel))
+            else:  # from end to end, which includes the time between runs
+                # One after the other, a run that compiled is no measure of those to come.
+                left = remaining * (median(gaps) if max(parallel) == 1 else fmean(gaps))
         if "progress" in self.quiet:
             return []
         left = None if state.batched else left

@@ -67,7 +67,7 @@ def test_kill_the_worker(checkout: Checkout, faults: Faults) -> None:
     os.kill(worker, signal.SIGKILL)
     faults.heal()
     said = broken.check(process)
-    assert f"run failed: {PAGES[1]}, repeat 1" in said
+    assert f"run failed: {PAGES[1]}\n" in said
     assert "the model worker ended in the middle of this run" in said
     assert "finished results are kept" in said
 

@@ -92,7 +92,7 @@ def test_nothing_is_lost_and_memory_stays_flat(tmp_path: Path, faults: Faults) -
     failed = {
         (page, repeat)
         for page, repeat in wanted
-        if f"run failed: {page} repeat {repeat} (baseline)\n" in seen.said
+        if f"run failed: {page}, repeat {repeat + 1} of {REPEATS}\n" in seen.said
     }
     assert found | failed == wanted
     assert not found & failed

@@ -220,7 +220,7 @@ SHAPES = st.tuples(*[st.integers(1, 4)] * 4)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["mm", "bmm", "grouped", "conv"]), SHAPES), max_size=6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_operators_add_up_to_the_total(work: list[tuple[str, tuple[int, int, int, int]]]) -> None:
     counter = FlopCounter()
     with torch.inference_mode(), counter:

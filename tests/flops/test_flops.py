@@ -196,7 +196,7 @@ def small_configs(draw: st.DrawFn) -> Any:
 @given(
     config=small_configs(), side=st.sampled_from([224, 336, 512, 656]), tokens=st.integers(1, 50)
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_any_dimensions(config: Any, side: int, tokens: int) -> None:
     model = build(config)
     dims = dims_of(model)

@@ -70,6 +70,19 @@ def test_time_left_follows_parallel_runs_and_stops_after_a_failure(
     ]
 
 
+def test_a_run_that_compiled_is_no_measure_of_those_to_come(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = handler()
+    shown.emit(record(event=LogEvent.RUN_INFO, stats={"profile": 10, "total": 10}))
+    for jobid, end in enumerate([10, 20, 30, 150, 160]):
+        shown.emit(job_info(jobid, repeat=str(jobid)))
+        monkeypatch.setattr("snakemake_logger_plugin_mfuscope.monotonic", lambda end=end: end)
+        shown.emit(finished(jobid))
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("[")]
+    assert [line.partition(": ")[2] for line in lines[-2:]] == ["1 min left", "50 s left"]
+
+
 @pytest.mark.parametrize("setting", ["dryrun", "verbose", "printshellcmds", "debug_dag"])
 def test_calls_for_detail_get_snakemakes_output(
     capsys: pytest.CaptureFixture[str], setting: str

@@ -202,4 +202,7 @@ def test_both_formats_have_the_lengths() -> None:
     text = section(made.markdown, "Answers of other lengths")
     assert "results/figures/answer_length.svg" in text
     assert "- TPOT 20.8 ms; decode takes more than half of a page from 4 new tokens on." in text
-    assert "it grows with the KV cache, so long answers take longer than shown" in text
+    assert (
+        "The KV cache grows with the answer, so steps of long answers can take longer than shown"
+        in text
+    )

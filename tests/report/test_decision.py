@@ -36,7 +36,7 @@ def test_each_warning_is_one_line_that_links_to_its_explanation() -> None:
     data = replace(data, missing=(gap,), skipped=(skipped,))
     assert lines(data) == [
         "Headline numbers withheld: baseline (too uncertain).",
-        "Dummy weights: times and FLOPs hold, the text does not.",
+        "Dummy weights: times and FLOPs are real, the text is not.",
         "Missing: 1 of 4 runs and 1 unreadable page. All numbers are of the rest.",
         "Unsteady: 2 of 2 times vary by more than 10 % between repeats.",
     ]
@@ -66,20 +66,20 @@ def test_throttled_runs_are_counted_once() -> None:
     assert "Throttled in 1 run (hw_slowdown and sw_power_cap)." in lines(data.data)
 
 
-def test_the_verdict_is_one_sentence_with_the_best_and_how_sure() -> None:
+def test_the_verdict_says_what_limits_and_the_best_and_how_sure() -> None:
     noisy = replace(QUICK, spread=0.02)
     said = plain(verdict_sentence(report_of(1, 3, baseline=SLOW, quick=noisy)))
     assert said.startswith(
         "The host limits baseline: decode takes 90 % of a page of 4 new tokens, and the device is "
-        "busy for only 10 % of it; quick (cache: static, compile: decode) is 4.00 times as fast "
-        "(95 % interval 3."
+        "busy for only 10 % of decode. With quick (cache: static, compile: decode) it is 4.00 "
+        "times as fast (95 % interval 3."
     )
-    assert said.endswith("), with the same tokens.")
-    assert said.count(". ") == 0
+    assert said.endswith("), 250 ms a page instead of 1,000 ms, with the same tokens.")
+    assert said.count(". ") == 1
     batch = Made(changes={"batch_size": 8}, prefill_ms=300.0, decode_ms=1000.0)
     said = verdict_sentence(report_of(baseline=SLOW, quick=QUICK, eight=batch))
-    assert "of 2 variants tried, quick (" in said
-    assert "; eight completes 6.15 times as many pages/s, of identical pages." in said
+    assert "Of 2 variants tried, quick (" in said
+    assert "; with eight it completes 6.15 times as many pages/s, of identical pages." in said
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_the_verdict_names_what_limits(
 def test_no_difference_is_the_verdict_where_none_was_shown() -> None:
     same = Made(changes={"cache": "static"}, spread=0.02, decode_ms=901.0)
     said = verdict_sentence(report_of(1, 3, baseline=replace(SLOW, spread=0.03), same=same))
-    assert said.endswith("; no variant was shown to be faster than baseline.")
+    assert said.endswith(" of decode. No variant was shown to be faster than baseline.")
 
 
 def test_each_number_has_one_interval_and_the_caption_says_of_what() -> None:

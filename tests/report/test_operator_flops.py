@@ -53,8 +53,8 @@ def test_rates_are_flops_by_device_time() -> None:
     assert "TFLOP/s" not in operator_tables.operators(stage, 10, "cpu", 100.0).columns
     assert operator_tables.work_statement(stage, 100.0) == (
         "Operators with known FLOPs cover 100\u00a0% of the 100.0 GFLOPs counted. Most time lost "
-        "against the ceiling of 100 TFLOP/s: aten::mm 10.0 ms (0.900 at the ceiling) and "
-        "aten::bmm 5.00 ms (0.100 at the ceiling). In decode, bandwidth may limit them."
+        "against the ceiling of 100 TFLOP/s: aten::mm 10.0 ms (0.900 ms at the ceiling) and "
+        "aten::bmm 5.00 ms (0.100 ms at the ceiling). In decode, bandwidth may limit them."
     )
 
 

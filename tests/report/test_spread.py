@@ -43,15 +43,15 @@ def test_every_cause_has_its_milliseconds() -> None:
     text = explanation(found.causes, found.excess_ms)
     assert text == (
         "waited for a CPU 80.0\u00a0ms, 53\u00a0%; "
-        "slower throughout (median step 40.0 against 20.0 ms) 60.0\u00a0ms, 40\u00a0%; "
+        "every decode step slower (median step 40.0 against 20.0 ms) 60.0\u00a0ms, 40\u00a0%; "
         "stalled steps 10.0\u00a0ms, 6.7\u00a0%"
     )
     assert how_much(data) == (
         "Against the fastest repeat of each page, 1 unsteady time lost 150\u00a0ms. "
         "1 of 1 has a recorded cause for at least half of the loss. "
         "Recorded causes explain 80.0\u00a0ms (53\u00a0%): waited for a CPU 80.0\u00a0ms. "
-        "The record says where 70.0\u00a0ms (47\u00a0%) went, but not why: slower throughout "
-        "60.0\u00a0ms and stalled steps 10.0\u00a0ms. "
+        "The record says where 70.0\u00a0ms (47\u00a0%) went, but not why: every decode step "
+        "slower 60.0\u00a0ms and stalled steps 10.0\u00a0ms. "
         "0\u00a0ms (0\u00a0%) is unexplained. "
         "The record rules out garbage collection (none) and a lower SM clock (1,980 MHz)."
     )
@@ -83,7 +83,7 @@ def test_the_report_lists_causes_by_stage_and_by_page() -> None:
     for text in (steadiness.replace(" ms", "\u00a0ms"), made.html):
         assert "median step 40.0 against 20.0" in text
         assert "waited for a CPU 80.0\u00a0ms" in text
-    assert "| waited for a CPU 80.0 ms, 53 %; slower throughout 60.0 ms, 40 %;" in steadiness
+    assert "| waited for a CPU 80.0 ms, 53 %; every decode step slower 60.0 ms, 40 %;" in steadiness
 
 
 def test_what_nothing_explains_is_said() -> None:

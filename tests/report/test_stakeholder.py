@@ -78,7 +78,7 @@ def test_the_reference_and_the_best_stand_side_by_side(tried: ReportData) -> Non
     said = one_page(tried)
     assert [(one.name, one.role) for one in said.setups] == [
         ("baseline", "As it is"),
-        ("quick", "Fastest, same text"),
+        ("quick", "Fastest, same answers"),
         ("eight", "Most pages, 8 copies at once"),
     ]
     # Pages of 1.0, 1.1 and 1.2 s: 0.1 s / sqrt(3) / 1.1 s x 4.303 = 0.226, of the logarithm.
@@ -89,8 +89,8 @@ def test_the_reference_and_the_best_stand_side_by_side(tried: ReportData) -> Non
     }
     assert by_name(said, "Seconds")["eight"] == "0.77 (0.61 to 0.97)"
     assert said.speed == (
-        "About 3,300 pages an hour as it is (2,600 to 4,100), about 13,100 with quick (10,400 to "
-        "16,400)."
+        "About 3,300 pages an hour as it is, with answers of 4 new tokens (2,600 to 4,100), about "
+        "13,100 with quick (10,400 to 16,400)."
     )
 
 
@@ -174,7 +174,7 @@ def test_what_to_do_first_is_what_was_measured_to_help(tried: ReportData) -> Non
         what="Run it as quick (cache: static, compile: decode).",
         brings="4.00 times the pages of baseline",
         costs="A setting; 27 s to prepare at each start",
-        sure="Measured, 95 % sure, same text",
+        sure="Measured: more than the scatter explains, with the same answers",
     )
     assert batch.what == (
         "Where many pages wait, read 8 at once (eight); this was not tried together with quick."
@@ -196,12 +196,15 @@ def test_a_gain_has_the_ends_of_its_interval() -> None:
 
 @pytest.mark.parametrize(
     ("same", "sure"),
-    [(False, "Measured, 95 % sure, but another text"), (None, "but the text was not compared")],
+    [
+        (False, "Measured: more than the scatter explains, but with other answers"),
+        (None, "but the answers were not compared"),
+    ],
 )
 def test_another_text_is_to_be_checked(tried: ReportData, same: bool | None, sure: str) -> None:
     quick = replace(tried.tried[0], same_tokens=same)
     said = one_page(replace(tried, tried=(quick,)))
-    assert said.setups[1].role == "Fastest, text to be checked"
+    assert said.setups[1].role == "Fastest, answers to be checked"
     assert said.steps[0].sure.endswith(sure)
     assert "a check of the text" in said.steps[0].costs
 
@@ -279,12 +282,11 @@ def test_the_length_of_answers_is_said_and_a_longer_one_extrapolated() -> None:
     said = one_page(tables([run(64, timed=timed, repeat=repeat) for repeat in range(3)]).data)
     assert "3 times, with answers of 64 new tokens" in said.measured
     # 100 ms + 2,047 steps of 10 ms: 175 an hour
-    assert said.notes[-1] == (
-        "Pages an hour with answers of 2,048 tokens (a page full of text), extrapolated: 180 with "
-        "baseline."
-    )
+    label = "Pages an hour with answers of 2,048 tokens (a page full of text), extrapolated"
+    (row,) = (row for row in said.rows if row.label == label)
+    assert [one.line for one in row.figures] == ["at most 180"]
     few = one_page(tables(repeats(3)).data)  # three steps are too few to extrapolate from
-    assert not any("2,048" in note for note in few.notes)
+    assert label not in [row.label for row in few.rows]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_step_that_is_absent_says_why() -> None:
     drawn = timeline(data)
     assert not drawn.lines
     text = html(data)
-    assert "no decode step can be drawn: the trace lost the device events of 9 of 20" in text
+    assert "No step of baseline is drawn: the trace lost the device events of 9 of 20" in text
     assert "<svg" not in text
     assert "<script" not in text
 

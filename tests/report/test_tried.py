@@ -168,7 +168,7 @@ def test_a_batch_says_what_its_times_mean() -> None:
     assert statement in section(made.markdown, "What was tried")
     assert made.html.count("Their times are of the whole batch") == 1
     assert cell(compared(data), "eight", "Page").sub == "for 8 copies"
-    assert cell(compared(data), "eight", "Verdict").sub == "11.4 times the pages/s"
+    assert cell(compared(data), "eight", "Verdict").sub == "11.4 times as many"
     assert assumptions(data)[0].endswith("batch size 1 and 8.")
     alone = report_of(baseline=SLOW)
     assert batch_statement(alone) == ""

@@ -241,8 +241,8 @@ def report() -> Json:
     changes = {"cache": "static", "batch_size": 8, "ignore_eos": False}
     ratio = {"ratio": 0.25, "ci95_low": 0.2, "ci95_high": 0.3, "same_tokens": None}
     gain = {
-        **{"variant": "quick", "changes": changes, "gain_ms": 80.0, "ci95_low": None},
-        **{"ci95_high": None, "of_bound": None, "verdict": None},
+        **{"variant": "quick", "changes": changes, "gain_ms": 80.0, "of_ms": 90.0},
+        **{"ci95_low": None, "ci95_high": None, "of_bound": None, "verdict": None},
     }
     return {
         "mfuscope": {"version": "0.1.0", "commit": None},
@@ -253,6 +253,11 @@ def report() -> Json:
             **{"pages": 12, "repeats": 3, "runs": 36, "missing_runs": 0, "skipped_pages": 0},
         },
         "notices": ["Dummy weights."],
+        "verdict": "The host limits it.",
+        "do_first": {
+            **{"title": "A graph", "gain": "at most −80 ms a page", "gain_ms": 80.0},
+            **{"ci95_low": None, "ci95_high": None, "confidence": "bound"},
+        },
         "variants": [
             {
                 "name": "baseline",
@@ -296,6 +301,7 @@ def test_report_fits(operation_id: str) -> None:
         (("measured", "runs"), 0),
         (("device", "kind"), "gpu"),
         (("variants",), []),
+        (("do_first", "confidence"), "high"),
         (("variants", 0, "name"), "../baseline"),
         (("variants", 0, "model", "weights"), "random"),
         (("variants", 0, "headline", "mfu_model"), 0.5),

@@ -266,7 +266,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("property") / "trace.json.gz"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     forests=st.lists(st.lists(trees, max_size=4), min_size=1, max_size=3),
     strays=st.lists(st.integers(0, 10**6), max_size=3),

@@ -66,10 +66,10 @@ def said(tmp_path: Path, page: Mapping[str, Any], **changes: Any) -> list[str]:
             {
                 "answer": {"new_tokens_mean": 64.0},
                 "headline": {"page_ms": page},
-                "limit": {"sentence": "The host limits it."},
             }
         ],
-        "tried": {"sentences": []},
+        "verdict": "The host limits it.",
+        "do_first": None,
         "warnings": [],
         "measured": {"pages": 2, "repeats": 3},
     }
@@ -89,19 +89,29 @@ def said(tmp_path: Path, page: Mapping[str, Any], **changes: Any) -> list[str]:
 def test_the_page_time_comes_with_how_sure_it_is(
     page: Mapping[str, Any], how_sure: str, tmp_path: Path
 ) -> None:
-    limit, time = said(tmp_path, page)
-    assert limit == "The host limits it."
+    verdict_sentence, time = said(tmp_path, page)
+    assert verdict_sentence == "The host limits it."
     assert how_sure in time
 
 
-def test_variants_and_warnings_are_told(tmp_path: Path) -> None:
-    _, best, _, warnings = said(
+@pytest.mark.parametrize(
+    ("gain", "confidence", "told"),
+    [
+        ("at most −9 ms a page", "bound", "do first: Use x: at most −9 ms a page (bound)"),
+        ("gain not known", "", "do first: Use x: gain not known"),
+        ("", "", "do first: Use x"),
+    ],
+)
+def test_what_to_do_first_and_warnings_are_told(
+    gain: str, confidence: str, told: str, tmp_path: Path
+) -> None:
+    _, first, _, warnings = said(
         tmp_path,
         stat(1, 1, 1),
-        tried={"sentences": ["Fastest: x."]},
+        do_first={"title": "Use x", "gain": gain, "confidence": confidence},
         warnings=[{"check": "No run stands out", "text": ""}, {"check": "Full power", "text": ""}],
     )
-    assert best == "Fastest: x."
+    assert first == told
     assert warnings == "checks not passed: No run stands out; Full power"
 
 

@@ -49,7 +49,10 @@ rule read_operators:
         batch_of_reading
     conda:
         "../envs/mfuscope.yaml"
+    # Reading beside a timed pass made decode 5.9 % longer (benchmarks/README.md): it takes turns.
     resources:
+        gpu=1,
+        turn=1,
         gpu_model=None,
         gres=None,
     params:

@@ -133,8 +133,8 @@ def limits(data: ReportData) -> str:
     text = (
         "TPOT, the time per output token, is decode time ÷ decode steps. A page of n new tokens "
         "takes prefill + (n − 1) × TPOT, as prefill makes the first token. At every length TPOT is "
-        f"that of the measured {answers(data)}. In fact it grows with the KV cache, so long "
-        "answers take longer than shown. The FLOPs behind MFU do grow with the context."
+        f"that of the measured {answers(data)}. The KV cache grows with the answer, so steps of "
+        "long answers can take longer than shown. The FLOPs behind MFU do grow with the context."
     )
     bounded = [v for v in data.variants if v.answer.longest is not None and drawn(v) < LENGTHS[-1]]
     if not bounded:

@@ -154,8 +154,10 @@ def versions(data: ReportData) -> Table:
         which = f"{runs} of {data.survey.total}" if several else ""
         rows += [(Cell(name), Cell(value), Cell(which)) for name, value in pairs]
     for commit, runs in data.survey.commits.items():
+        dirty = "its files were changed" if str(commit).endswith("-dirty") else ""
         which = f"{runs} of {data.survey.total}" if len(data.survey.commits) > 1 else ""
-        rows.append((Cell("mfuscope's commit"), Cell(commit or "not known"), Cell(which)))
+        shown = Cell(commit or "not known", sub=dirty)
+        rows.append((Cell("mfuscope's commit"), shown, Cell(which)))
     rows.append((Cell("commit of this report"), Cell(data.commit or "not known"), Cell("")))
     return build("Software of the runs", ("Software", "Version", "Runs"), rows)
 

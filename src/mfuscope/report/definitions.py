@@ -13,9 +13,9 @@ DEFINITIONS = {
     ),
     "steps": (
         "A decode step makes one new token: it runs from the logits of one forward to those of the "
-        "next. Steps get longer along the answer, as the context grows. If the device's busy time "
-        "is steady, a long tail or two peaks come from the host: other load, or a CPU clock that "
-        "switches."
+        "next. The context grows along the answer, and with it the work of a step. If the "
+        "device's busy time is steady, a long tail or two peaks come from the host: other load, or "
+        "a CPU clock that switches."
     ),
     "next": (
         "Each recommendation follows from a rule and quotes the measured facts behind it. Its gain "

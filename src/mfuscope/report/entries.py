@@ -7,15 +7,17 @@ from typing import Literal
 
 from mfuscope.compare.ratios import Compared
 from mfuscope.compare.verdicts import NO_DIFFERENCE
-from mfuscope.report.best import tokens
+from mfuscope.report.best import times, tokens
 from mfuscope.report.data import ReportData, Tried, Variant
-from mfuscope.report.formats import interval, milliseconds, percent, plural
+from mfuscope.report.formats import listing, milliseconds, plural
 from mfuscope.report.recommendations import Recommendation
 from mfuscope.report.recommendations.advice import (
     Experiment,
     change,
     gain_text,
     proof_text,
+    share,
+    share_interval,
     untested_text,
 )
 from mfuscope.report.side_by_side import IDENTICAL, changes_text
@@ -46,7 +48,8 @@ class Entry:
     Attributes:
         base: the variant whose page it shortens.
         gain_ms: what it takes off one page in ms: measured, else at most; None where not known.
-        low, high: 95 % interval of a measured gain; None where there is none.
+        low, high: a measured gain in ms at the ends of its ratio's 95 % interval and the mean of
+            `base`; None where there is none.
         text: one sentence; `setting` are the settings that do it, empty where none does.
         parts: further evidence: of each recommendation, or of each variant, that it is for.
         gain, confidence: in words; empty for what only makes numbers more certain. The confidence
@@ -68,9 +71,11 @@ class Entry:
 
 def rule_entry(data: ReportData, experiment: Experiment, group: Group) -> Entry:
     """An entry of recommendations that one variant measured, or of a single one."""
-    (variant, one), *others = group
+    variant, one = group[0]
     first, *more = _SENTENCE.split(one.text)
-    evidence = [*filter(None, [" ".join(more)]), *_facts(one)]
+    same = [fact for _, other in group if other.title == one.title for fact in _facts(other)]
+    others = [other for _, other in group if other.title != one.title]
+    evidence = [*filter(None, [" ".join(more)]), *dict.fromkeys(same)]
     proof, page_ms = one.proof, variant.ms_per_page
     confidence: Confidence
     if proof is not None:
@@ -92,7 +97,7 @@ def rule_entry(data: ReportData, experiment: Experiment, group: Group) -> Entry:
         text=first,
         setting=setting,
         evidence=_sentences(evidence),
-        parts=tuple(Part(other.title, _sentences(_facts(other))) for _, other in others),
+        parts=tuple(Part(other.title, _sentences(_facts(other))) for other in others),
         gain_ms=one.gain_ms if proof is None else proof.gain_ms,
         low=None if proof is None else proof.ci95_low,
         high=None if proof is None else proof.ci95_high,
@@ -114,10 +119,10 @@ def _gain(gain_ms: float, low: float | None, high: float | None, page_ms: float)
     """``−840 ms a page, 76 % less``, with its interval where it has one."""
     text = f"{change(gain_ms)} a page"
     if page_ms and gain_ms > 0:
-        text += f", {percent(gain_ms / page_ms)} less"
-    if low is None or high is None or high - low < 1e-6 * page_ms:
+        text += f", {share(gain_ms, page_ms)} less"
+    if not page_ms or low is None or high is None or high - low < 1e-6 * page_ms:
         return text
-    return f"{text} (95\N{NO-BREAK SPACE}% interval {interval(low, high)}\N{NO-BREAK SPACE}ms)"
+    return f"{text} ({share_interval(low, high, page_ms)})"
 
 
 def _on_top(data: ReportData, variant: Variant) -> str:
@@ -139,10 +144,7 @@ def use_entry(data: ReportData, one: Tried, found: Group) -> Entry:
     facts = [f"It is {IDENTICAL}."] if batch else []
     if one.variant.compile_s is not None:
         facts.append(f"Compilation takes {one.variant.compile_s:,.0f} s in each new process.")
-    parts = [
-        Part(f"{each.title}: {gain_text(each, variant.ms_per_page)}", _sentences(_facts(each)))
-        for variant, each in found
-    ]
+    parts = _measured_together(found)
     if not parts:
         facts.append(f"comparison.csv has {one.variant.name} page by page.")
     return Entry(
@@ -155,9 +157,26 @@ def use_entry(data: ReportData, one: Tried, found: Group) -> Entry:
         gain_ms=gain_ms,
         low=low,
         high=high,
-        gain=_gain(gain_ms, low, high, reference),
+        gain=times(compared, "as many pages/s") if batch else _gain(gain_ms, low, high, reference),
         confidence="measured",
     )
+
+
+def _measured_together(found: Group) -> list[Part]:
+    """Recommendations for one stage that one variant follows: it measured them together."""
+    groups: dict[tuple[str, str], Group] = {}
+    for variant, one in found:
+        by = one.proof.variant if one.proof is not None else one.title
+        groups.setdefault((by, one.metric or ""), []).append((variant, one))
+    parts = []
+    for group in groups.values():
+        variant, first = group[0]
+        titles = [one.title for _, one in group]
+        together = " (together)" if len(titles) > 1 else ""
+        facts = list(dict.fromkeys(fact for _, one in group for fact in _facts(one)))
+        gain = gain_text(first, variant.ms_per_page)
+        parts.append(Part(f"{listing(titles)}: {gain}{together}", _sentences(facts)))
+    return parts
 
 
 def _gains(

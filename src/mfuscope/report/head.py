@@ -1,6 +1,6 @@
 """report.json: the report's headline for programs (report.schema.yaml)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,8 +13,10 @@ from mfuscope.report.data import ReportData, Stat, Tried, Variant
 from mfuscope.report.formats import plain
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
 from mfuscope.report.publishable import Scope, withheld
-from mfuscope.report.recommendations import Proof, recommend
-from mfuscope.report.tried import fastest, highest_throughput
+from mfuscope.report.recommendations import Proof, Recommendation, recommend
+from mfuscope.report.to_try import tips
+from mfuscope.report.tried import advised, fastest, highest_throughput
+from mfuscope.report.verdict import verdict_sentence
 from mfuscope.report.wording import (
     CENTRES,
     a_page,
@@ -38,6 +40,7 @@ _STATISTICS = ("n", "mean", "std", "cv", "ci95_low", "ci95_high", "std_repeats",
 
 def head(data: ReportData) -> dict[str, Any]:
     """The record of report.json."""
+    recommendations = {variant.name: recommend(data, variant) for variant in data.variants}
     return {
         "mfuscope": {"version": __version__, "commit": data.commit},
         "title": title(data),
@@ -56,7 +59,11 @@ def head(data: ReportData) -> dict[str, Any]:
             for text in (gaps_statement(data), dummy_statement(data), stand_in_statement(data))
             if text
         ],
-        "variants": [_variant(data, variant) for variant in data.variants],
+        "verdict": plain(verdict_sentence(data)),
+        "do_first": _do_first(data, recommendations),
+        "variants": [
+            _variant(data, variant, recommendations[variant.name]) for variant in data.variants
+        ],
         "tried": {
             "sentences": [plain(text) for text in best_sentences(data)],
             "fastest": _best(fastest(data), "page_ms"),
@@ -70,7 +77,26 @@ def head(data: ReportData) -> dict[str, Any]:
     }
 
 
-def _variant(data: ReportData, variant: Variant) -> dict[str, Any]:
+def _do_first(
+    data: ReportData, recommendations: Mapping[str, Sequence[Recommendation]]
+) -> dict[str, Any] | None:
+    valid = not withheld(data, data.reference, "page")
+    first = tips(data, recommendations, advised(data)).first(valid=valid)
+    if first is None:
+        return None
+    return {
+        "title": plain(first.title),
+        "gain": plain(first.gain),
+        "gain_ms": first.gain_ms,
+        "ci95_low": first.low,
+        "ci95_high": first.high,
+        "confidence": first.confidence,
+    }
+
+
+def _variant(
+    data: ReportData, variant: Variant, recommendations: Sequence[Recommendation]
+) -> dict[str, Any]:
     stage = stage_facts(variant, main_stage(variant), data.hardware, data.ceiling)
     reasons: dict[Scope, str] = {
         "page": withheld(data, variant, "page"),
@@ -109,7 +135,7 @@ def _variant(data: ReportData, variant: Variant) -> dict[str, Any]:
                 "cure": None if one.cure is None else dict(one.cure),
                 "measured": None if one.proof is None else _proof(one.proof),
             }
-            for one in recommend(data, variant)
+            for one in recommendations
         ],
     }
 

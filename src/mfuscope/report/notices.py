@@ -10,7 +10,7 @@ from mfuscope.report.formats import listing, percent, plural
 from mfuscope.report.publishable import HARMLESS, broken_rules
 from mfuscope.report.spread import CV_LIMIT, unsteady
 from mfuscope.report.uncounted import lower_bounds
-from mfuscope.report.validity_of_sessions import one_session
+from mfuscope.report.validity_of_sessions import one_session, uneven_readers
 from mfuscope.report.wording import STAND_INS
 
 
@@ -72,7 +72,7 @@ def _dummy(data: ReportData) -> Iterator[Notice]:
     dummies = [v.name for v in data.variants if v.model.weights == "dummy"]
     if dummies:
         which = "" if len(dummies) == len(data.variants) else f" of {listing(dummies)}"
-        yield Notice(f"Dummy weights{which}: times and FLOPs hold, the text does not.", "checks")
+        yield Notice(f"Dummy weights{which}: times and FLOPs are real, the text is not.", "checks")
 
 
 def _loops(data: ReportData) -> Iterator[Notice]:
@@ -105,6 +105,13 @@ def _unsteady(data: ReportData) -> Iterator[Notice]:
 def _sessions(data: ReportData) -> Iterator[Notice]:
     if one_session(data).verdict == "warning":
         yield Notice("Mixed: repeats of a page come from sessions that differ.", "checks")
+    if uneven_readers(data):
+        beside = sum(one.beside for one in data.overlaps)
+        yield Notice(
+            f"Disturbed unevenly: traces were read beside {beside} of "
+            f"{plural(data.survey.total, 'run')}, of some variants more than of others.",
+            "checks",
+        )
 
 
 def _traces(data: ReportData) -> Iterator[Notice]:

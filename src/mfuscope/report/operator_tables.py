@@ -1,5 +1,6 @@
 """The report's tables of operators and kernels."""
 
+import re
 from typing import Literal
 
 from mfuscope.report.cells import Cell, Table, absent, amount, build, figure, label, share
@@ -12,6 +13,10 @@ _RATES = ("TFLOP/s", "Of ceiling", "GB/s", "GFLOPs")
 _COLUMNS = (
     *("Operator", "Share", "Device ms", *_RATES, "Self CPU ms", "Total CPU ms", "Calls"),
     *("µs a call", *_MEMORY),
+)
+# Of C++ kernels: namespaces, and wrappers around the functor that computes.
+_NAMESPACES = re.compile(
+    r"at::native::|c10::|std::|\(anonymous namespace\)::|gpu_kernel_impl(_nocast)?<"
 )
 _NO_FLOPS = "none of its arithmetic counts as FLOPs"
 _SLOWEST = 3  # operators to name that lose the most time against the ceiling
@@ -135,7 +140,7 @@ def work_statement(stage: StageOperators, ceiling: float | None = None) -> str:
         at_ceiling = [(row.name, flops / ceiling / 1e9, ms) for row, flops, ms in known]
         slowest = sorted(at_ceiling, key=lambda one: one[1] - one[2])[:_SLOWEST]
         parts = [
-            f"{name} {number(ms)} ms ({number(least)} at the ceiling)"
+            f"{name} {number(ms)} ms ({number(least)} ms at the ceiling)"
             for name, least, ms in slowest
         ]
         # A step multiplies as few vectors as the batch has copies.
@@ -147,12 +152,22 @@ def work_statement(stage: StageOperators, ceiling: float | None = None) -> str:
     return " ".join(sentences)
 
 
+def kernel_title(name: str) -> str:
+    """A kernel's name without what most of them share, so that its beginning tells it apart."""
+    return _NAMESPACES.sub("", name.removeprefix("void "))
+
+
 def kernels(stage: StageKernels, most: int) -> Table:
     """The kernels of a stage that take the longest; the last row adds up the others."""
     shown, others = stage.rows[:most], stage.rows[most:]
     lines = [
         (
-            Cell(shortened(row.name), "name", row.name, "" if row.kind == "kernel" else row.kind),
+            Cell(
+                shortened(kernel_title(row.name)),
+                "name",
+                row.name,
+                "" if row.kind == "kernel" else row.kind,
+            ),
             amount(percent(row.share)),
             figure(row.device_ms),
             _calls(row.calls),

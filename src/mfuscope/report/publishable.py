@@ -104,8 +104,9 @@ def valid_headline(data: ReportData) -> Check:
         for one in breaches(data, variant)
     ]
     rules = (
-        f"{LEAST_PASSES} timed passes of each page, {LEAST_STEPS} decode steps a page, a 95 % "
-        f"interval of the page time within a factor of {number(WIDEST, 1)}, no throttling"
+        f"at least {LEAST_PASSES} timed passes of each page, at least {LEAST_STEPS} decode steps a "
+        f"page, a 95 % interval of the page time within a factor of {number(WIDEST, 1)}, and no "
+        "throttling"
     )
     if not details:
         return Check(title=title, verdict="ok", text=f"Every variant has {rules}.")

@@ -30,6 +30,7 @@ from mfuscope.report import (
     timeline,
     to_try,
     traces,
+    tried,
     uncounted,
     verdict,
     wording,
@@ -46,7 +47,6 @@ from mfuscope.report.figures import Drawing, draw
 from mfuscope.report.limits import limit_sentence, main_stage, stage_facts
 from mfuscope.report.recommendations import recommend
 from mfuscope.report.stakeholder import one_page
-from mfuscope.report.tried import candidates, fastest, fastest_with_same_tokens
 
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Operators per stage in the report, and in operators.md.
@@ -168,7 +168,7 @@ def render(data: ReportData) -> Texts:
 def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any]:
     main = data.variants[0]
     recommendations = {v.name: recommend(data, v) for v in data.variants}
-    advised = _advised(data)
+    advised = tried.advised(data)
     found = to_try.tips(data, recommendations, advised)
     return {
         "data": data,
@@ -222,13 +222,6 @@ def _context(data: ReportData, drawings: Mapping[str, Drawing]) -> dict[str, Any
         "top": TOP,
         "long": LONG,
     }
-
-
-def _advised(data: ReportData) -> list[str]:
-    """The variants whose recommendations the texts have: not of those that are not the best."""
-    best = [one for one in (fastest(data), fastest_with_same_tokens(data)) if one is not None]
-    lesser = {one.variant.name for one in candidates(data)} - {one.variant.name for one in best}
-    return [variant.name for variant in data.variants if variant.name not in lesser]
 
 
 def _limit(data: ReportData, variant: Variant) -> str:

@@ -200,14 +200,16 @@ def _verdict(data: ReportData, one: Tried) -> Cell:
         return Cell("not known", note=TOO_FEW_FOR_ENDS, sub=other)
     if found == NO_DIFFERENCE:
         return Cell(found, sub=other)
+    found_text: str = found
     if metric == "pages_per_s":
-        text = f"{number(ratio)} times the pages/s"
+        found_text = "more pages/s" if found == "faster" else "fewer pages/s"
+        text = f"{number(ratio)} times as many"
     elif found == "faster":
         text = f"{number(1 / ratio)} times as fast"
     else:
         text = f"{number(ratio)} times as long"
     tone: Tone = ("better" if found == "faster" else "worse") if same else ""
-    return Cell(found, sub="\n".join(filter(None, (text, other))), tone=tone)
+    return Cell(found_text, sub="\n".join(filter(None, (text, other))), tone=tone)
 
 
 def batch_statement(data: ReportData) -> str:
@@ -228,6 +230,6 @@ def unadvised(data: ReportData, advised: list[str]) -> str:
     if not names:
         return ""
     return (
-        f"Those for {listing(names)} are in report.json alone: they do the same work as "
+        f"Recommendations for {listing(names)} are in report.json alone: these do the same work as "
         f"{data.reference.name}, and were not the fastest."
     )

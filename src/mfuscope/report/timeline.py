@@ -85,11 +85,11 @@ def timeline(data: ReportData) -> Timeline:
     """The drawing of this report; without lines where no step can be drawn, with the reasons."""
     chosen = _chosen(data)
     drawn = [(one, one.step) for one in chosen if one.step is not None]
-    notes = [
-        f"{one.key.variant}: no decode step can be drawn: {one.reason}."
-        for one in chosen
-        if one.step is None
-    ]
+    reasons: dict[str, list[str]] = {}
+    for one in chosen:
+        if one.step is None:
+            reasons.setdefault(one.reason, []).append(one.key.variant)
+    notes = [f"No step of {listing(names)} is drawn: {why}." for why, names in reasons.items()]
     if not drawn:
         return Timeline(intro="", lines=(), ticks=(), legend={}, notes=tuple(notes), data={})
     span = max(step.length_us for _, step in drawn) / TICK_US

@@ -8,7 +8,7 @@ from mfuscope.report.entries import Entry, Group, certain_entries, rule_entry, u
 from mfuscope.report.formats import listing, milliseconds
 from mfuscope.report.publishable import noise_ms
 from mfuscope.report.recommendations import Recommendation
-from mfuscope.report.recommendations.advice import Experiment
+from mfuscope.report.recommendations.advice import Experiment, change
 from mfuscope.report.recommendations.proof import covers
 from mfuscope.report.tried import fastest, highest_throughput
 
@@ -148,7 +148,13 @@ def _left_out(data: ReportData, noisy: Sequence[Group], slower: Sequence[Group])
                 for name, ms in limits.items()
             ]
         )
-        told.append(f"{len(noisy)} within the noise of the page time ({noise})")
+        told.append(f"{_named(noisy)}, within the noise of the page time ({noise})")
     if slower:
-        told.append(f"{len(slower)} that took longer when tried")
-    return f"Left out: {listing(told)}." if told else ""
+        told.append(f"{_named(slower)}, slower when tried")
+    return f"Left out: {'; '.join(told)}." if told else ""
+
+
+def _named(groups: Sequence[Group]) -> str:
+    return listing(
+        [f"{one.title} ({change(one.worth_ms)})" for group in groups for _, one in group]
+    )

@@ -143,3 +143,10 @@ def _compared(row: Mapping[str, Any]) -> Compared:
 def _same_tokens(rows: Sequence[Mapping[str, Any]]) -> bool | None:
     value = rows[0]["same_tokens"]
     return None if pd.isna(value) else bool(value)
+
+
+def advised(data: ReportData) -> list[str]:
+    """The variants whose recommendations the texts have: not of those that are not the best."""
+    best = [one for one in (fastest(data), fastest_with_same_tokens(data)) if one is not None]
+    lesser = {one.variant.name for one in candidates(data)} - {one.variant.name for one in best}
+    return [variant.name for variant in data.variants if variant.name not in lesser]

@@ -14,6 +14,9 @@ from mfuscope.report.formats import fixed, listing, milliseconds, percent, plura
 from mfuscope.report.host_record import WAIT_LIMIT
 from mfuscope.report.sessions import Overlap, SessionRuns, differences
 
+# Difference of the shares of disturbed runs from which variants count as unevenly disturbed.
+_UNEVEN = 0.25
+
 
 def one_session(data: ReportData) -> Check:
     """Whether repeats of a page come from sessions of equal conditions."""
@@ -73,13 +76,30 @@ def undisturbed(data: ReportData) -> Iterable[Check]:
             f"{plural(data.survey.total, 'run')}. Times of these runs against the other runs of "
             "the same pages:"
         )
+        if uneven_readers(data):
+            text = (
+                "The variants were disturbed unevenly: compare them in a call with `--cores 1`, in "
+                f"which nothing is read beside a measurement. {text}"
+            )
         details = capped(_overlap(one) for one in data.overlaps)
         yield Check(title=title, verdict=_slowed(data), text=text, details=details)
     if data.hardware.device.kind == "cuda":
         yield _alone(data)
 
 
+def uneven_readers(data: ReportData) -> bool:
+    """Whether traces were read beside the runs of some variants clearly more often than of others.
+
+    Then the comparison of variants may be one of disturbed runs with undisturbed ones.
+    """
+    beside = {one.variant: one.beside / one.runs for one in data.overlaps}
+    shares = [beside.get(variant.name, 0.0) for variant in data.variants]
+    return max(shares) - min(shares) > _UNEVEN
+
+
 def _slowed(data: ReportData) -> Literal["ok", "warning", "unknown"]:
+    if uneven_readers(data):
+        return "warning"
     times = [one.times[stage] for one in data.overlaps for stage in STAGES]
     if any(verdict("_ms", found) == "slower" for found in times):
         return "warning"

@@ -2,7 +2,7 @@
 
 from mfuscope.report.best import none_best, times, tokens
 from mfuscope.report.data import ReportData, Tried
-from mfuscope.report.formats import percent
+from mfuscope.report.formats import milliseconds, percent
 from mfuscope.report.limits import Kind, StageFacts, main_stage, stage_facts
 from mfuscope.report.publishable import withheld
 from mfuscope.report.side_by_side import changes_text
@@ -20,10 +20,10 @@ _LIMITS: dict[Kind, str] = {
 
 def verdict_sentence(data: ReportData) -> str:
     """The sentence; before it, why there is no headline number where the rules withhold it."""
-    clauses = [_limit(data)]
+    sentence = f"{_limit(data)}."
     if data.tried:
-        clauses += _best(data)
-    sentence = f"{'; '.join(clauses)}."
+        best = "; ".join(_best(data))
+        sentence += f" {best[0].upper()}{best[1:]}."
     reason = withheld(data, data.reference, "page")
     name = data.reference.name if data.tried else "the measurement"
     return f"No headline number, as {name} is {reason}. {sentence}" if reason else sentence
@@ -48,7 +48,7 @@ def _reached(facts: StageFacts) -> str:
     )
     match facts.kind:
         case "host":
-            return f"the device is busy for only {percent(facts.busy_share or 0)} of it"
+            return f"the device is busy for only {percent(facts.busy_share or 0)} of {facts.stage}"
         case "memory":
             return f"reads memory at {memory} of the measured bandwidth"
         case "compute":
@@ -67,22 +67,32 @@ def _best(data: ReportData) -> list[str]:
     best, batch = fastest(data), highest_throughput(data)
     found = []
     if best is not None:
-        fast = f"{times(best.compared['page_ms'], 'as fast', inverse=True)}{tokens(best)}"
+        page = best.compared["page_ms"]
+        fast = f"{times(page, 'as fast', inverse=True)}{_page(data, best)}{tokens(best)}"
         others = len(data.tried) > 1
         found.append(
             f"of {len(data.tried)} variants tried, {_named(best)} is the fastest: {fast}"
             if others
-            else f"{_named(best)} is {fast}"
+            else f"with {_named(best)} it is {fast}"
         )
     if batch is not None:
         rate = batch.compared["pages_per_s"]
         found.append(
-            f"{batch.variant.name} completes {times(rate, 'as many pages/s')}, of identical pages"
+            f"with {batch.variant.name} it completes {times(rate, 'as many pages/s')}, of "
+            "identical pages"
         )
     if found:
         return found
     why = none_best(data)
     return [f"{why[0].lower()}{why[1:-1]}"]
+
+
+def _page(data: ReportData, best: Tried) -> str:
+    """The time of a page with and without it; empty where a rule withholds one of them."""
+    if any(withheld(data, variant, "page") for variant in (data.reference, best.variant)):
+        return ""
+    before, after = (milliseconds(one.page_ms) for one in (data.reference, best.variant))
+    return f", {after} a page instead of {before}"
 
 
 def _named(one: Tried) -> str:

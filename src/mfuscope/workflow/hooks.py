@@ -105,7 +105,9 @@ class Hooks:
         if "render_report" in self.rules:
             for line in verdict(self.results / "report.json"):
                 self.say(line)
-            self.say(f"report: {self.results}/report.html (stakeholder.md, operators.md beside it)")
+            self.say(
+                f"report: {self.results}/report.html (stakeholder.html, operators.md beside it)"
+            )
         if "count_budget" in self.rules:
             self.say(
                 f"FLOP budget: {self.results}/flops.md (every figure in {self.results}/flops.csv)"

@@ -69,11 +69,6 @@ class _Stat:
 
 
 @dataclass(frozen=True, slots=True)
-class _Limit:
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Answer:
     new_tokens_mean: float
 
@@ -82,12 +77,13 @@ class _Answer:
 class _Variant:
     answer: _Answer
     headline: dict[str, _Stat]
-    limit: _Limit
 
 
 @dataclass(frozen=True, slots=True)
-class _Tried:
-    sentences: list[str]
+class _First:
+    title: str
+    gain: str
+    confidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +101,9 @@ class _Measured:
 class _Head:
     """The part of report.json that is read here."""
 
+    verdict: str
+    do_first: _First | None
     variants: list[_Variant]
-    tried: _Tried
     warnings: list[_Warning]
     measured: _Measured
 
@@ -169,16 +166,17 @@ def expected_seconds(planned: Iterable[RunKey], seconds: Mapping[str, float]) ->
 
 
 def verdict(report: Path) -> Iterator[str]:
-    """What report.json says: what limits the first variant, which one is best, and how sure it is.
+    """What report.json says: the verdict, what to do first, the page time, and how sure they are.
 
     Raises:
         InvalidFileError: the file is no report's head.
     """
     head = read_json(report, _Head)
-    first = head.variants[0]
-    yield first.limit.sentence
-    yield from head.tried.sentences
-    yield _page_time(first, head.measured)
+    yield head.verdict
+    if (first := head.do_first) is not None:
+        gain = f": {first.gain}" if first.gain else ""
+        yield f"do first: {first.title}{gain}" + f" ({first.confidence})" * bool(first.confidence)
+    yield _page_time(head.variants[0], head.measured)
     if head.warnings:
         checks = "; ".join(warning.check for warning in head.warnings)
         yield f"checks not passed: {checks}"

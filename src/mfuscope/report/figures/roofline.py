@@ -19,9 +19,7 @@ from mfuscope.report.names import fitted
 
 _FEW = 24  # pages whose marks can have their full size
 _SIZES = {True: 5.5, False: 2.0}  # of the marks of few and many pages, in points
-_COLUMN = {True: 14.0, False: 40.0}  # most points that pages are spread sideways, few and many
-_COLUMNS = {True: 60.0, False: 26.0}  # points of all variants side by side, wide or narrow
-_WIDTH = {True: 470.0, False: 150.0}  # of the axes, about, in points
+_SPREAD = 0.1  # most that a mark is moved sideways, as a part of its intensity
 _NAME = {True: 26, False: 16}  # columns of a variant's name
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -46,34 +44,26 @@ class _Roof(NamedTuple):
         return self.tflops * 1e3 / self.gbs
 
 
-class _Scale(NamedTuple):
-    """The logarithmic axis of intensities: the ratio of its ends, and its length in points.
+def _beside(x: float, place: float, ridges: Sequence[float]) -> float:
+    """An intensity moved sideways, by `_SPREAD` at the places -1 and 1, but past no ridge.
 
-    Marks are spread over `reach` points to both sides, but not past a ridge, which would tell
-    another limit: beside one they are all moved the other way.
+    Past a ridge the mark would tell another limit.
     """
+    moved = x * (1 + _SPREAD) ** place
+    return x if any(min(x, moved) <= ridge <= max(x, moved) for ridge in ridges) else moved
 
-    ratio: float
-    length: float
-    ridges: Sequence[float]
-    reach: float
 
-    def aside(self, x: float, points: float) -> float:
-        """An x so many points further right, if there is no ridge."""
-        unit = self.length / math.log(self.ratio)  # points to the base of the logarithm
-        away = [0.9 * math.log(ridge / x) * unit for ridge in self.ridges]
-        high = min([self.reach, *(at for at in away if at > 0)])
-        low = max([high - 2 * self.reach, *(at for at in away if at <= 0)])
-        high = min([low + 2 * self.reach, *(at for at in away if at > 0)])
-        share = (points + self.reach) / (2 * self.reach)
-        return float(x * math.exp((low + share * (high - low)) / unit))
+def _spread(points: Sequence[_Point], ridges: Sequence[float]) -> list[float]:
+    """The places of points: those of a stage are each moved by another part of their intensity."""
+    places = {stage: iter(offsets(sum(p.stage == stage for p in points))) for stage in STAGES}
+    return [_beside(point.x, 2 * next(places[point.stage]), ridges) for point in points]
 
 
 def paint_roofline(figure: Figure, data: ReportData, wide: bool) -> str:
     """Achieved TFLOP/s over FLOP per byte, under the theoretical and the measured roof.
 
-    Pages of one resolution have one intensity: variants stand side by side around it, and the pages
-    of each are spread a little, so that none hides another.
+    Pages of one resolution have one intensity: marks are hollow and moved aside a little, so that
+    none hides another.
     """
     points = [
         _Point(measured.variant, stage, *point)
@@ -88,9 +78,9 @@ def paint_roofline(figure: Figure, data: ReportData, wide: bool) -> str:
     if several and not wide:  # the key takes a row for two of them
         figure.set_figheight(figure.get_figheight() + 0.1 * len(data.variants))
     axes = figure.add_subplot()
-    room = 3 if wide or not several else 12  # for the columns of variants
-    low = min(min(point.x for point in points) / room, *(roof.ridge / 3 for roof in roofs))
-    high = max(max(point.x for point in points) * room, *(roof.ridge * 4 for roof in roofs))
+    ridges = [roof.ridge for roof in roofs]
+    low = min(min(point.x for point in points) / 3, *(ridge / 3 for ridge in ridges))
+    high = max(max(point.x for point in points) * 3, *(ridge * 4 for ridge in ridges))
     _frame(axes, wide)
     axes.set_xlim(low, high)
     axes.set_ylim(
@@ -99,20 +89,20 @@ def paint_roofline(figure: Figure, data: ReportData, wide: bool) -> str:
     )
     lines = _draw_roofs(axes, roofs, figure.get_figheight() * (45 if several else 55), wide)
     few = len(data.pages) <= _FEW
-    size, step = _SIZES[few], min(_COLUMN[few], _COLUMNS[wide] / len(data.variants))
-    reach = step * len(data.variants) / 2
-    scale = _Scale(high / low, _WIDTH[wide], [roof.ridge for roof in roofs], reach)
-    shapes = looks(data)
+    size, shapes = _SIZES[few], looks(data)
     marks: dict[str, list[Mark]] = {stage: [] for stage in STAGES}
-    for place, variant in enumerate(data.variants):
-        middle, marker = (place - (len(data.variants) - 1) / 2) * step, shapes[variant.name].marker
+    xs = _spread(points, ridges)
+    for variant in data.variants:
+        marker = shapes[variant.name].marker
         for stage in STAGES:
-            mine = [p for p in points if (p.variant, p.stage) == (variant.name, stage)]
-            places = [middle + 0.8 * step * offset for offset in offsets(len(mine))]
-            xs = [scale.aside(p.x, at) for p, at in zip(mine, places, strict=True)]
+            mine = [
+                (x, point.y)
+                for x, point in zip(xs, points, strict=True)
+                if (point.variant, point.stage) == (variant.name, stage)
+            ]
             axes.plot(
-                xs,
-                [point.y for point in mine],
+                [x for x, _ in mine],
+                [y for _, y in mine],
                 marker,
                 color=COLOURS[stage],
                 ms=size,
@@ -122,8 +112,8 @@ def paint_roofline(figure: Figure, data: ReportData, wide: bool) -> str:
                 label=f"{stage}, {variant.name}",
                 zorder=3,
             )
-            marks[stage] += [Mark(x, p.y, size / 2) for x, p in zip(xs, mine, strict=True)]
-            lines += _draw_busy(axes, data, variant, stage, scale, middle)
+            marks[stage] += [Mark(x, y, size / 2) for x, y in mine]
+            lines += _draw_busy(axes, data, variant, stage)
     _key(figure, axes, shapes if several else {}, wide)
     lowest = {stage: min(found, key=lambda m: m.y) for stage, found in marks.items() if found}
     label_marks(
@@ -146,7 +136,8 @@ def _frame(axes: Axes, wide: bool) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     end = " " if wide else "\n"
-    axes.set_xlabel(f"arithmetic intensity, FLOP per byte{end}(equal ones stand side by side)")
+    beside = f"moved by up to {_SPREAD:.0%} to show each".replace("%", "\N{NO-BREAK SPACE}%")
+    axes.set_xlabel(f"arithmetic intensity, FLOP per byte{end}({beside})")
     axes.set_ylabel("TFLOP/s")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(numticks=7 if wide else 5))
@@ -166,9 +157,7 @@ def _achieved(data: ReportData, measured: Measured, stage: str) -> tuple[float, 
     return intensity, mfu * data.hardware.peaks[dtype].tflops
 
 
-def _draw_busy(
-    axes: Axes, data: ReportData, variant: Variant, stage: str, scale: _Scale, middle: float
-) -> list[Mark]:
+def _draw_busy(axes: Axes, data: ReportData, variant: Variant, stage: str) -> list[Mark]:
     """From the mean over wall time up to that over the device's busy time alone.
 
     Returns places along it, where labels would cover it.
@@ -177,7 +166,7 @@ def _draw_busy(
     wall, busy = (variant.stats[f"mfu_{stage}{end}"].value for end in ("", "_busy"))
     if not intensity or not wall or not busy:
         return []
-    peak, x = data.hardware.peaks[variant.model.dtype].tflops, scale.aside(intensity, middle)
+    peak, x = data.hardware.peaks[variant.model.dtype].tflops, intensity
     axes.plot([x, x], [wall * peak, busy * peak], ":", color=COLOURS[stage], lw=1.2)
     axes.plot(
         [x],
@@ -208,7 +197,7 @@ def _roofs(data: ReportData) -> list[_Roof]:
 
 
 def _draw_roofs(axes: Axes, roofs: Sequence[_Roof], height: float, wide: bool) -> list[Mark]:
-    """Roofs, named at their ends, and the ridges of the theoretical ones.
+    """Roofs, named at their ends, and their ridges.
 
     Returns places along them, where labels would cover them.
     """
@@ -225,18 +214,20 @@ def _draw_roofs(axes: Axes, roofs: Sequence[_Roof], height: float, wide: bool) -
             for x in np.geomspace(low, high, 60)
         ]
     label_ends(axes, ends, height, lines=1 if wide else 2)
-    for row, roof in enumerate(roof for roof in roofs if roof.dashes == "-"):
+    for row, roof in enumerate(roofs):
         # On the side of the line with more room, so that it stays within the axes.
         left = roof.ridge**2 > low * high
         axes.axvline(roof.ridge, color=COLOURS["roof"], lw=1, ls=":")
+        which = f" ({roof.label})" if wide else ""
         axes.annotate(
-            f"ridge {number(roof.ridge)}{' FLOP/byte' if wide else ''}",
+            f"ridge {number(roof.ridge)}{which}",
             (roof.ridge, 0),
             xycoords=("data", "axes fraction"),
             xytext=(-4 if left else 4, 5 + 12 * row),
             textcoords="offset points",
             ha="right" if left else "left",
             color=COLOURS["muted"],
+            bbox={"facecolor": COLOURS["surface"], "edgecolor": "none", "pad": 0.5},
         )
         along += [Mark(roof.ridge, float(y), 1.5) for y in np.geomspace(*axes.get_ylim(), 60)]
     return along

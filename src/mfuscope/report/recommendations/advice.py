@@ -43,8 +43,20 @@ def change(gain_ms: float) -> str:
     return f"{'−' if gain_ms >= 0 else '+'}{milliseconds(abs(gain_ms))}"
 
 
+def share(gain_ms: float, of_ms: float) -> str:
+    """A gain as a share of a time."""
+    return percent(gain_ms / of_ms) if of_ms else "an unknown share"
+
+
+def share_interval(low_ms: float, high_ms: float, of_ms: float) -> str:
+    """The 95 % interval of a gain as a share of a time."""
+    return f"95 % interval {interval(100 * low_ms / of_ms, 100 * high_ms / of_ms)} %".replace(
+        " %", "\N{NO-BREAK SPACE}%"
+    )
+
+
 def _share(gain_ms: float, page_ms: float) -> str:
-    return f", {percent(gain_ms / page_ms)} of it" if page_ms and gain_ms > 0 else ""
+    return f", {share(gain_ms, page_ms)} of the page" if page_ms and gain_ms > 0 else ""
 
 
 def proof_text(one: Recommendation) -> str:
@@ -56,13 +68,14 @@ def proof_text(one: Recommendation) -> str:
     less = "less" if proof.gain_ms >= 0 else "more"
     text = (
         f"Measured by {proof.variant}, which changes {changed} alone: {_TIMES[one.metric]} takes "
-        f"{milliseconds(abs(proof.gain_ms))} {less} a page"
+        f"{milliseconds(abs(proof.gain_ms))} {less} a page, "
+        f"{share(abs(proof.gain_ms), proof.of_ms)}"
     )
     if proof.ci95_low is None or proof.ci95_high is None:
         return f"{text}, from too few values for an interval."
     ends = [proof.ci95_low, proof.ci95_high]
     low, high = ends if proof.gain_ms >= 0 else [-end for end in reversed(ends)]
-    text += f" (95 % interval {interval(low, high)} ms)"
+    text += f" ({share_interval(low, high, proof.of_ms)})"
     if proof.verdict == NO_DIFFERENCE:
         return f"{text}: {NO_DIFFERENCE}."
     if one.gain_ms is None or proof.of_bound is None:

@@ -101,6 +101,7 @@ def _proof(data: ReportData, variant: Variant, name: str, one: Recommendation) -
         variant=name,
         changes=changes(data.settings_of(variant.name), data.settings_of(name)),
         gain_ms=gained,
+        of_ms=page_ms,
         ci95_low=limit(found.ci95_high),
         ci95_high=limit(found.ci95_low),
         of_bound=gained / one.gain_ms if one.gain_ms and said == "faster" else None,

@@ -18,7 +18,9 @@ class Proof:
         variant: the variant that follows it.
         changes: the settings in which it differs, with its own values; all of them are the cure's.
         gain_ms: what it took off a page's time in ms; negative where it took longer.
-        ci95_low, ci95_high: 95 % interval of the gain; None where there is none.
+        of_ms: the reference's mean of that time, of a page.
+        ci95_low, ci95_high: the gain at the ends of the ratio's 95 % interval and the reference's
+            mean; None where there is none.
         of_bound: gain / bound; None without a bound, or where no gain was shown.
         verdict: on the time that the recommendation is about.
     """
@@ -26,6 +28,7 @@ class Proof:
     variant: str
     changes: Mapping[str, Any]
     gain_ms: float
+    of_ms: float
     ci95_low: float | None
     ci95_high: float | None
     of_bound: float | None

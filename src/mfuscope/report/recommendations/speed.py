@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from mfuscope.report.formats import milliseconds, number, percent
-from mfuscope.report.limits import waiting_words
+from mfuscope.report.limits import StageFacts, waiting_words
 from mfuscope.report.recommendations import cures
+from mfuscope.report.recommendations.bounds import batch_bound
 from mfuscope.report.recommendations.kinds import expert_gathers, other_work, time_ms
 from mfuscope.report.recommendations.rule import Facts, Recommendation
 from mfuscope.report.wording import CENTRES, name_in_sentence
@@ -35,8 +36,6 @@ def launches(facts: Facts) -> Iterable[Recommendation]:
         idle, share = stage.idle_ms, stage.busy_share
         if idle is None or share is None or idle < IDLE_LIMIT * stage.ms:
             continue
-        if stage.stage == "decode" and cures.is_compiled(facts, "decode"):
-            continue
         evidence = [
             f"the device is busy for {percent(share)} of {stage.stage} "
             f"({milliseconds(stage.busy_ms or 0)} of {milliseconds(stage.ms)})"
@@ -53,6 +52,13 @@ def launches(facts: Facts) -> Iterable[Recommendation]:
             evidence.append(f"{number(stage.kernels)} kernels are launched per {unit}")
         if waits := waiting_words(stage):
             evidence.append(f"of the device's wait for the host, {waits}")
+        if stage.stage == "decode" and cures.is_compiled(facts, "decode"):
+            yield _between_replays(stage, idle, evidence)
+            continue
+        which: str = stage.stage
+        if stage.stage == "prefill" and cures.is_compiled(facts, "prefill"):
+            which = "the rest of prefill"
+            evidence.append("the vision encoder is compiled already")
         how = (
             'a static KV cache with torch.compile(mode="reduce-overhead") does that'
             if stage.stage == "decode"
@@ -60,7 +66,7 @@ def launches(facts: Facts) -> Iterable[Recommendation]:
         )
         yield Recommendation(
             rule="launches",
-            title=f"Launch {stage.stage} as CUDA graphs, or compile it",
+            title=f"Launch {which} as CUDA graphs, or compile it",
             text="The device finishes kernels faster than the host launches them. Capture a "
             f"{unit} once and replay it: {how}. First remove code that reads device values on the "
             "host (.item(), data-dependent shapes): it breaks the capture.",
@@ -72,6 +78,23 @@ def launches(facts: Facts) -> Iterable[Recommendation]:
             metric=f"{stage.stage}_ms",
             cure=cures.compiled(facts, stage.stage),
         )
+
+
+def _between_replays(stage: StageFacts, idle_ms: float, evidence: list[str]) -> Recommendation:
+    """What is left where a step's kernels are one graph: the host's work between two replays."""
+    return Recommendation(
+        rule="between_replays",
+        title="Shorten the host's work between two decode steps",
+        text="The device waits from the end of one step's graph to the launch of the next. "
+        "Meanwhile the host chooses the token and keeps the books of generate(): logits "
+        "processors, stopping criteria, the copy of the token. Keep the choice of the token on the "
+        "device, or launch the next step before the books of the last one are kept.",
+        plain="Let the computer do less between two words of the answer, as the accelerator waits "
+        "for it.",
+        evidence=tuple(evidence),
+        gain_ms=idle_ms,
+        metric="decode_ms",
+    )
 
 
 def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
@@ -109,7 +132,7 @@ def memory_bound_decode(facts: Facts) -> Iterable[Recommendation]:
         plain="Work on several pages at the same time, so that the effort of fetching the model's "
         "numbers is shared between them.",
         evidence=(bandwidth, reads),
-        gain_ms=at_work * weights / (weights + cache),
+        gain_ms=batch_bound(facts),
         metric="page_ms",
         cure=cures.batch(facts),
     )
@@ -261,10 +284,9 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
                 cure=cures.compiled(facts, stage.stage),
             )
         elif rest < ELEMENTWISE_LIMIT * total and stage.kind == "kernels":
-            nearest = max(stage.compute_share or 0.0, stage.memory_share or 0.0)
             yield Recommendation(
                 rule="larger_products",
-                title=f"Make {stage.stage}'s matrix products larger: several pages at once",
+                title="Make matrix products larger: several pages at once",
                 text="Most of the time goes into matrix products that are too small to reach "
                 "either roof. A batch makes them larger and completes more pages a second; a "
                 "single page gets no faster.",
@@ -274,7 +296,7 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
                     "convolutions and attention",
                     reached,
                 ),
-                gain_ms=stage.at_work_ms * (1 - nearest),
+                gain_ms=batch_bound(facts),
                 metric="page_ms",
                 cure=cures.batch(facts),
             )

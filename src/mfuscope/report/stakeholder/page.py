@@ -10,7 +10,6 @@ from mfuscope.report.stakeholder.certainty import confidence
 from mfuscope.report.stakeholder.setups import (
     Row,
     Setup,
-    longer_answers,
     pages_per_hour,
     rows,
     setups,
@@ -71,7 +70,7 @@ def one_page(data: ReportData) -> OnePage:
     return OnePage(
         title=f"How fast {reference.model.name} reads pages",
         doubts=_doubts(data),
-        speed=_speed(shown),
+        speed=_speed(data, shown),
         level=level,
         certainty=certainty[0].upper() + certainty[1:],
         measured=_measured(data),
@@ -98,16 +97,16 @@ def _dummies(data: ReportData) -> str:
         return ""
     which = "" if len(names) == len(data.variants) else f" in {listing(names)}"
     return (
-        f"Dummy weights: random numbers in place of the trained ones{which}. Times hold; the text "
-        "that the model writes means nothing."
+        f"Dummy weights: random numbers in place of the trained ones{which}. Times are real; the "
+        "text that the model writes means nothing."
     )
 
 
-def _speed(shown: tuple[Setup, ...]) -> str:
+def _speed(data: ReportData, shown: tuple[Setup, ...]) -> str:
     reference, *others = shown
     if reference.refused:
         return f"{reference.name} gets no number: {reference.refused}."
-    text = _about(reference, "pages an hour as it is")
+    text = _about(reference, f"pages an hour as it is, with answers of {answers(data)}")
     best = next((one for one in others if not one.refused), None)
     if best is not None:
         text += f", {_about(best, f'with {best.name}')}"
@@ -142,7 +141,6 @@ def _notes(data: ReportData, shown: tuple[Setup, ...]) -> list[str]:
         *refused,
         "Ranges are 95 % sure, for pages like these. Counted is the model's time on the device; "
         "reading files comes on top.",
-        *filter(None, [longer_answers(data, shown)]),
     ]
 
 

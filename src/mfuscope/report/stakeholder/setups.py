@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mfuscope.report.answers import page_ms
 from mfuscope.report.data import ReportData, Stat, Tried, Variant
-from mfuscope.report.formats import ABSENT, listing
+from mfuscope.report.formats import ABSENT
 from mfuscope.report.publishable import breaches, withheld
 from mfuscope.report.stakeholder.digits import Figure, figure
 from mfuscope.report.tried import fastest, fastest_with_same_tokens, highest_throughput
@@ -51,9 +51,9 @@ def setups(data: ReportData) -> tuple[Setup, ...]:
     found = [_setup(data, "As it is", data.reference, None)]
     sure, best, batch = fastest_with_same_tokens(data), fastest(data), highest_throughput(data)
     if sure is not None:
-        found.append(_setup(data, "Fastest, same text", sure.variant, sure))
+        found.append(_setup(data, "Fastest, same answers", sure.variant, sure))
     if best is not None and best is not sure:
-        found.append(_setup(data, "Fastest, text to be checked", best.variant, best))
+        found.append(_setup(data, "Fastest, answers to be checked", best.variant, best))
     if batch is not None:
         found.append(_setup(data, "Most pages", batch.variant, batch))
     return tuple(found)
@@ -82,6 +82,8 @@ def rows(data: ReportData, shown: Iterable[Setup]) -> list[Row]:
         label = f"Pages per unit of currency, at {cost:,g} an hour"
         made.append((label, lambda variant: _rate(variant, _S_PER_HOUR / cost)))
     found = [Row(label, tuple(_figure(of, one) for one in shown)) for label, of in made]
+    long = f"Pages an hour with answers of {_LONG:,} tokens (a page full of text), extrapolated"
+    found.insert(1, Row(long, tuple(_long_answers(data, one) for one in shown)))
     return [row for row in found if any(one.text != ABSENT for one in row.figures)]
 
 
@@ -131,19 +133,11 @@ def _of(
     return figure(of(value), None if not low else of(low), None if not high else of(high))
 
 
-def longer_answers(data: ReportData, shown: Iterable[Setup]) -> str:
-    """Pages an hour with the answers of full pages, extrapolated; empty where it is not known."""
-    known = [
-        f"{figure(_S_PER_HOUR * 1e3 / ms, None, None).text} with {one.name}"
-        for one in shown
-        if not withheld(data, one.variant, "decode")
-        and one.variant.answer.most < _LONG
-        and _LONG in one.variant.answer.flops
-        and (ms := page_ms(one.variant, _LONG)) is not None
-    ]
-    if not known:
-        return ""
-    return (
-        f"Pages an hour with answers of {_LONG:,} tokens (a page full of text), extrapolated: "
-        f"{listing(known)}."
-    )
+def _long_answers(data: ReportData, setup: Setup) -> Figure:
+    """Pages an hour with the answers of full pages, extrapolated."""
+    variant = setup.variant
+    known = not withheld(data, variant, "decode") and _LONG in variant.answer.flops
+    ms = page_ms(variant, _LONG) if known and variant.answer.most < _LONG else None
+    if ms is None:
+        return Figure(ABSENT)
+    return Figure(f"at most {figure(_S_PER_HOUR * 1e3 / ms, None, None).text}")

@@ -73,11 +73,12 @@ def _adopt(data: ReportData, shown: tuple[Setup, ...], setup: Setup, one: Tried)
         costs += _CHECK
     brings = f"{_times(one, speed_metric(data, one))} the pages of {data.reference.name}"
     text = {
-        True: "same text",
-        False: "but another text",
-        None: "but the text was not compared",
+        True: "with the same answers",
+        False: "but with other answers",
+        None: "but the answers were not compared",
     }[one.same_tokens]
-    return Step(what=what, brings=brings, costs=costs, sure=f"Measured, 95 % sure, {text}")
+    sure = f"Measured: more than the scatter explains, {text}"
+    return Step(what=what, brings=brings, costs=costs, sure=sure)
 
 
 def _instead(shown: tuple[Setup, ...], batch: Tried) -> str:
@@ -123,7 +124,7 @@ def _remaining(data: ReportData, shown: tuple[Setup, ...]) -> Iterator[Step]:
             what=one.plain,
             brings=_brings(one, setup),
             costs=_costs(data, one),
-            sure="Measured, 95 % sure"
+            sure="Measured: more than the scatter explains"
             if one.proof is not None
             else "Not tried: a calculated limit",
         )

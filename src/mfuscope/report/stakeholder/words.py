@@ -1,6 +1,6 @@
 """Where the time goes and why, in words without technical terms."""
 
-from mfuscope.report.data import ReportData, Variant
+from mfuscope.report.data import CostCentre, ReportData, Variant
 from mfuscope.report.formats import listing, milliseconds, percent
 from mfuscope.report.limits import main_stage, stage_facts
 from mfuscope.report.stakeholder.setups import Setup
@@ -13,6 +13,7 @@ _WORK = {
     "projector": "Handing on what it saw",
     "language": "Taking in what it saw",
     "rest": "Other work before the first word",
+    "others": "The rest",
     "prefill": "Taking in page and instruction",
     "decode": "Writing the answer",
 }
@@ -32,8 +33,8 @@ def bottom_line(data: ReportData, variant: Variant) -> str:
         "fewer bytes would help, more computing power would not",
         "compute": f"There the accelerator calculates at {percent(stage.compute_share or 0)} of "
         "the best speed that it was seen to reach: less work, or a faster accelerator, would help",
-        "kernels": "There the device is at work, but on many small steps that use little of what "
-        "it can do: better software would help more than a faster device",
+        "kernels": "There the accelerator mostly works on many small steps that use little of what "
+        "it can do: better software would help more than a faster accelerator",
         "unknown": "Too little was measured to say why",
     }
     return f"{share} of the time goes into {work}. {reasons[stage.kind]}."
@@ -44,16 +45,19 @@ def parts(shown: list[Setup]) -> list[tuple[str, tuple[str, ...]]]:
     centres = [{one.key: one for one in setup.variant.centres} for setup in shown]
     share = {key: max(of[key].share for of in centres if key in of) for of in centres for key in of}
     largest = sorted(share, key=lambda key: -share[key])[:MOST_PARTS]
-    return [
-        (
-            _WORK[key],
-            tuple(
-                f"{milliseconds(of[key].ms)} ({percent(of[key].share)})" if key in of else "–"
-                for of in centres
-            ),
-        )
+    found = [
+        (_WORK[key], tuple(_part([of[key]] if key in of else []) for of in centres))
         for key in largest
     ]
+    others = tuple(_part([one for key, one in of.items() if key not in largest]) for of in centres)
+    return [*found, (_WORK["others"], others)] if len(share) > len(largest) else found
+
+
+def _part(of: list[CostCentre]) -> str:
+    """The time and the share of parts together."""
+    if not of:
+        return "–"
+    return f"{milliseconds(sum(one.ms for one in of))} ({percent(sum(one.share for one in of))})"
 
 
 def used(data: ReportData, shown: list[Setup]) -> str:
@@ -70,6 +74,6 @@ def used(data: ReportData, shown: list[Setup]) -> str:
     }.get(source, "that it is taken to reach at best")
     shares = [f"{percent(mfu)}{f' ({one.name})' if len(shown) > 1 else ''}" for one, mfu in known]
     return (
-        f"The device computed at {listing(shares)} of the speed {best}; engineers call this share "
-        "MFU."
+        f"The accelerator computed at {listing(shares)} of the speed {best}; engineers call this "
+        "share MFU."
     )

@@ -12,7 +12,11 @@ document.addEventListener("DOMContentLoaded", () => {
     made.append(...children);
     return made;
   }
-  const unfold = (part) => all("details", part).forEach((e) => (e.open = true));
+  const unfold = (part) => {
+    const closed = all("details:not([open])", part);
+    for (const e of closed) e.open = true;
+    return closed;
+  };
   const button = (text, onclick) => make("button", { type: "button", onclick }, text);
 
   // A cell's first line, and the small ones below it.
@@ -78,6 +82,7 @@ document.addEventListener("DOMContentLoaded", () => {
       lead.cells[0].scope = merged ? "rowgroup" : "row";
     }
     if (t.moved) for (const r of shown) t.body.append(r.row); // where the hidden ones lie is of no matter
+    t.table.closest(".scroll").hidden = rows.length > 0 && !t.hits.length;
     t.more.hidden = t.hits.length <= folded;
     t.more.textContent = t.open ? "Show fewer rows" : `Show all ${t.hits.length} rows`;
     t.note.textContent = t.hits.length < rows.length ? `${t.hits.length} of ${rows.length} rows match` : "";
@@ -166,12 +171,15 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
-  for (const input of all("input[data-search]"))
+  for (const input of all("input[data-search]")) {
+    let opened = []; // what a search has unfolded
     input.oninput = () => {
       const section = document.getElementById(input.dataset.search);
-      if (input.value) unfold(section);
+      if (input.value) opened.push(...unfold(section));
+      else for (const e of opened.splice(0)) e.open = false;
       for (const t of tables) if (section.contains(t.table)) (t.words = words(input)), arrange(t);
     };
+  }
 
   // One bar filters every table with these columns, and what is marked as of one variant.
   const names = (axis) => { // a row under a merged first cell has one cell less
