@@ -19,7 +19,7 @@ from mfuscope.core.timelines import StepTimeline
 
 # Increase this number with every change to what is measured, or how: results of another protocol
 # are measured again. Other edits keep the results.
-PROTOCOL = 4
+PROTOCOL = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from mfuscope.traces.sequence import OTHER, TracedLaunch, function_name, is_copy
 
 # Increase this number with every change to what is counted, or how: counters of another one are
 # counted again.
-COUNTING: Final = 1
+COUNTING: Final = 2
 
 #: Most new tokens of the passes before the counted one, which makes two: CUDA graphs are captured
 #: in the second call of a step.
