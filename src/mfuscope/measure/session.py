@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
-from transformers import (
-    CompileConfig,
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    NoRepeatNGramLogitsProcessor,
-    StaticCache,
-)
+from transformers import CompileConfig, GenerationConfig, StaticCache
 
 from mfuscope.config.settings import ModelSettings
 from mfuscope.core import records
@@ -26,6 +19,7 @@ from mfuscope.hardware.devices import describe_device, pick_precision, use_devic
 from mfuscope.hardware.memory import report_out_of_memory
 from mfuscope.hardware.nvml import driver_version
 from mfuscope.hardware.threads import asked_threads, measuring_threads
+from mfuscope.measure.logits import LogitsMark, logits_processors
 from mfuscope.measure.profiler import attach_once
 from mfuscope.models.inputs import PageInputs, input_maker
 from mfuscope.models.loader import experts_unusable, load_model
@@ -210,7 +204,7 @@ class Session:
         self.model.generation_config = self._config(own, generation, tokens)
         copies = f"{generation.batch_size} copies of " if generation.batch_size > 1 else ""
         what = f"{copies}a page at {page.resolution} with {page.prompt_tokens} prompt tokens"
-        mark = _OnLogits(on_logits)
+        mark = LogitsMark(on_logits)
         try:
             with (
                 torch.inference_mode(),
@@ -224,7 +218,7 @@ class Session:
                 out = self.model.generate(
                     **page.batch(generation.batch_size),
                     **self._cache(page.prompt_tokens, generation),
-                    logits_processor=_processors(generation, mark),
+                    logits_processor=logits_processors(mark, generation.no_repeat_ngram_size),
                 )
         except ImportError as error:  # of a package that an implementation of experts needs
             if self.settings.experts == "auto":
@@ -280,29 +274,6 @@ class Session:
             )
         self._caches[shape].reset()
         return {"past_key_values": self._caches[shape]}
-
-
-class _OnLogits(LogitsProcessor):  # type: ignore[misc]
-    """Calls a function whenever ``generate`` has new logits, and leaves them as they are."""
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
-        #: Length of what the first new token follows, None before it.
-        self.prompt_tokens: int | None = None
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self._call()
-        if self.prompt_tokens is None:
-            self.prompt_tokens = input_ids.shape[1]
-        return scores
-
-
-def _processors(generation: Generation, mark: _OnLogits) -> LogitsProcessorList:
-    """Processors of logits: first the mark, so that what changes logits is part of a step."""
-    processors = LogitsProcessorList([mark])
-    if generation.no_repeat_ngram_size:
-        processors.append(NoRepeatNGramLogitsProcessor(generation.no_repeat_ngram_size))
-    return processors
 
 
 def _experts_implementation(model: Any) -> str | None:

@@ -26,6 +26,7 @@ from mfuscope.planning.host import (
     check_compiler,
     check_experts_package,
 )
+from mfuscope.planning.variants import add_named, suitable_variants
 
 _DEFAULT_MODEL = {"cuda": "deepseek-ocr", "cpu": "deepseek-ocr-nano"}
 
@@ -157,7 +158,7 @@ class Plan:
                 with found.collect():
                     check_batch(inference, self.models[name], resolution, self.device)
         findings = Findings()
-        _add_named(findings, by_variant)
+        add_named(findings, by_variant)
         findings.raise_any()
 
     def check_context_limits(self) -> None:
@@ -203,7 +204,7 @@ def make_plan(
     resolve = cache(resolve_model)  # variants mostly share one
     suitable = settings.variants
     with findings.collect():
-        suitable = _suitable(settings, device)
+        suitable = suitable_variants(settings, device)
     by_variant = {name: Findings() for name in suitable}
     for name, inference in suitable.items():
         model = inference.model
@@ -224,7 +225,7 @@ def make_plan(
             if known is not None:
                 check_cache(spec, inference.cache)
                 notes += model_notes(spec, inference.prompt)
-    _add_named(findings, by_variant)
+    add_named(findings, by_variant)
     with findings.collect():
         check_flops(settings.flops.models, bundled_models)
     pages: dict[str, PageFile] = {}
@@ -249,45 +250,6 @@ def make_plan(
             plan = _with_usable_pages(plan, [*unusable, *failed])
     findings.raise_any()
     return plan
-
-
-def _add_named(findings: Findings, by_variant: Mapping[str, Findings]) -> None:
-    """Add the findings of the variants, with the variants' names unless all of them share one."""
-    names: dict[str, list[str]] = {}
-    errors: dict[str, UserError] = {}
-    for name, found in by_variant.items():
-        for error in found.errors:
-            names.setdefault(str(error), []).append(name)
-            errors[str(error)] = error
-    for message, concerned in names.items():
-        error = errors[message]
-        if len(concerned) < len(by_variant):
-            several = "variants" if len(concerned) > 1 else "variant"
-            problem = f"{several} {', '.join(concerned)}: {error.problem}"
-            error = UserError(problem, error.remedy)
-        findings.add(error)
-
-
-def _suitable(settings: Settings, device: str | None) -> Mapping[str, InferenceSettings]:
-    """The variants that are for the planned device; all of them where there is none.
-
-    Raises:
-        UserError: none is for it.
-    """
-    if device is None:
-        return settings.variants
-    kind = device.partition(":")[0]
-    suitable = {
-        name: inference
-        for name, inference in settings.variants.items()
-        if settings.only_on.get(name, kind) == kind
-    }
-    if not suitable:
-        raise UserError(
-            f"variants: none is for the device that measures, {device}",
-            "add one without `only_on`, or set another `device`",
-        )
-    return suitable
 
 
 def _with_usable_pages(plan: Plan, unusable: Sequence[UnusablePage]) -> Plan:

@@ -13,18 +13,14 @@ from mfuscope.report.wording import CENTRES, name_in_sentence
 #: Idle share of a stage from which CUDA graphs or compilation are recommended.
 IDLE_LIMIT = 0.1
 
-
 #: Time share of operators other than matrix products from which fusing is recommended.
 ELEMENTWISE_LIMIT = 0.4
-
 
 #: Share of prefill from which the vision encoder is said to dominate it.
 VISION_LIMIT = 0.5
 
-
 #: Share of a decode step's reads from which quantising the KV cache is recommended.
 CACHE_LIMIT = 0.3
-
 
 #: Compute capability from which tensor cores support FP8.
 FP8_CAPABILITY = (8, 9)
