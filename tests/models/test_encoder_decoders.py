@@ -14,6 +14,8 @@ from small_calls import plan, run_small, session
 from small_models import ENCODER_DECODERS, write_small_model
 
 from mfuscope.core.errors import UserErrors
+from mfuscope.core.runs import CalibrationKey
+from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.session import Generation
 from mfuscope.models.decoder_prompt import DecoderPrompt
 from mfuscope.models.inputs import PageInputs
@@ -67,7 +69,8 @@ def test_the_encoder_is_counted_once_and_the_decoder_at_each_step(
     folders: dict[str, Path],
 ) -> None:
     """TrOCR, by hand: ViT with 17 positions of width 32, decoder of width 48 with MLPs of 64."""
-    calibration = run_small(session(folders["trocr"], "eager"))
+    made = session(folders["trocr"], "eager")
+    calibration = calibrate(made, CalibrationKey("v", "native-120x90"))
     width, mlp, seen = 32, 64, 17
     encoder = 2 * (seen - 1) * width * 3 * 14**2  # patches
     encoder += 2 * (8 * seen * width**2 + 4 * seen**2 * width + 4 * seen * width * mlp)
@@ -116,7 +119,7 @@ def test_the_prompt_that_is_counted_is_what_the_decoder_takes(folders: dict[str,
         seen.append(given["input_ids"].shape[1])
 
     decoder.register_forward_pre_hook(note, with_kwargs=True)
-    run_small(made)
+    made.generate(page, Generation(3, ignore_eos=True))
     assert seen[:3] == [page.prompt_tokens, 1, 1]
     assert page.tensors["decoder_input_ids"][0, 0] == 2
 

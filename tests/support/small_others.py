@@ -278,7 +278,11 @@ def _granite4_vision(ids: dict[str, int]) -> Files:
         "downsample_rate": "1/2",
         "deepstack_layer_map": [[-2, 0]],
         "spatial_target_layers": [],
-        "qformer_config": {"model_type": "blip_2_qformer", "intermediate_size": 64},
+        "qformer_config": {
+            "model_type": "blip_2_qformer",
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+        },
     }
     made["processor_config"] |= {
         "downsample_rate": "1/2",
