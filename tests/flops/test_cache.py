@@ -91,11 +91,11 @@ def test_every_step_is_as_the_kinds_of_layers_say(
     assert cache is not None, calibration.absent
     found = {(one.kind, one.window) for one in cache}
     assert found == (kinds or {("sliding", 6), ("full", None), ("cross", None)})
-    prompt, flops, sizes = every_step(made, steps=10)
-    contexts = range(prompt + 1, prompt + 11)
+    prompt, flops, sizes = every_step(made, steps=7)
+    contexts = range(prompt + 1, prompt + 8)
     assert [steps_flops(calibration, range(at, at + 1)) for at in contexts] == flops
     assert steps_flops(calibration, contexts) == sum(flops)
-    assert [held_bytes(cache, prompt + done) for done in range(11)] == sizes
+    assert [held_bytes(cache, prompt + done) for done in range(8)] == sizes
     assert calibration.prefill_kv_bytes == sizes[0]
     # A step reads what the cache held before it, and its own token's keys and values.
     per_token = sum(one.bytes for one in cache if one.grows)
