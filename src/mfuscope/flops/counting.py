@@ -8,6 +8,7 @@ launched past the dispatcher are not seen here: traces tell of those (`traces.un
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -39,6 +40,8 @@ _LIGHT = (
     *("upsample", "gamma", "cummax", "cummin", "fftshift", "fftfreq", "linalg_vector_norm"),
     *("scatter_add", "range", "larger", "trigger", "merge", "integer"),
 )
+
+_COMPOSITE = DispatchKey.CompositeImplicitAutograd
 
 # Higher-order operators whose code outside of compiled regions calls operators, one by one.
 _OF_OPERATORS = ("flex_attention", "while_loop", "map_impl", "associative_scan")
@@ -144,6 +147,34 @@ def _formula(packet: Any) -> Callable[..., int] | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Operator:
+    """What is known of an operator, looked up once: a model calls the same few thousands of times.
+
+    Attributes:
+        formula: of its FLOPs, None for those without.
+        composite: whether it has no formula and is made of other operators.
+        heavy: whether much arithmetic may go uncounted without a formula.
+    """
+
+    formula: Callable[..., int] | None
+    composite: bool
+    heavy: bool
+
+    @classmethod
+    def of(cls, func: Any) -> "_Operator":
+        formula = _formula(func._overloadpacket)
+        made_of_others = func is not torch.ops.prim.device.default and (
+            _COMPOSITE in func.py_kernels
+            or torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE)
+        )
+        return cls(
+            formula=formula,
+            composite=formula is None and made_of_others,
+            heavy=_looks_heavy(str(func._overloadpacket)),
+        )
+
+
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Context manager that counts the FLOPs of its body, by operator and by part of the model.
 
@@ -164,6 +195,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls: dict[str, int] = defaultdict(int)
         self.uncounted: set[str] = set()
         self._parts = [OTHER]
+        self._known: dict[Any, _Operator] = {}
 
     @property
     def total(self) -> int:
@@ -185,15 +217,20 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if isinstance(func, HigherOrderOperator):
             return self._higher_order(func, args, kwargs)
-        packet = func._overloadpacket
-        if _formula(packet) is None and func is not torch.ops.prim.device.default:
+        operator = self._known.get(func)
+        if operator is None:
+            operator = self._known[func] = _Operator.of(func)
+        if operator.composite:
             # In inference mode, composite operators (linear, matmul, ...) are dispatched whole.
             with self:
                 out = _decompose(func, args, kwargs)
             if out is not NotImplemented:
                 return out
         out = func(*args, **kwargs)
-        self._count(packet, args, kwargs, out)
+        if operator.formula is not None:
+            self._count(func._overloadpacket, operator.formula, args, kwargs, out)
+        elif operator.heavy:
+            self.uncounted.add(str(func._overloadpacket))
         return out
 
     def _higher_order(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -212,17 +249,15 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.uncounted.add(f"{func.namespace}.{func.name()}")
         return func(*args, **kwargs)
 
-    def _count(self, packet: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
-        formula = _formula(packet)
-        if formula is not None:
-            # torch's formulas take the result too; ours ignore it.
-            flops = int(formula(*args, **kwargs, out_val=out))
-            name, calls = _computing(packet, args, kwargs)
-            self.counts[self._parts[-1]] += flops
-            self.operators[name] += flops
-            self.calls[name] += calls
-        elif _looks_heavy(str(packet)):
-            self.uncounted.add(str(packet))
+    def _count(
+        self, packet: Any, formula: Callable[..., int], args: tuple[Any, ...], kwargs: Any, out: Any
+    ) -> None:
+        # torch's formulas take the result too; ours ignore it.
+        flops = int(formula(*args, **kwargs, out_val=out))
+        name, calls = _computing(packet, args, kwargs)
+        self.counts[self._parts[-1]] += flops
+        self.operators[name] += flops
+        self.calls[name] += calls
 
 
 def _computing(packet: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[str, int]:
@@ -249,9 +284,8 @@ def _decompose(func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
 
     torch has Python twins of some (matmul), which choose other operators: mm in place of bmm.
     """
-    key = DispatchKey.CompositeImplicitAutograd
-    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key):
-        return func._op_dk(key, *args, **kwargs)
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE):
+        return func._op_dk(_COMPOSITE, *args, **kwargs)
     return func.decompose(*args, **kwargs)
 
 
