@@ -32,6 +32,7 @@ FLAGS = [
     *("--set-threads", "profile=1", "calibrate=1", "probe_device=1"),
     *("--default-resources", "runtime=10", "mem_mb=2000"),
 ]
+MEASURING = ("profile", "profile_again", "read_operators")
 BATCHES_OF_2 = ("--group-components", "measure=2", "calibrate=2")
 BATCHES_OF_3 = ("--group-components", "measure=3", "calibrate=3")
 BEFORE_RUNS = ("results/ceiling.json", "results/baseline/calibration/512.json")
@@ -86,11 +87,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(made, checkout, folder / "ledger")
 
 
-def test_the_profile_says_what_the_default_one_does() -> None:
-    def profile(name: str) -> dict[str, Any]:
-        content: dict[str, Any] = yaml.safe_load((ROOT / "profiles" / name).read_text())
-        return content
+def profile(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / "profiles" / name).read_text())
+    return content
 
+
+def test_the_profile_says_what_the_default_one_does() -> None:
     default, slurm = profile("default/profile.yaml"), profile("slurm/profile.yaml")
     own = {"cores": slurm["cores"], "resources": ["turn=1"]}
     assert {key: slurm[key] for key in default} == default | own
@@ -107,7 +109,9 @@ def refused_plan(site: Site, folder: Path, *resources: str) -> tuple[str, list[s
     sbatch.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n{REFUSING}')
     sbatch.chmod(0o755)
     path = os.pathsep.join([str(sbatch.parent), site.environment["PATH"]])
-    status, said = checkout.call(*FLAGS, *resources, **site.environment | {"PATH": path})
+    # The profile's CPUs, which this machine need not have to be asked.
+    cpus = ("--set-threads", *profile("slurm/profile.yaml")["set-threads"])
+    status, said = checkout.call(*(*FLAGS, *resources, *cpus), **site.environment | {"PATH": path})
     assert status != 0
     return said, (folder / "asked").read_text().splitlines()
 
@@ -283,7 +287,7 @@ def test_nothing_is_left_in_the_end(site: Site) -> None:
 
 def test_batches_that_ask_by_gres(site: Site, tmp_path: Path) -> None:
     """As `test_batches_and_what_they_ask_for`, where a site refuses --gpus."""
-    own = ("profile:runtime=3", "read_operators:runtime=2", "read_operators:mem_mb=4000")
+    own = profile("slurm/profile.yaml")["set-resources"]
     gpus = [f"{rule}:gpu=0" for rule in ("probe_device", "calibrate", "profile", "profile_again")]
     _, asked = refused_plan(site, tmp_path, "gres=gpu:1", "--set-resources", *own, *gpus)
     for call in asked:
@@ -293,9 +297,9 @@ def test_batches_that_ask_by_gres(site: Site, tmp_path: Path) -> None:
     assert len(batches) == 5
     for call in batches:
         assert call.count("profile:variant=") == 12
-        # One run after the other, at most four of their traces at a time.
-        assert f" -t {12 * 3 + 12 // 4 * 2} " in call
-        assert f" --mem {4 * 4000} " in call
+        # One run after the other, and one trace.
+        assert f" -t {12 * 3 + 12} " in call
+        assert " --mem 4000 " in call
     assert len(asked) == 7  # and probe, and calibrations
 
 
@@ -332,7 +336,7 @@ def test_what_is_only_to_be_read_asks_for_no_gpu(site: Site) -> None:
     # And one that is given a GPU by its generic name measures on it.
     with Image.open(checkout.pages / FIRST) as page:
         page.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(checkout.pages / FIRST)
-    no_gpus = ("--set-resources", "profile:gpu=0", "profile_again:gpu=0")
+    no_gpus = ("--set-resources", *(f"{rule}:gpu=0" for rule in MEASURING))
     said = checkout.run(*FLAGS, "gres=gpu:1", *no_gpus, **environment)
     assert f"{len(of_page)} runs to measure" in said
     (job,) = set(site.jobs()) - set(jobs) - new
