@@ -38,7 +38,7 @@ test: $(VENV)/.installed-dev ## run the tests that need no GPU
 test-faults: $(VENV)/.installed-dev ## run the tests that kill, fill and damage what the workflow needs
 	$(BIN)/python -m pytest -m faults $(TWO)
 
-test-slow: $(VENV)/.installed-dev ## run the tests of whole calls beyond the first, and of compilation
+test-slow: $(VENV)/.installed-slow ## run the tests of whole calls beyond the first, and of compilation
 	$(BIN)/python -m pytest -m slow --ignore tests/tools/test_wheelhouse.py $(TWO)
 
 test-gpu: $(VENV)/.installed-dev ## run the tests that need a CUDA GPU
@@ -71,7 +71,7 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, import-linter, snakefmt, snakemake -
 # Needs the network, and of it what a mirror of the package index may lack: PyPI's own record of known
 # vulnerabilities. What could not be looked up fails it (--strict), so that silence means looked up.
 audit: $(AUDIT)/.installed ## look up known vulnerabilities of every pinned requirement
-	@{ echo "torch==$(TORCH)"; cat requirements.txt requirements-slurm.txt requirements-dev.txt; } | $(AUDIT)/bin/pip-audit \
+	@{ echo "torch==$(TORCH)"; cat requirements.txt requirements-slurm.txt requirements-dev.txt requirements-slow.txt; } | $(AUDIT)/bin/pip-audit \
 	  --strict --disable-pip --no-deps --progress-spinner off -r /dev/stdin
 
 install: $(VENV)/.installed ## make .venv with everything that a run needs
@@ -124,6 +124,10 @@ $(VENV)/.installed-slurm: $(VENV)/.installed requirements-slurm.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.installed-slow: $(VENV)/.installed-dev requirements-slow.txt
+	@$(PIP) --no-deps -r requirements-slow.txt
 	@touch $@
 
 $(AUDIT)/.installed: requirements-audit.txt

@@ -60,6 +60,7 @@ def saved(layers: list[nn.Linear]) -> int:
     return sum(3 * rows * columns - (4 + 1) * rows for rows, columns in shapes)
 
 
+@pytest.mark.slow  # with torchao, which `make test` does without
 def test_packed_weights_are_measured_as_what_they_are(checkpoints: tuple[Path, Path]) -> None:
     plain, packed = (session(folder, load_format="auto") for folder in checkpoints)
     counted, of_packed = run_small(plain), run_small(packed)
@@ -85,6 +86,7 @@ def test_packed_weights_are_measured_as_what_they_are(checkpoints: tuple[Path, P
     assert of_packed.prefill_weight_bytes == (counted.prefill_weight_bytes or 0) - saved(layers)
 
 
+@pytest.mark.slow
 def test_planning_knows_them_without_their_weights(checkpoints: tuple[Path, Path]) -> None:
     found = plan(checkpoints[1], load_format="auto")
     assert found.models["baseline"].quantisation is not None

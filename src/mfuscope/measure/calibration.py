@@ -226,9 +226,8 @@ def _profiler_matmul_flops(session: Session, page: PageInputs) -> int:
         ranges.push("prefill")
         session.generate(page, Generation(1, ignore_eos=True))
         ranges.pop()
-    # The profiler's own events: `recording.events()` makes a tree of them, which takes far longer.
-    recorded = recording.profiler.kineto_results.events()
-    return int(sum(event.flops() for event in recorded if event.name() in _MATMUL_LIKE))
+    events = recording.events() or []
+    return int(sum(event.flops or 0 for event in events if event.name in _MATMUL_LIKE))
 
 
 def _absent(
