@@ -93,6 +93,10 @@ def test_what_two_stages_recommend_alike_is_said_once() -> None:
     (entry,) = listed(data, *stages).entries
     assert set(entry.evidence) >= {"A fact of prefill", "A fact of decode"}
     assert not entry.parts
+    noise = noise_ms(data.reference)
+    assert noise is not None
+    lost = [replace(one, gain_ms=0.9 * noise) for one in stages]
+    assert listed(data, *lost).left_out.count("Do it") == 1
 
 
 @pytest.mark.parametrize(("factor", "kept"), [(0.9, False), (1.1, True)])
