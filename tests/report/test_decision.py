@@ -79,7 +79,9 @@ def test_the_verdict_says_what_limits_and_the_best_and_how_sure() -> None:
     batch = Made(changes={"batch_size": 8}, prefill_ms=300.0, decode_ms=1000.0)
     said = verdict_sentence(report_of(baseline=SLOW, quick=QUICK, eight=batch))
     assert "Of 2 variants tried, quick (" in said
-    assert "; with eight it completes 6.15 times as many pages/s, of identical pages." in said
+    alone = "completes 6.15 times as many pages/s, of identical pages."
+    assert f"; instead of it, eight (batch_size: 8) {alone}" in said
+    assert f" With eight it {alone}" in verdict_sentence(report_of(baseline=SLOW, eight=batch))
 
 
 @pytest.mark.parametrize(
