@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from builders import a_pass, conditions, model, page, run
+from builders import a_pass, conditions, host, host_stage, model, page, run
 from report_data import cpu_tables, on_cpu, repeats, tables
 from report_reader import section
 from tried_data import GRAPHS, Made, report_of
@@ -46,6 +46,15 @@ def test_each_warning_is_one_line_that_links_to_its_explanation() -> None:
         assert plain(one.text) in plain(above)
         assert f'<li><a href="#{one.anchor}">' in made.html
         assert f'id="{one.anchor}"' in made.html
+
+
+@pytest.mark.parametrize(("starved", "said"), [(1, False), (2, True)])
+def test_a_host_that_was_busy_elsewhere_is_said_above_everything(starved: int, said: bool) -> None:
+    waits = [50.0] * starved + [0.0] * (3 - starved)
+    timed = [a_pass(host=host(prefill=host_stage(run_queue_wait_ms=ms))) for ms in waits]
+    data = tables([run(repeat=i, timed=one) for i, one in enumerate(timed)]).data
+    told = f"Starved: the measuring thread waited for a CPU in {starved} of 3 runs. What limits "
+    assert any(line.startswith(told) for line in lines(data)) is said
 
 
 def test_stand_ins_and_cpus_are_told_apart() -> None:
