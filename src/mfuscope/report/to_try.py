@@ -155,10 +155,6 @@ def _left_out(data: ReportData, noisy: Sequence[Group], slower: Sequence[Group])
 
 
 def _named(groups: Sequence[Group]) -> str:
-    found = [one for group in groups for _, one in group]
-    # Two stages may recommend the same.
-    named = {
-        (one.rule, one.title, one.worth_ms): f"{one.title} ({change(one.worth_ms)})"
-        for one in found
-    }
-    return listing(list(named.values()))
+    return listing(
+        [f"{one.title} ({change(one.worth_ms)})" for group in groups for _, one in group]
+    )
