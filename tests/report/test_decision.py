@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from builders import a_pass, conditions, model, page, run
+from builders import a_pass, conditions, host, host_stage, model, page, run
 from report_data import cpu_tables, on_cpu, repeats, tables
 from report_reader import section
 from tried_data import GRAPHS, Made, report_of
@@ -48,6 +48,15 @@ def test_each_warning_is_one_line_that_links_to_its_explanation() -> None:
         assert f'id="{one.anchor}"' in made.html
 
 
+@pytest.mark.parametrize(("starved", "said"), [(1, False), (2, True)])
+def test_a_host_that_was_busy_elsewhere_is_said_above_everything(starved: int, said: bool) -> None:
+    waits = [50.0] * starved + [0.0] * (3 - starved)
+    timed = [a_pass(host=host(prefill=host_stage(run_queue_wait_ms=ms))) for ms in waits]
+    data = tables([run(repeat=i, timed=one) for i, one in enumerate(timed)]).data
+    told = f"Starved: the measuring thread waited for a CPU in {starved} of 3 runs. What limits "
+    assert any(line.startswith(told) for line in lines(data)) is said
+
+
 def test_stand_ins_and_cpus_are_told_apart() -> None:
     nano = tables(on_cpu(model=model(name="deepseek-ocr-nano")), **cpu_tables()).data
     assert lines(nano)[0] == (
@@ -79,7 +88,9 @@ def test_the_verdict_says_what_limits_and_the_best_and_how_sure() -> None:
     batch = Made(changes={"batch_size": 8}, prefill_ms=300.0, decode_ms=1000.0)
     said = verdict_sentence(report_of(baseline=SLOW, quick=QUICK, eight=batch))
     assert "Of 2 variants tried, quick (" in said
-    assert "; with eight it completes 6.15 times as many pages/s, of identical pages." in said
+    alone = "completes 6.15 times as many pages/s, of identical pages."
+    assert f"; instead of it, eight (batch_size: 8) {alone}" in said
+    assert f" With eight it {alone}" in verdict_sentence(report_of(baseline=SLOW, eight=batch))
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,16 @@ def test_small_matrix_products_want_company() -> None:
     assert found.gain_ms == pytest.approx(560.0 * (1 - 1 / 8))  # eight take as long as one, at best
 
 
+def test_small_matrix_products_of_both_stages_want_it_once() -> None:
+    stages = ("prefill", "decode")
+    rows = operator_rows(*((stage, "aten::addmm", 1.0, 70.0) for stage in stages))
+    made = data(500.0, 600.0, busy_ms=(480.0, 580.0), operators=[("baseline", rows)])
+    assert list(rules(made)).count("larger_products") == 1
+    found = one(made, "larger_products")
+    for stage in stages:
+        assert any(fact.startswith(f"{stage} reaches") for fact in found.evidence)
+
+
 @pytest.mark.parametrize(
     ("operator", "expected"),
     [

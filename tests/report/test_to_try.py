@@ -87,14 +87,6 @@ def test_two_rules_that_one_variant_measured_claim_its_gain_once() -> None:
     assert len(bounds.entries) + bounds.left_out.count("(−") == 2
 
 
-def test_what_two_stages_recommend_alike_is_said_once() -> None:
-    data = report_of(baseline=SLOW)
-    stages = [rule(evidence=(f"a fact of {stage}",)) for stage in ("prefill", "decode")]
-    (entry,) = listed(data, *stages).entries
-    assert set(entry.evidence) >= {"A fact of prefill", "A fact of decode"}
-    assert not entry.parts
-
-
 @pytest.mark.parametrize(("factor", "kept"), [(0.9, False), (1.1, True)])
 def test_gains_within_the_noise_are_left_out_and_counted(factor: float, kept: bool) -> None:
     data = report_of(baseline=SLOW)

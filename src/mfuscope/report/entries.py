@@ -71,11 +71,9 @@ class Entry:
 
 def rule_entry(data: ReportData, experiment: Experiment, group: Group) -> Entry:
     """An entry of recommendations that one variant measured, or of a single one."""
-    variant, one = group[0]
+    (variant, one), *others = group
     first, *more = _SENTENCE.split(one.text)
-    same = [fact for _, other in group if other.title == one.title for fact in _facts(other)]
-    others = [other for _, other in group if other.title != one.title]
-    evidence = [*filter(None, [" ".join(more)]), *dict.fromkeys(same)]
+    evidence = [*filter(None, [" ".join(more)]), *_facts(one)]
     proof, page_ms = one.proof, variant.ms_per_page
     confidence: Confidence
     if proof is not None:
@@ -97,7 +95,7 @@ def rule_entry(data: ReportData, experiment: Experiment, group: Group) -> Entry:
         text=first,
         setting=setting,
         evidence=_sentences(evidence),
-        parts=tuple(Part(other.title, _sentences(_facts(other))) for other in others),
+        parts=tuple(Part(other.title, _sentences(_facts(other))) for _, other in others),
         gain_ms=one.gain_ms if proof is None else proof.gain_ms,
         low=None if proof is None else proof.ci95_low,
         high=None if proof is None else proof.ci95_high,

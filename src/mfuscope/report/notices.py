@@ -10,7 +10,7 @@ from mfuscope.report.formats import listing, percent, plural
 from mfuscope.report.publishable import HARMLESS, broken_rules
 from mfuscope.report.spread import CV_LIMIT, unsteady
 from mfuscope.report.uncounted import lower_bounds
-from mfuscope.report.validity_of_sessions import one_session, uneven_readers
+from mfuscope.report.validity_of_sessions import one_session, starved_runs, uneven_readers
 from mfuscope.report.wording import STAND_INS
 
 
@@ -31,6 +31,7 @@ def notices(data: ReportData) -> list[Notice]:
         *_loops(data),
         *_gaps(data),
         *_unsteady(data),
+        *_starved(data),
         *_sessions(data),
         *_traces(data),
         *_uncounted(data),
@@ -99,6 +100,16 @@ def _unsteady(data: ReportData) -> Iterator[Notice]:
             f"Unsteady: {len(found)} of {times} times {'varies' if len(found) == 1 else 'vary'} by "
             f"more than {percent(CV_LIMIT)} between repeats.",
             "steadiness",
+        )
+
+
+def _starved(data: ReportData) -> Iterator[Notice]:
+    runs, total = starved_runs(data), data.survey.total
+    if 2 * runs > total:
+        yield Notice(
+            f"Starved: the measuring thread waited for a CPU in {runs} of {plural(total, 'run')}. "
+            "What limits the model may be other work on this host.",
+            "checks",
         )
 
 

@@ -139,6 +139,11 @@ def _alone(data: ReportData) -> Check:
     )
 
 
+def starved_runs(data: ReportData) -> int:
+    """How many runs have a stage in which the measuring thread waited for a CPU for long."""
+    return len({one.run for one in data.host_records if (one.wait_share or 0.0) >= WAIT_LIMIT})
+
+
 def had_its_cpu(data: ReportData) -> Check:
     """Whether the thread that measured ran whenever it could."""
     title, records = "The measuring thread had its CPU", data.host_records
@@ -146,7 +151,7 @@ def had_its_cpu(data: ReportData) -> Check:
     waited = [(share, one) for share, one in known if share >= WAIT_LIMIT]
     if waited:
         share, worst = max(waited, key=lambda pair: pair[0])
-        runs, run = len({one.run for _, one in waited}), worst.run
+        runs, run = starved_runs(data), worst.run
         text = (
             f"In {runs} of {plural(data.survey.total, 'run')} other threads had its CPU: it waited "
             f"in the run queue for {percent(WAIT_LIMIT)} of a stage or more. The worst: "

@@ -236,6 +236,7 @@ def _smallest(facts: Facts, metric: str) -> tuple[float | None, tuple[str, ...]]
 
 def small_operators(facts: Facts) -> Iterable[Recommendation]:
     """Far below both roofs: fuse small operators, or make matrix products larger."""
+    small: list[str] = []
     for stage in (facts.prefill, facts.decode):
         operators = facts.operators(stage.stage)
         if stage.kind not in ("kernels", "host") or operators is None:
@@ -280,19 +281,21 @@ def small_operators(facts: Facts) -> Iterable[Recommendation]:
                 cure=cures.compiled(facts, stage.stage),
             )
         elif rest < ELEMENTWISE_LIMIT * total and stage.kind == "kernels":
-            yield Recommendation(
-                rule="larger_products",
-                title="Make matrix products larger: several pages at once",
-                text="Most of the time goes into matrix products that are too small to reach "
-                "either roof. A batch makes them larger and completes more pages a second; a "
-                "single page gets no faster.",
-                plain="Work on several pages at the same time, which uses the device better.",
-                evidence=(
-                    f"{percent(products)} of {stage.stage}'s {what} goes into matrix products, "
-                    "convolutions and attention",
-                    reached,
-                ),
-                gain_ms=batch_bound(facts),
-                metric="page_ms",
-                cure=cures.batch(facts),
-            )
+            small += [
+                f"{percent(products)} of {stage.stage}'s {what} goes into matrix products, "
+                "convolutions and attention",
+                reached,
+            ]
+    if small:  # once, as a batch does it for both stages
+        yield Recommendation(
+            rule="larger_products",
+            title="Make matrix products larger: several pages at once",
+            text="Most of the time goes into matrix products that are too small to reach "
+            "either roof. A batch makes them larger and completes more pages a second; a "
+            "single page gets no faster.",
+            plain="Work on several pages at the same time, which uses the device better.",
+            evidence=tuple(small),
+            gain_ms=batch_bound(facts),
+            metric="page_ms",
+            cure=cures.batch(facts),
+        )
