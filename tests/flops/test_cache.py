@@ -10,7 +10,8 @@ import torch
 from configs import small_unlimited
 from hypothesis import given
 from hypothesis import strategies as st
-from small_calls import change_config, given_caches, session, tensor_bytes
+from PIL import Image
+from small_calls import SIZE, change_config, given_caches, session, small_key, tensor_bytes
 from small_models import write_small_model
 from transformers import (
     DynamicCache,
@@ -21,7 +22,6 @@ from transformers import (
 )
 
 from mfuscope.core.cache import CacheLayers, grown_flops, held_bytes, read_bytes
-from mfuscope.core.runs import CalibrationKey
 from mfuscope.flops import architecture
 from mfuscope.flops.cache import Decoder, Held, UnknownCacheError, describe_cache, held
 from mfuscope.flops.counting import FlopCounter
@@ -30,8 +30,6 @@ from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.session import Generation, Session
 from mfuscope.metrics.workload import steps_flops
 from mfuscope.models.language import read_language
-
-SMALL = CalibrationKey("v", "native-120x90")
 
 
 def small(tmp_path: Path, family: str, **changes: dict[str, Any]) -> Session:
@@ -42,7 +40,7 @@ def small(tmp_path: Path, family: str, **changes: dict[str, Any]) -> Session:
 
 def every_step(made: Session, steps: int) -> tuple[int, list[int], list[int]]:
     """Prompt tokens; the FLOPs of each step, and the bytes of the cache's tensors after each."""
-    page, counter = made.blank_inputs(SMALL.resolution), FlopCounter()
+    page, counter = made.inputs(Image.new("RGB", SIZE), "auto"), FlopCounter()
     totals: list[int] = []
     sizes: list[int] = []
 
@@ -86,7 +84,7 @@ def test_every_step_is_as_the_kinds_of_layers_say(
     tmp_path: Path,
 ) -> None:
     made = small(tmp_path, family, **changes)
-    calibration = calibrate(made, SMALL)
+    calibration = calibrate(made, small_key(made), SIZE)
     cache = calibration.cache
     assert cache is not None, calibration.absent
     found = {(one.kind, one.window) for one in cache}
@@ -199,11 +197,11 @@ def test_a_class_of_layers_that_is_not_known_leaves_no_guess(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = small(tmp_path, "gemma3")
-    usual = calibrate(made, SMALL)
+    usual = calibrate(made, small_key(made), SIZE)
     monkeypatch.setitem(
         cache_utils.DYNAMIC_LAYER_TYPE_MAPPING, "full_attention", cache_utils.DynamicIndexedLayer
     )
-    calibration = calibrate(made, SMALL)
+    calibration = calibrate(made, small_key(made), SIZE)
     assert calibration.cache is None
     assert calibration.prefill_kv_bytes is None
     assert [one.kv_bytes for one in calibration.decode_steps] == [None, None]

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_calls import change_config, given_caches, session, tensor_bytes
+from PIL import Image
+from small_calls import SIZE, change_config, given_caches, session, small_key, tensor_bytes
 from small_models import write_small_model
 
 from mfuscope.core.cache import held_bytes
 from mfuscope.core.records import Calibration
-from mfuscope.core.runs import CalibrationKey
 from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.session import Generation
 
@@ -69,9 +69,9 @@ def counted(
     write_small_model(tmp_path / family, family)
     change_config(tmp_path / family, **changes)
     made = session(tmp_path / family, implementation)
-    calibration = calibrate(made, CalibrationKey("v", "native-120x90"))
+    calibration = calibrate(made, small_key(made), SIZE)
     assert not calibration.uncounted_operators
-    page = made.blank_inputs("native-120x90")
+    page = made.inputs(Image.new("RGB", SIZE), "auto")
     with given_caches(made.model) as caches:
         made.generate(page, Generation(5, ignore_eos=True))
     assert calibration.cache is not None

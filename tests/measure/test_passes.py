@@ -188,7 +188,7 @@ def test_another_architecture_is_measured(tmp_path: Path) -> None:
     write_llava(tmp_path / "llava")
     made = session(tmp_path / "llava")
     run = one_run(made, tmp_path / "trace.json", settings("auto", 3))
-    assert run.page.resolution == "native-640x682"
+    assert run.page.resolution.startswith("native-3x"), "what its processor makes"
     assert run.model.family == "generic"
     assert run.model.experts_implementation is None
     assert run.timed.vision_ms is not None

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
+import builders
 import pytest
 from builders import CALL
 from fakes import FakeSession
@@ -21,6 +22,7 @@ from mfuscope.models.inputs import PageInputs
 
 PLAIN = ProfilerSettings(None, False, False, False)
 PAGE = PageInputs({}, 7, 5, "512")
+PAGE_FACTS = builders.page(resolution="512")
 
 
 class Monitor:
@@ -137,9 +139,9 @@ def test_a_reference_is_a_blank_page_once_per_call(
     monkeypatch.setattr(warmup, "stage_times", one)
     how = RunSettings("tiny", tokens, ignore_eos=False, warmup=0, profiler=PLAIN, batch_size=2)
     made = cast(Session, session)
-    first = reference(made, CALL, "512", how)
-    assert reference(made, CALL, "512", how) is first
-    assert reference(made, "another", "512", how).prefill_ms == 42.0
+    first = reference(made, CALL, PAGE_FACTS, how)
+    assert reference(made, CALL, PAGE_FACTS, how) is first
+    assert reference(made, "another", PAGE_FACTS, how).prefill_ms == 42.0
     assert (first.prefill_ms, first.step_ms) == (41.0, None if tokens == 1 else 7.0)
     expected = Generation(tokens, ignore_eos=True, batch_size=2)
     assert asked == [(session.blank, expected, most)] * 2

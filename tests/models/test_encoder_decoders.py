@@ -10,11 +10,10 @@ import matplotlib
 import pytest
 import torch
 from PIL import Image
-from small_calls import plan, run_small, session
+from small_calls import SIZE, plan, run_small, session, small_key
 from small_models import ENCODER_DECODERS, write_small_model
 
 from mfuscope.core.errors import UserErrors
-from mfuscope.core.runs import CalibrationKey
 from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.session import Generation
 from mfuscope.models.decoder_prompt import DecoderPrompt
@@ -40,7 +39,7 @@ NOTES = {
 
 def page_of(folder: Path, prompt: str, attention: str = "eager") -> PageInputs:
     made = session(folder, attention, prompt=prompt)
-    return made.inputs(Image.new("RGB", (120, 90), "grey"), "auto")
+    return made.inputs(Image.new("RGB", SIZE, "grey"), "auto")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +69,7 @@ def test_the_encoder_is_counted_once_and_the_decoder_at_each_step(
 ) -> None:
     """TrOCR, by hand: ViT with 17 positions of width 32, decoder of width 48 with MLPs of 64."""
     made = session(folders["trocr"], "eager")
-    calibration = calibrate(made, CalibrationKey("v", "native-120x90"))
+    calibration = calibrate(made, small_key(made), SIZE)
     width, mlp, seen = 32, 64, 17
     encoder = 2 * (seen - 1) * width * 3 * 14**2  # patches
     encoder += 2 * (8 * seen * width**2 + 4 * seen**2 * width + 4 * seen * width * mlp)

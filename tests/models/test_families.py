@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoints import MODELS
-from small_calls import PAGE, SCHEMA, plan, run_small, session
+from small_calls import PAGE, SCHEMA, SIZE, plan, run_small, session, small_key
 from small_models import FAMILIES, OTHERS, write_small_model
 
 from mfuscope.config.settings import resolve_settings
 from mfuscope.core.errors import UserErrors
-from mfuscope.core.runs import CalibrationKey
 from mfuscope.measure.calibration import calibrate
 from mfuscope.measure.session import Session
 from mfuscope.models.loader import load_model
@@ -104,10 +103,10 @@ def test_groups_of_heads_are_counted_with_the_older_formula(
 
     write_small_model(tmp_path / "m", "qwen2_vl")
     made = session(tmp_path / "m")
-    key = CalibrationKey("v", "native-120x90")
-    usual = calibrate(made, key)
+    key = small_key(made)
+    usual = calibrate(made, key, SIZE)
     monkeypatch.setattr("torch.utils.flop_counter.sdpa_flop_count", refused)
-    older = calibrate(made, key)
+    older = calibrate(made, key, SIZE)
     assert older.prefill_operators == usual.prefill_operators
     assert older.decode_steps == usual.decode_steps
 

@@ -60,12 +60,11 @@ def test_another_architecture_loads(tmp_path: Path) -> None:
     write_llava(tmp_path / "llava")
     spec = resolve_model(str(tmp_path / "llava"), "auto", MODELS)
     assert (spec.family, spec.weights) == (Family.GENERIC, "checkpoint")
-    assert spec.resolution(640, 682, "auto") == "native-640x682"
     loaded = load_model(spec, "fp32", "eager", CPU)
     maker = input_maker(spec, loaded.folder, "Free OCR.", loaded.model.config)
     made = maker.make(decode_page(PAGE, 150).image, "auto", CPU, torch.float32)
     assert made.image_tokens == 16
-    blank = maker.blank("native-640x682", CPU, torch.float32)
+    blank = maker.blank(made.resolution, CPU, torch.float32, (640, 682))
     assert {k: v.shape for k, v in blank.tensors.items()} == {
         k: v.shape for k, v in made.tensors.items()
     }

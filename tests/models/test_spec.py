@@ -31,7 +31,7 @@ def test_bundled_models(name: str, family: Family, mode: str, tiles: int) -> Non
     assert spec.weights == "dummy"
     assert spec.tiling is not None
     assert spec.tiling.max_tiles == tiles
-    assert spec.resolution(1000, 1500, "auto") == spec.resolution(1000, 1500, mode)
+    assert spec.geometry(1000, 1500, "auto") == spec.geometry(1000, 1500, mode)
 
 
 @pytest.mark.parametrize("name", ["deepseek-ocr", "deepseek-ocr-nano", "deepseek-ocr-2"])

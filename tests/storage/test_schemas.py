@@ -228,7 +228,7 @@ def test_records_of_a_cpu_fit() -> None:
         device=builders.cpu(),
         versions=builders.versions(cuda=None, driver=None),
         model=builders.model(dtype="fp32", experts_implementation=None, attention="eager"),
-        page=builders.page(resolution="native-600x400"),
+        page=builders.page(resolution="native-3x600x400-0a1b2c"),
     )
     validate("run", as_json(run))
     reasons = {f"gemm_tflops.{name}": "not in use on this CPU" for name in ("bf16", "fp16")}

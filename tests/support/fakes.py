@@ -93,7 +93,7 @@ class FakeSession:
     def prompt(self, page: PageInputs) -> Prompt:
         return Prompt(before="<s>", image="<image>", images=5, after="?")
 
-    def blank_inputs(self, resolution: str) -> PageInputs:
+    def blank_inputs(self, resolution: str, size: tuple[int, int] | None = None) -> PageInputs:
         assert resolution == self.blank.resolution
         return self.blank
 

@@ -90,15 +90,23 @@ def tensor_bytes(cache: Any) -> int:
     return tensor_bytes(vars(cache)) if hasattr(cache, "__dict__") else 0
 
 
+SIZE = 120, 90  # of a small page, in pixels
+
+
+def small_key(made: Session) -> CalibrationKey:
+    """The calibration of a small page."""
+    return CalibrationKey("v", made.inputs(Image.new("RGB", SIZE), "auto").resolution)
+
+
 def run_small(made: Session) -> records.Calibration:
     """Calibrate for a page's size, then run two copies of a page; both agree on its tokens."""
-    calibration = calibrate(made, CalibrationKey("v", "native-120x90"))
+    calibration = calibrate(made, small_key(made), SIZE)
     assert (calibration.prefill_total["counted"] or 0) > 0
     first, second = (step.total["counted"] for step in calibration.decode_steps)
     assert first is not None
     assert second is not None
     assert second >= first > 0
-    page = made.inputs(Image.new("RGB", (120, 90), "grey"), "auto")
+    page = made.inputs(Image.new("RGB", SIZE, "grey"), "auto")
     assert page.prompt_tokens == calibration.prompt_tokens
     with given_caches(made.model) as caches:
         times, tokens = timed_call(made, page, Generation(3, ignore_eos=True, batch_size=2), None)

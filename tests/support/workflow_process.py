@@ -58,6 +58,7 @@ def run_job(job: dict[str, Any]) -> None:
                 settings=job["model"],
                 bundled_models=MODELS,
                 key=CalibrationKey("baseline", job["resolution"]),
+                size=None,
             )
         else:
             measure_run(

@@ -25,7 +25,11 @@ from mfuscope.worker.protocol import (
 
 @pytest.mark.parametrize(
     "message",
-    [RUN_REQUEST, Calibrate(model={}, bundled="b", key=CalibrationKey("v", "512")), End()],
+    [
+        RUN_REQUEST,
+        Calibrate(model={}, bundled="b", key=CalibrationKey("v", "512"), size=(3, 4)),
+        End(),
+    ],
 )
 def test_a_request_arrives_with_its_files(message: Request) -> None:
     near, far = socket.socketpair()

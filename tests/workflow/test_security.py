@@ -128,6 +128,7 @@ opened = []
 import torch
 import transformers
 from pathlib import Path
+from PIL import Image
 from mfuscope.models.inputs import input_maker
 from mfuscope.models.loader import load_model
 from mfuscope.models.spec import resolve_model
@@ -136,8 +137,8 @@ sys.addaudithook(watch)
 spec = resolve_model(folder, "auto", Path(sys.argv[2]))
 loaded = load_model(spec, "fp32", "sdpa", torch.device("cpu"))
 made = input_maker(spec, loaded.folder, "Free OCR.", loaded.model.config)
-blank = "512" if spec.tiling else "native-60x60"
-tensors = made.blank(blank, torch.device("cpu"), torch.float32).tensors
+page = Image.new("RGB", (60, 60))
+tensors = made.make(page, "auto", torch.device("cpu"), torch.float32).tensors
 loaded.model.generate(**tensors, max_new_tokens=2)
 loads = len(seen)
 import pickle

@@ -80,15 +80,20 @@ class _Formulas:
     prefill: dict[str, Mapping[str, int | float] | None]
 
 
-def calibrate(session: Session, key: CalibrationKey) -> records.Calibration:
+def calibrate(
+    session: Session, key: CalibrationKey, size: tuple[int, int] | None = None
+) -> records.Calibration:
     """Count the FLOPs of prefill and of two decode steps, for an empty page of the resolution.
 
     The bytes of the KV cache, and how later steps' FLOPs grow, are told by the cache itself.
 
     FLOPs depend on shapes alone: no page of the user is read, and an edited page needs no new
     calibration.
+
+    Args:
+        size: see `InputMaker.blank`.
     """
-    page = session.blank_inputs(key.resolution)
+    page = session.blank_inputs(key.resolution, size)
     forwards, uncounted, moments = _count(session, page)
     growth = sum(forwards[2].flops.values()) - sum(forwards[1].flops.values())
     cache: list[CacheLayers] | None = None

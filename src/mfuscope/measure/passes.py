@@ -63,7 +63,7 @@ def measure(
     measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     passes, tokens, discarded = _timed_passes(session, page, settings)
     # After the timed passes: without a warm-up it would be one for them.
-    blank = reference(session, call, page.resolution, settings)
+    blank = reference(session, call, facts, settings)
     if compilation is not None:
         compilation = replace(compilation, discarded_passes=discarded)
     # The label identifies the trace in any viewer.

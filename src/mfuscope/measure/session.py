@@ -165,9 +165,9 @@ class Session:
         """Preprocess and tokenize a page in a resolution mode and copy it to the device."""
         return self._inputs.make(page, mode, self.device, self.dtype)
 
-    def blank_inputs(self, resolution: str) -> PageInputs:
-        """Inputs for an empty page at a canonical resolution."""
-        return self._inputs.blank(resolution, self.device, self.dtype)
+    def blank_inputs(self, resolution: str, size: tuple[int, int] | None = None) -> PageInputs:
+        """Inputs for an empty page at a canonical resolution; see `InputMaker.blank`."""
+        return self._inputs.blank(resolution, self.device, self.dtype, size)
 
     def prompt(self, page: PageInputs) -> records.Prompt:
         """The prompt of a page, as text."""

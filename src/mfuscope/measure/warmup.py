@@ -80,18 +80,18 @@ def compiled(session: Session) -> int:
 
 
 def reference(
-    session: Session, call: str, resolution: str, settings: RunSettings
+    session: Session, call: str, page: records.Page, settings: RunSettings
 ) -> records.Reference:
-    """The reference of a call at a resolution, measured where it is asked for first.
+    """The reference of a call at a page's resolution, measured where it is asked for first.
 
     Args:
         call: the id of the workflow's call.
     """
-    key = (call, resolution, settings)
+    key = (call, page.resolution, settings)
     if key not in session.references:
         times = stage_times(
             session,
-            session.blank_inputs(resolution),
+            session.blank_inputs(page.resolution, (page.width, page.height)),
             replace(settings.generation, ignore_eos=True),
             min(settings.max_new_tokens, _REFERENCE_TOKENS),
         )

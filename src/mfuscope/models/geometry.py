@@ -10,10 +10,14 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from math import ceil
+from typing import Final
 
 SINGLE_VIEW_SIZES = {"tiny": 512, "small": 640, "base": 1024, "large": 1280}
 TILED_MODE = "gundam"
 MODES = (*SINGLE_VIEW_SIZES, TILED_MODE)
+
+#: What the names of resolutions begin with that a generic model's own processor makes.
+NATIVE: Final = "native-"
 
 _CANONICAL = re.compile(r"(?P<base>\d+)(?:\+(?P<tile>\d+)x(?P<columns>\d+)x(?P<rows>\d+))?")
 

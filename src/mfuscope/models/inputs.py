@@ -21,6 +21,7 @@ from mfuscope.models.packages import missing_package
 from mfuscope.models.processor import load_processor, offline
 from mfuscope.models.prompt import decoder_of, instruction_tokens
 from mfuscope.models.prompt_record import prompt_of
+from mfuscope.models.shapes import native_resolution
 from mfuscope.models.spec import ModelSpec
 from mfuscope.models.template import NOTES, prompt_text
 from mfuscope.models.views import make_views
@@ -68,8 +69,22 @@ class InputMaker(Protocol):
         """Preprocess and tokenize an RGB page in a resolution mode, and copy it to `device`."""
         ...
 
-    def blank(self, resolution: str, device: torch.device, dtype: torch.dtype) -> PageInputs:
-        """Inputs of an empty page of a canonical resolution, of the same shapes and length."""
+    def blank(
+        self,
+        resolution: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        size: tuple[int, int] | None = None,
+    ) -> PageInputs:
+        """Inputs of an empty page of a canonical resolution, of the same shapes and length.
+
+        Args:
+            size: width and height in pixels of a page of that resolution; a generic model's
+                processor needs it, of other models the resolution itself has the shapes.
+
+        Raises:
+            UserError: a page of that size is of another resolution.
+        """
         ...
 
     def prompt(self, page: PageInputs) -> Prompt:
@@ -129,7 +144,13 @@ class DeepSeekInputs:
             tiles = torch.from_numpy(views.tiles).to(device, dtype)
         return self._inputs(base, tiles, geometry)
 
-    def blank(self, resolution: str, device: torch.device, dtype: torch.dtype) -> PageInputs:
+    def blank(
+        self,
+        resolution: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        size: tuple[int, int] | None = None,
+    ) -> PageInputs:
         """See `InputMaker`."""
         geometry = parse_resolution(resolution)
         side, tile = geometry.base_size, geometry.tile_size
@@ -194,7 +215,7 @@ class ProcessorInputs:
             raise missing_package(f"the processor of {self._spec.name!r}", error) from error
         tensors = dict(batch.to(device, dtype))  # casts floating-point tensors only
         tensors.pop("labels", None)  # for training
-        resolution = self._spec.resolution(*page.size, mode)
+        resolution = native_resolution(tensors)
         if self._decoder is not None:
             tensors = self._decoder.place(tensors)
             absent = {"image_tokens": "the encoder reads the page; the decoder's prompt is text"}
@@ -209,6 +230,24 @@ class ProcessorInputs:
             resolution=resolution,
             absent={} if known else {"image_tokens": "the config names no image token"},
         )
+
+    def blank(
+        self,
+        resolution: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        size: tuple[int, int] | None = None,
+    ) -> PageInputs:
+        """See `InputMaker`."""
+        assert size is not None, "planning knows a size of every generic resolution"
+        page = self.make(Image.new("RGB", size, "white"), "auto", device, dtype)
+        if page.resolution != resolution:
+            raise UserError(
+                f"model: the processor of {self._spec.name!r} makes {page.resolution} of a page of "
+                f"{size[0]}x{size[1]} pixels, and made {resolution} of it at planning",
+                "run the same command again with the same packages on every node",
+            )
+        return page
 
     def has_place_for_page(self, page: PageInputs) -> bool:
         """Whether the tokens of a prompt tell where the page is, or an encoder reads it.
@@ -235,11 +274,6 @@ class ProcessorInputs:
         if page.prompt_tokens == 1:
             return "no token of `prompt` reaches its decoder, which begins with its start token"
         return "its decoder begins with `prompt`, and new tokens follow"
-
-    def blank(self, resolution: str, device: torch.device, dtype: torch.dtype) -> PageInputs:
-        """See `InputMaker`."""
-        width, height = map(int, resolution.removeprefix("native-").split("x"))
-        return self.make(Image.new("RGB", (width, height), "white"), "auto", device, dtype)
 
     def prompt(self, page: PageInputs) -> Prompt:
         """See `InputMaker`."""

@@ -94,12 +94,6 @@ class ModelSpec:
     language: Language | None
     quantisation: Quantisation | None = None
 
-    def resolution(self, width: int, height: int, mode: str) -> str:
-        """Canonical resolution of a page of `width` x `height` pixels in a mode or ``auto``."""
-        geometry = self.geometry(width, height, mode)
-        # A generic model's processor decides, and the page's size is all that it depends on.
-        return geometry.resolution if geometry else f"native-{width}x{height}"
-
     def geometry(self, width: int, height: int, mode: str) -> Geometry | None:
         """The views of a page, None for generic models, whose own processor decides."""
         if self.tiling is None:

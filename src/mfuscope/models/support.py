@@ -7,7 +7,7 @@ takes seconds, most of them to import torch. Models of the known families need n
 import contextlib
 import io
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -17,8 +17,11 @@ from mfuscope.models.families import Family
 from mfuscope.models.generation import left_out
 from mfuscope.models.spec import ModelSpec
 
-# A page to try a processor with, and what processors were observed to raise.
-_PAGE = Image.new("RGB", (256, 256), "white")
+if TYPE_CHECKING:
+    from mfuscope.models.inputs import PageInputs, ProcessorInputs
+
+# Of a page to try a processor with, and what processors were observed to raise.
+_SIZE = (256, 256)
 _PROCESSING = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 _FONT = "hf download ybelkada/fonts Arial.TTF"  # Pix2Struct's, the only file that is fetched so
 
@@ -112,19 +115,22 @@ def model_notes(spec: ModelSpec, prompt: str) -> list[str]:
     return [f"{spec.name!r}: {note}" for note in notes]
 
 
-@cache
-def _prompt_note(spec: ModelSpec, prompt: str) -> str | None:
-    """How the prompt is made, found out with an empty page."""
+def empty_page(spec: ModelSpec, prompt: str, size: tuple[int, int]) -> "PageInputs":
+    """What a generic model's processor makes of an empty page.
+
+    Args:
+        prompt: the instruction.
+        size: width and height of the page in pixels.
+
+    Raises:
+        UserError: it cannot use such a page, or a file is missing.
+    """
     import torch
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    from mfuscope.models.inputs import ProcessorInputs
-    from mfuscope.models.loader import model_class_and_config
-
-    _, config = model_class_and_config(spec, spec.path)
-    maker = ProcessorInputs(spec, spec.path, prompt, config)
+    page = Image.new("RGB", size, "white")
     try:
-        page = maker.make(_PAGE, "auto", torch.device("cpu"), torch.float32)
+        return _maker(spec, prompt).make(page, "auto", torch.device("cpu"), torch.float32)
     except LocalEntryNotFoundError as error:
         raise UserError(
             f"model: {spec.name!r} ({spec.architecture}) draws `prompt` above the page with a font "
@@ -133,10 +139,26 @@ def _prompt_note(spec: ModelSpec, prompt: str) -> str | None:
         ) from error
     except _PROCESSING as error:
         raise UserError(
-            f"model: the processor of {spec.name!r} ({spec.architecture}) fails on a page and "
-            f"`prompt` ({reason(error)})",
-            "correct or restore its processor's files, or set another `prompt`",
+            f"model: the processor of {spec.name!r} ({spec.architecture}) fails on a page of "
+            f"{size[0]}x{size[1]} pixels and `prompt` ({reason(error)})",
+            "leave such pages out, correct or restore its processor's files, or set another "
+            "`prompt`",
         ) from error
+
+
+@cache
+def _maker(spec: ModelSpec, prompt: str) -> "ProcessorInputs":
+    from mfuscope.models.inputs import ProcessorInputs
+    from mfuscope.models.loader import model_class_and_config
+
+    _, config = model_class_and_config(spec, spec.path)
+    return ProcessorInputs(spec, spec.path, prompt, config)
+
+
+@cache
+def _prompt_note(spec: ModelSpec, prompt: str) -> str | None:
+    """How the prompt is made, found out with an empty page."""
+    page, maker = empty_page(spec, prompt, _SIZE), _maker(spec, prompt)
     if not maker.has_place_for_page(page):
         raise UserError(
             f"model: the prompt of {spec.name!r} ({spec.architecture}) has no place for the page",

@@ -26,7 +26,9 @@ from mfuscope.planning.host import (
     check_compiler,
     check_experts_package,
 )
+from mfuscope.planning.resolutions import NativeResolutions
 from mfuscope.planning.variants import add_named, suitable_variants
+from mfuscope.storage.paths import sizes_path
 
 _DEFAULT_MODEL = {"cuda": "deepseek-ocr", "cpu": "deepseek-ocr-nano"}
 
@@ -41,6 +43,7 @@ class Plan:
         variants: name -> inference settings, model names resolved (no ``auto``), of those variants
             that are for the device. The first one is the reference.
         models: variant -> its model.
+        native: variant of a generic model -> the resolutions of page sizes.
         pages: id -> page, in the order of discovery.
         bundled_models: the folder of the bundled model folders.
         facts: id -> digest, size and frames; empty in a job, which needs its own page alone.
@@ -52,6 +55,7 @@ class Plan:
     device: str
     variants: Mapping[str, InferenceSettings]
     models: Mapping[str, ModelSpec]
+    native: Mapping[str, NativeResolutions]
     pages: Mapping[str, PageFile]
     bundled_models: Path
     facts: Mapping[str, PageFacts] = field(default_factory=dict)
@@ -74,9 +78,14 @@ class Plan:
         return digest_page(self.pages[image].path)
 
     def resolution(self, variant: str, image: str) -> str:
-        """Canonical resolution of a page in a variant."""
+        """Canonical resolution of a page in a variant.
+
+        Raises:
+            UserError: the page cannot be read, or the model's processor cannot use it.
+        """
         size = self._size(image)
-        return self.models[variant].resolution(*size, self.variants[variant].resolution)
+        geometry = self.models[variant].geometry(*size, self.variants[variant].resolution)
+        return geometry.resolution if geometry else self.native[variant].of(size)
 
     def _resolutions(self, variant: str) -> list[str]:
         """Canonical resolutions of the checked pages in a variant."""
@@ -161,6 +170,18 @@ class Plan:
         add_named(findings, by_variant)
         findings.raise_any()
 
+    def check_page_sizes(self) -> None:
+        """Check that the processors of generic models can use every page.
+
+        Raises:
+            UserErrors: each size that one of them cannot.
+        """
+        findings = Findings()
+        for native in self.native.values():
+            with findings.collect():
+                native.learn((facts.width, facts.height) for facts in self.facts.values())
+        findings.raise_any()
+
     def check_context_limits(self) -> None:
         """Check that every page's prompt and its new tokens fit into its model's context.
 
@@ -181,6 +202,7 @@ def make_plan(
     settings: Settings,
     bundled_models: Path,
     *,
+    results: Path | None = None,
     known: Mapping[str, PageFacts] | None = None,
     findings: Findings | None = None,
 ) -> Plan:
@@ -188,6 +210,7 @@ def make_plan(
 
     Args:
         bundled_models: the folder of the bundled model folders.
+        results: the folder of results, which keeps what processors make of page sizes.
         known: facts by path of pages that were checked before (`pages.checks.known_pages`). With
             it every page is checked, and the others are decoded; without it, as in a job, none.
         findings: what is wrong with the settings themselves, reported with the rest.
@@ -237,6 +260,13 @@ def make_plan(
         device or "",
         variants,
         models,
+        {
+            name: NativeResolutions(
+                spec, variants[name].prompt, None if results is None else sizes_path(results, name)
+            )
+            for name, spec in models.items()
+            if spec.tiling is None
+        },
         pages,
         bundled_models,
         notes=tuple(dict.fromkeys(notes)),
@@ -245,6 +275,7 @@ def make_plan(
         facts, failed = check_pages(pages, known, settings.max_image_megapixels)
         plan = replace(plan, facts=facts)
         with findings.collect():
+            plan.check_page_sizes()
             plan.check_context_limits()
         with findings.collect():
             plan = _with_usable_pages(plan, [*unusable, *failed])

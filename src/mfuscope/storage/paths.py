@@ -74,6 +74,11 @@ def counters_path(results: Path, key: CalibrationKey) -> Path:
     return Path(f"{results}/{key.variant}/counters/{key.resolution}.json")
 
 
+def sizes_path(results: Path, variant: str) -> Path:
+    """Where it lies which resolution a generic model's processor makes of which page size."""
+    return Path(f"{results}/{variant}/page_sizes.json")
+
+
 def calibration_key(path: Path) -> CalibrationKey:
     """Of which resolution the calibration or the counters there are, by their path alone.
 

@@ -76,15 +76,19 @@ def calibrate(
     settings: Mapping[str, Any],
     bundled_models: Path,
     key: CalibrationKey,
+    size: tuple[int, int] | None,
 ) -> None:
     """Have the worker count a resolution's FLOPs; write the calibration.
 
     Args:
         settings: see `planning.parameters.calibration_parameters`.
+        size: of a page of that resolution, None where the resolution itself has the shapes.
 
     Raises:
         WorkerError: see `client.Link.ask`.
     """
     with leased_worker(runtime, dict(settings)) as worker:
-        record = worker.ask(Calibrate(model=worker.model, bundled=str(bundled_models), key=key))
+        record = worker.ask(
+            Calibrate(model=worker.model, bundled=str(bundled_models), key=key, size=size)
+        )
     write_encoded(calibration, record)

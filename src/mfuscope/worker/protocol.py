@@ -65,9 +65,15 @@ class MeasureRun(ModelRequest, frozen=True, kw_only=True, tag="run"):
 
 
 class Calibrate(ModelRequest, frozen=True, kw_only=True, tag="calibration"):
-    """Count the FLOPs of a resolution."""
+    """Count the FLOPs of a resolution.
+
+    Attributes:
+        size: width and height in pixels of a page that a generic model's processor brings to that
+            resolution; None of other models.
+    """
 
     key: CalibrationKey
+    size: tuple[int, int] | None
 
 
 class TraceCounted(ModelRequest, frozen=True, kw_only=True, tag="counted"):

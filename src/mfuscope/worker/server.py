@@ -58,7 +58,7 @@ class Worker:
         if isinstance(request, Calibrate):
             from mfuscope.measure.calibration import calibrate
 
-            return calibrate(session, request.key)
+            return calibrate(session, request.key, request.size)
         if isinstance(request, TraceCounted):
             from mfuscope.measure.counted_pass import trace_pass
 

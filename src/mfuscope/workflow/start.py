@@ -49,9 +49,9 @@ def open_call(
         settings = _resolve(engine, config, schema, findings)
         valid = not findings.errors
         try:
-            plan = make_plan(settings, bundled, known=known, findings=findings)
+            plan = make_plan(settings, bundled, results=results, known=known, findings=findings)
         except UserErrors:
-            if valid and (rest := _without_unreadable(settings, bundled, known or {})):
+            if valid and (rest := _without_unreadable(settings, bundled, results, known or {})):
                 log("", extra={"outlook": outlook(rest, results, len(rest.skipped))})
             raise
         log("", extra={"outlook": outlook(plan, results)})
@@ -61,7 +61,7 @@ def open_call(
         if not engine.is_main_process:
             call = replace(call, owner=str(adopt(Owner.parse(call.owner))))
         settings = resolve_settings({**call.settings, "device": call.device}, {}, {}, schema)
-        plan = make_plan(settings, bundled, known=known)
+        plan = make_plan(settings, bundled, results=results, known=known)
     call.hand_on()
     return call, plan
 
@@ -83,11 +83,12 @@ def notes(plan: Plan, results: Path) -> Iterator[str]:
 
 
 def _without_unreadable(
-    settings: Settings, bundled: Path, known: Mapping[str, PageFacts]
+    settings: Settings, bundled: Path, results: Path, known: Mapping[str, PageFacts]
 ) -> Plan | None:
     """The plan of the pages that can be read; None if more than pages stands in the way."""
     try:
-        return make_plan(replace(settings, on_bad_image="skip"), bundled, known=known)
+        settings = replace(settings, on_bad_image="skip")
+        return make_plan(settings, bundled, results=results, known=known)
     except UserErrors:
         return None
 
