@@ -187,7 +187,7 @@ def test_a_processor_that_fails_is_one_line(tmp_path: Path) -> None:
     write_small_model(tmp_path / "m", "llava")
     path = tmp_path / "m" / "preprocessor_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.5]}))
-    with pytest.raises(UserErrors, match="fails on a page and `prompt`") as caught:
+    with pytest.raises(UserErrors, match="fails on a page of 256x256 pixels") as caught:
         plan(tmp_path / "m")
     assert str(caught.value).isprintable()
 
