@@ -404,6 +404,7 @@ def _lfm2_vl(ids: dict[str, int]) -> Files:
             "text_config": TEXT | {"model_type": "lfm2", "layer_types": ["conv", "full_attention"]},
             "vision_config": VISION | {"model_type": "siglip2_vision_model", "num_patches": 16},
         },
+        image={"encoder_patch_size": VISION["patch_size"]},
     )
 
 

@@ -190,6 +190,8 @@ class Plan:
         """
         findings = Findings()
         for name, inference in self.variants.items():
+            if self.models[name].positions is None:  # only the built model knows
+                continue
             for resolution in self._resolutions(name):
                 with findings.collect():
                     check_planned_context_limit(
@@ -265,7 +267,7 @@ def make_plan(
                 spec, variants[name].prompt, None if results is None else sizes_path(results, name)
             )
             for name, spec in models.items()
-            if spec.tiling is None
+            if spec.tiling is None and not by_variant[name]
         },
         pages,
         bundled_models,

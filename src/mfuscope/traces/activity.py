@@ -84,7 +84,7 @@ def activity(trace: Trace, key: RunKey, weights: str, steps: int) -> Activity:
     """Wall time, device time and kernels of ``prefill`` and, if the run had one, ``decode``.
 
     ``wall_ms``: length of the stage's annotation. ``steps``: decode steps in it. ``launches``:
-    calls in it that launch a kernel, a copy, a memset or a graph; ``lost_launches``: those whose
+    calls in it that launch a kernel, a copy or a graph; ``lost_launches``: those whose
     device events the trace lacks. ``kernels``: kernels launched in it, those of replayed CUDA
     graphs included, without copies and memsets. ``device_busy_ms``: time in which at least one
     device event launched in it was running, on any stream, also after the stage's end.

@@ -23,8 +23,11 @@ from mfuscope.traces.spans import RUNTIME, STAGES, Trace
 #: Share of a stage's launches that may lack their event: more, and its device times are absent.
 LOST_LIMIT: Final = 0.005
 
-# Launches of kernels, copies, memsets and graphs. Functions of the host are none: they run there.
-_LAUNCHING: Final = re.compile(r"(cu|cuda)(Launch(Cooperative)?Kernel|Memcpy|Memset|GraphLaunch)")
+# Launches of kernels, copies and graphs. Functions of the host are none: they run there. Nor are
+# memsets: cuBLAS sets workspaces of no bytes to zero before some products, which runs nothing, and
+# a trace does not say how many bytes a memset has.
+_LAUNCHING: Final = re.compile(r"(cu|cuda)(Launch(Cooperative)?Kernel|Memcpy|GraphLaunch)")
+_MEMSET: Final = re.compile("memset", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +91,9 @@ def find_losses(trace: Trace, replays: Replays | None = None) -> Losses:
     # A replay without kernels stands for as many events as the smallest graph has.
     stands_for = np.ones(len(host), dtype=np.int64)
     stands_for[replays.call] = min((len(graph.kernels) for graph in trace.graphs), default=1)
-    unclaimed = np.count_nonzero(~np.isin(device.correlation, host.correlation[is_call]))
+    is_memset = trace.named(_MEMSET)[device.name]
+    claimed = np.isin(device.correlation, host.correlation[is_call])
+    unclaimed = np.count_nonzero(~claimed & ~is_memset)
     missing = max(int(stands_for[bare].sum()) - int(unclaimed), 0)
     in_part = np.zeros(len(host), dtype=np.bool_)
     in_part[replays.call] = replays.partial & (replays.events > 0)
