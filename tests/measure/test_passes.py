@@ -193,7 +193,8 @@ def test_another_architecture_is_measured(tmp_path: Path) -> None:
     assert run.model.experts_implementation is None
     assert run.timed.vision_ms is not None
     assert run.passes_agree
-    counted = calibrate(made, CalibrationKey("baseline", run.page.resolution))
+    size = run.page.width, run.page.height
+    counted = calibrate(made, CalibrationKey("baseline", run.page.resolution), size)
     assert counted.prompt_tokens == run.prompt_tokens
     assert counted.uncounted_operators == []
     assert set(counted.absent) == {"architecture"}

@@ -80,6 +80,7 @@ def measure(
     )
 
 
-def calibrate(session: Session, key: CalibrationKey) -> Calibration:
+def calibrate(session: Session, key: CalibrationKey, size: tuple[int, int] | None) -> Calibration:
+    assert size is None
     counted = msgspec.json.decode((RECORDS / "calibration.json").read_bytes(), type=Calibration)
     return replace(counted, variant=key.variant, resolution=key.resolution)

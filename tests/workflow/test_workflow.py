@@ -34,12 +34,14 @@ from PIL import Image
 from validate import validate_results
 
 GPU_RULES = {"probe_device", "calibrate", "profile"}
+OWN = SETTINGS | {"repeats": 2}
+MORE = {"repeats": 3, "peak_tflops": 1000}
 
 
 @pytest.fixture(scope="class")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     made = make_checkout(tmp_path_factory.mktemp("a path") / "with späces и 日本")
-    made.configure(**SETTINGS)
+    made.configure(**OWN)
     made.add_page(FIRST)
     made.add_page(SECOND)
     return made
@@ -55,27 +57,27 @@ class TestIncremental:
             "compare_variants": 1,
             "inspect_images": 1,
             "probe_device": 1,
-            "profile": 6,
-            "read_operators": 6,
+            "profile": 4,
+            "read_operators": 4,
             "render_report": 1,
             "resolve_hardware": 1,
             "summarise": 1,
             "tabulate_metrics": 1,
         }
         said = checkout.run()
-        assert "6 runs to measure" in said
-        assert "[6/6]" in said
+        assert "4 runs to measure" in said
+        assert "[4/4]" in said
         assert said.rstrip().splitlines()[-1].startswith("mfuscope: report: results/report.html")
         assert "\x1b" not in said
-        # 6 runs, activities, operator and kernel tables, 1 calibration, 2 of the device, 4 tables,
+        # 4 runs, activities, operator and kernel tables, 1 calibration, 2 of the device, 4 tables,
         # and the report's head
-        assert validate_results(checkout.results) == 4 * 6 + 1 + 2 + 4 + 1
+        assert validate_results(checkout.results) == 4 * 4 + 1 + 2 + 4 + 1
         head = json.loads((checkout.results / "report.json").read_bytes())
         validate_response("getReport", 200, head)
-        assert head["measured"]["runs"] == 6
+        assert head["measured"]["runs"] == 4
         assert head["variants"][0]["limit"]["sentence"] in checkout.text("report.md")
         rows = checkout.table("metrics.csv")
-        assert len(rows) == 6
+        assert len(rows) == 4
         for row in rows:
             assert 0 < float(row["mfu_prefill"]) < 1.5
             assert 0 < float(row["mfu_decode"]) < 1.5
@@ -122,7 +124,7 @@ class TestIncremental:
 
     def test_traces_are_chrome_traces_with_the_stages(self, checkout: Checkout) -> None:
         traces = sorted(checkout.results.glob("baseline/traces/*/*.json.gz"))
-        assert len(traces) == 6
+        assert len(traces) == 4
         with gzip.open(traces[0]) as file:
             names = {event.get("name") for event in json.load(file)["traceEvents"]}
         assert {"prefill", "vision", "decode", "decode_step[0]", "decode_step[1]"} <= names
@@ -149,87 +151,76 @@ class TestIncremental:
         assert checkout.planned() == {}
 
     def test_reordered_settings_are_the_same(self, checkout: Checkout) -> None:
-        shuffled = {key: SETTINGS[key] for key in reversed(SETTINGS)}
+        shuffled = {key: OWN[key] for key in reversed(OWN)}
         shuffled["profiler"] = {"with_stack": False, "record_shapes": False}
         checkout.configure(**shuffled)
         assert checkout.planned() == {}
 
-    def test_editing_one_page_measures_its_repeats(self, checkout: Checkout) -> None:
+    def test_pages_that_are_edited_or_added_are_measured_alone(self, checkout: Checkout) -> None:
         before = checkout.digests()
         path = checkout.pages / FIRST
         with Image.open(path) as page:
             page.transpose(Image.Transpose.ROTATE_180).save(path)
         os.utime(path, (1e9, 1e9))  # as `cp -p` and git do: older than every result
         plan = checkout.planned()
-        assert plan["profile"] == plan["read_operators"] == 3
+        assert plan["profile"] == plan["read_operators"] == 2
         assert "calibrate" not in plan
         assert "probe_device" not in plan
+        checkout.add_page(THIRD)
+        assert checkout.planned()["profile"] == 4
         checkout.run()
         after = checkout.digests()
-        changed = {path for path in after if after[path] != before[path]}
-        assert changed == {f"baseline/runs/{FIRST}/{repeat}.json" for repeat in range(3)}
+        changed = {path for path in after if after[path] != before.get(path)}
+        assert changed == {
+            f"baseline/runs/{page}/{r}.json" for page in (FIRST, THIRD) for r in (0, 1)
+        }
+        assert set(before) < set(after)
+        assert len(checkout.table("metrics.csv")) == 6
+        assert THIRD in (checkout.results / "report.md").read_text()
         assert checkout.planned() == {}
 
-    def test_adding_a_page_measures_it_alone(self, checkout: Checkout) -> None:
-        before = checkout.digests()
-        checkout.add_page(THIRD)
-        assert checkout.planned()["profile"] == 3
-        checkout.run()
-        after = checkout.digests()
-        assert {path: after[path] for path in before} == before
-        assert set(after) - set(before) == {f"baseline/runs/{THIRD}/{r}.json" for r in range(3)}
-        assert len(checkout.table("metrics.csv")) == 9
-        assert THIRD in (checkout.results / "report.md").read_text()
-
-    def test_removing_a_page_only_aggregates(self, checkout: Checkout) -> None:
+    def test_a_page_less_is_left_out_and_one_more_repeat_is_a_run_per_page(
+        self, checkout: Checkout
+    ) -> None:
         before = checkout.digests()
         (checkout.pages / SECOND).unlink()
         assert not GPU_RULES & set(checkout.planned())
-        checkout.run()
-        assert checkout.digests() == before
-        assert {row["image"] for row in checkout.table("metrics.csv")} == {FIRST, THIRD}
-        assert SECOND not in (checkout.results / "report.md").read_text()
-
-    def test_one_more_repeat_is_one_more_run_per_page(self, checkout: Checkout) -> None:
-        before = checkout.digests()
-        checkout.configure(**SETTINGS, repeats=4)
+        checkout.configure(**OWN | {"repeats": 3})
         assert checkout.planned()["profile"] == 2
         checkout.run()
         after = checkout.digests()
         assert {path: after[path] for path in before} == before
         assert set(after) - set(before) == {
-            f"baseline/runs/{page}/3.json" for page in (FIRST, THIRD)
+            f"baseline/runs/{page}/2.json" for page in (FIRST, THIRD)
         }
-        assert len(checkout.table("metrics.csv")) == 8
+        rows = checkout.table("metrics.csv")
+        assert [row["image"] for row in rows] == [FIRST] * 3 + [THIRD] * 3
+        assert SECOND not in (checkout.results / "report.md").read_text()
 
-    def test_another_peak_measures_nothing(self, checkout: Checkout) -> None:
+    def test_another_template_or_peak_measures_nothing(self, checkout: Checkout) -> None:
         before = checkout.digests()
         old = float(checkout.table("metrics.csv")[0]["mfu_prefill"])
-        checkout.configure(**SETTINGS, repeats=4, peak_tflops=1000)
+        template = checkout.root / "src" / "mfuscope" / "report" / "templates" / "report.md.j2"
+        template.write_text(template.read_text() + "\nA line of our own.\n")
+        assert checkout.planned() == {"render_report": 1}
+        checkout.configure(**OWN | MORE)
         assert not GPU_RULES & set(checkout.planned())
         checkout.run()
         assert checkout.digests() == before
         row = checkout.table("metrics.csv")[0]
         assert (row["peak_tflops"], row["peak_source"]) == ("1000.0", "override")
         assert float(row["mfu_prefill"]) < old
-
-    def test_another_template_renders_only(self, checkout: Checkout) -> None:
-        template = checkout.root / "src" / "mfuscope" / "report" / "templates" / "report.md.j2"
-        template.write_text(template.read_text() + "\nA line of our own.\n")
-        assert checkout.planned() == {"render_report": 1}
-        checkout.run()
         assert "A line of our own." in (checkout.results / "report.md").read_text()
 
     def test_another_length_measures_everything(self, checkout: Checkout) -> None:
-        settings = SETTINGS | {"max_new_tokens": 4, "repeats": 4, "peak_tflops": 1000}
-        checkout.configure(**settings)
+        checkout.configure(**OWN | MORE | {"max_new_tokens": 4})
         plan = checkout.planned()
-        assert plan["profile"] == 8
+        assert plan["profile"] == 6
         assert "calibrate" not in plan
         assert "probe_device" not in plan
 
     def test_the_command_line_wins_over_the_environment(self, checkout: Checkout) -> None:
-        checkout.configure(**SETTINGS, repeats=4, peak_tflops=1000)
+        checkout.configure(**OWN | MORE)
         assert checkout.planned() == {}
         text = checkout.run("-n", DSOCR_MAX_NEW_TOKENS="4")
         assert "Params have changed" in text
@@ -237,11 +228,11 @@ class TestIncremental:
         assert "Nothing to do" in text
 
     def test_the_command_line_takes_every_type(self, checkout: Checkout) -> None:
-        same = ("ignore_eos=true", "repeats=4", 'profiler={"record_shapes": false}')
+        same = ("ignore_eos=true", "repeats=3", 'profiler={"record_shapes": false}')
         assert checkout.planned("--config", *same, 'variants={"baseline": null}') == {}
-        assert checkout.planned("--config", "ignore_eos=false")["profile"] == 8
+        assert checkout.planned("--config", "ignore_eos=false")["profile"] == 6
         shapes = checkout.planned("--config", 'profiler={"record_shapes": true}')
-        assert shapes["profile"] == 8
+        assert shapes["profile"] == 6
 
 
 REASONS = (
