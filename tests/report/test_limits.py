@@ -173,8 +173,7 @@ def test_nothing_is_concluded_from_a_partial_trace() -> None:
     assert facts.kind == "unknown"
     said = limit_sentence(facts, 112.0, "a page")
     assert said.endswith(
-        "Too little was measured to say what limits it: no trace of this stage is whole, so its "
-        "busy time is unknown."
+        "What limits it is not known: no trace of this stage is whole, so its busy time is unknown."
     )
 
 
@@ -191,8 +190,8 @@ def test_unknown_bytes_are_said_and_enter_no_verdict(unknown: dict[str, None]) -
     assert facts.busy_share is not None
     assert (facts.memory_share, facts.intensity, facts.kind) == (None, None, "unknown")
     assert limit_sentence(facts, 112.0, "a page").endswith(
-        "Too little was measured to say what limits it: the bytes that it reads are unknown, so "
-        "its share of the bandwidth is, too."
+        "What limits it is not known: the bytes that it reads are unknown, so its share of the "
+        "bandwidth is, too."
     )
     assert verdict_sentence(data).startswith("What limits ")
     mentioned = [one for one in recommend(data, data.variants[0]) if one.metric == f"{stage}_ms"]

@@ -67,5 +67,5 @@ def test_records_of_older_versions_have_none() -> None:
 def test_the_attention_that_auto_picked_is_told() -> None:
     asked = SETTINGS | {"asked": {"baseline": {"attention": "auto"}}}
     made = tables(runs(Prompt(before="a")), settings=asked)
-    assert ("Attention", "sdpa (what `auto` picked)") in facts(made.data)
+    assert ("Attention", "sdpa (what auto picked)") in facts(made.data)
     assert ("Attention", "sdpa") in facts(tables(runs(Prompt(before="a"))).data)

@@ -109,6 +109,15 @@ def compare_all(
     )
 
 
+def repeat_means(of: Mapping[str, Sample], metric: str) -> list[float]:
+    """The mean of a plain quantity over the pages, of each repeat; empty where runs are missing."""
+    rows = [sample.values[metric].work for sample in of.values()]
+    if len({len(row) for row in rows}) != 1:
+        return []
+    means = np.mean(rows, axis=0)
+    return [] if np.isnan(means).any() else [float(mean) for mean in means]
+
+
 def same_tokens(reference: Sample, variant: Sample) -> bool | None:
     """Whether every run of both samples made the same tokens; None where that is not known."""
     if reference.tokens is None or variant.tokens is None:

@@ -87,6 +87,11 @@ def bars(data: ReportData) -> TimeBars:
     return TimeBars(drawn[:MOST_PAGES], drawn[MOST_PAGES:], legend)
 
 
+def copies_of(data: ReportData, variant: str) -> int:
+    """The copies of a page that a variant decodes together: its times are of all of them."""
+    return next(one.batch_size for one in data.variants if one.name == variant)
+
+
 def repeats_ms(data: ReportData, variant: str, image: str) -> list[float]:
     """The times of a page in ms, of each of its repeats."""
     return [float(ms) for ms in data.samples[variant][image].values["page_ms"].known.work]
@@ -115,7 +120,10 @@ def _bar(data: ReportData, page: Page, name: str, measured: Measured, longest: f
         label = f"{wording.CENTRES[key].name}: {formats.milliseconds(ms)} ({share})"
         segments.append(Segment(key, wording.CENTRES[key].name, start, length, label))
         start += length
+    copies = copies_of(data, measured.variant)
     variant = measured.variant if len(page.measured) > 1 else ""
+    if variant and copies > 1:
+        variant += f" ({copies} copies)"
     each = repeats_ms(data, measured.variant, page.image)
     label = ", ".join([name, variant][: 1 + bool(variant)] + [s.label for s in segments])
     if len(each) > 1:

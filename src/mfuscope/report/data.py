@@ -138,7 +138,7 @@ class Variant:
     with a single page the statistics of its repeats; `over` is ``page`` or ``repeat``.
     `answer` is the length that times are of. `batch_size` copies of a page are decoded together,
     and times are of all of them. `compile_s` is the longest compilation before its runs; None where
-    nothing was compiled.
+    nothing was compiled. `starved`: in most of its runs the measuring thread waited for a CPU.
     """
 
     name: str
@@ -149,6 +149,7 @@ class Variant:
     answer: Answer
     batch_size: int = 1
     compile_s: float | None = None
+    starved: bool = False
 
     @property
     def prefill_ms(self) -> float:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mfuscope.compare.ratios import Compared
+from mfuscope.compare.variants import repeat_means
 from mfuscope.compare.verdicts import NO_DIFFERENCE
 from mfuscope.report.best import times, tokens
 from mfuscope.report.data import ReportData, Tried, Variant
-from mfuscope.report.formats import listing, milliseconds, plural
+from mfuscope.report.formats import milliseconds, number, plural
 from mfuscope.report.recommendations import Recommendation
 from mfuscope.report.recommendations.advice import (
     Experiment,
+    bound_text,
     change,
     gain_text,
     proof_text,
@@ -140,6 +142,7 @@ def use_entry(data: ReportData, one: Tried, found: Group) -> Entry:
     else:
         what = f"{page_of(one.variant).capitalize()} takes {milliseconds(one.variant.page_ms)}"
     facts = [f"It is {IDENTICAL}."] if batch else []
+    facts += filter(None, [_repeat_by_repeat(data, one)])
     if one.variant.compile_s is not None:
         facts.append(f"Compilation takes {one.variant.compile_s:,.0f} s in each new process.")
     parts = _measured_together(found)
@@ -160,6 +163,23 @@ def use_entry(data: ReportData, one: Tried, found: Group) -> Entry:
     )
 
 
+def _repeat_by_repeat(data: ReportData, one: Tried) -> str:
+    """How many times as fast each repeat is; empty where the sets have other numbers of repeats."""
+    before, after = (
+        repeat_means(data.samples[variant.name], "page_ms")
+        for variant in (data.reference, one.variant)
+    )
+    if len(before) < 2 or len(before) != len(after):
+        return ""
+    copies = one.variant.batch_size / data.reference.batch_size
+    ratios = [copies * old / new for old, new in zip(before, after, strict=True)]
+    what = "as many pages/s" if copies != 1 else "as fast"
+    least, most = number(min(ratios)), number(max(ratios))
+    if least == most:
+        return f"In every repeat {least} times {what}."
+    return f"Repeat by repeat: {least} to {most} times {what}."
+
+
 def _measured_together(found: Group) -> list[Part]:
     """Recommendations for one stage that one variant follows: it measured them together."""
     groups: dict[tuple[str, str], Group] = {}
@@ -169,12 +189,20 @@ def _measured_together(found: Group) -> list[Part]:
     parts = []
     for group in groups.values():
         variant, first = group[0]
-        titles = [one.title for _, one in group]
-        together = " (together)" if len(titles) > 1 else ""
-        facts = list(dict.fromkeys(fact for _, one in group for fact in _facts(one)))
         gain = gain_text(first, variant.ms_per_page)
-        parts.append(Part(f"{listing(titles)}: {gain}{together}", _sentences(facts)))
+        if len(group) == 1:
+            parts.append(Part(f"{first.title}: {gain}", _sentences(_facts(first))))
+            continue
+        titles = "; ".join(one.title for _, one in group)
+        facts = [f"{one.title}: {_together(one)}" for _, one in group]
+        facts.append(proof_text(first, together=True))
+        parts.append(Part(f"{titles}: together {gain}", _sentences(facts)))
     return parts
+
+
+def _together(one: Recommendation) -> str:
+    """The evidence of a recommendation that was measured with others, in one line."""
+    return "; ".join(filter(None, [*one.evidence, bound_text(one)]))
 
 
 def _gains(

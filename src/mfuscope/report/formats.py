@@ -65,14 +65,15 @@ def interval(low: float, high: float, scale: float = 1.0) -> str:
 def ratio_interval(ratio: float, low: float, high: float) -> str:
     """``low to high`` with the decimal places of the ratio; with more where an end would look as 1.
 
-    Empty where there is no spread.
+    Empty where there is no spread that these places show.
     """
     if high - low < 1e-9 * ratio:
         return ""
     places = decimals(ratio, 3)
     while places < 6 and any(fixed(end, places) == fixed(1, places) for end in (low, high)):
         places += 1
-    return f"{fixed(low, places)} to {fixed(high, places)}"
+    ends = fixed(low, places), fixed(high, places)
+    return "" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
 
 def percent(share: float, significant: int = 2) -> str:

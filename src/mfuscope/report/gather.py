@@ -5,7 +5,7 @@ computed here, by the same function.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from mfuscope.report.data import (
     Variant,
 )
 from mfuscope.report.faults import faults
-from mfuscope.report.host_record import stage_records
+from mfuscope.report.host_record import stage_records, starved
 from mfuscope.report.operators import StageKernels, StageOperators
 from mfuscope.report.outliers import outliers
 from mfuscope.report.page_endings import page_endings
@@ -98,7 +98,8 @@ def gather(
         for key in calibration.absent.items():
             absent_flops[key] = absent_flops.get(key, 0) + 1
     pages = tuple(_pages(results, inputs, stats, survey, missing))
-    variants = tuple(_variants(stats, survey, pages, metrics, calibrations))
+    host = tuple(stage_records(metrics))
+    variants = tuple(_variants(stats, survey, pages, metrics, calibrations, starved(host)))
     found = excesses(metrics)
     counted = {(one.variant, one.resolution): one for one in calibrations}
     return ReportData(
@@ -117,7 +118,7 @@ def gather(
         outliers=tuple(outliers(metrics, found)),
         excesses=tuple(found),
         precisions=tuple(precisions(metrics)),
-        host_records=tuple(stage_records(metrics)),
+        host_records=host,
         sessions=tuple(sessions(metrics)),
         overlaps=tuple(overlaps(metrics)),
         neighbours=neighbours(metrics),
@@ -255,6 +256,7 @@ def _variants(
     pages: tuple[Page, ...],
     metrics: pd.DataFrame,
     calibrations: Sequence[Calibration],
+    waited: Collection[RunKey],
 ) -> Iterable[Variant]:
     most = metrics.groupby("variant")[["batch_size", "compile_s"]].max().to_dict("index")
     for name, models in survey.models.items():
@@ -269,6 +271,7 @@ def _variants(
             answer=answer(metrics[metrics["variant"] == name], models, survey, calibrations),
             batch_size=int(most[name]["batch_size"]),
             compile_s=number_in(most[name]["compile_s"]),
+            starved=2 * sum(run.variant == name for run in waited) > survey.runs[name],
         )
 
 

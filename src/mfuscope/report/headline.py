@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from mfuscope.compare.variants import repeat_means
 from mfuscope.report.cells import (
     TOO_FEW,
     Cell,
@@ -16,10 +17,12 @@ from mfuscope.report.cells import (
     says_nothing,
 )
 from mfuscope.report.data import ReportData, Stat, Variant
-from mfuscope.report.formats import interval, listing, number, plural, unbroken
+from mfuscope.report.formats import interval, listing, milliseconds, number, plural, unbroken
 from mfuscope.report.publishable import broken_rules, noise_ms, page_interval, withheld
 from mfuscope.report.wording import a_page, answer_text, answers
 
+# Repeats that are named one by one.
+_MOST_REPEATS = 5
 _ALONE = "one page that was measured once has no interval"
 
 
@@ -74,8 +77,21 @@ def caption(data: ReportData, variant: Variant) -> str:
     repeats = f", {plural(data.repeats, 'repeat')} each" if variant.over == "page" else ""
     return (
         f"{of} of {a_page(variant)}. Below each number: its 95 % interval over "
-        f"{plural(n, variant.over)}{repeats}."
+        f"{plural(n, variant.over)}{repeats}.{_repeat_by_repeat(data, variant)}"
     )
+
+
+def _repeat_by_repeat(data: ReportData, variant: Variant) -> str:
+    """The mean page time of each repeat: an interval over pages does not show how they differ."""
+    if variant.over != "page":
+        return ""
+    means = repeat_means(data.samples[variant.name], "page_ms")
+    if len(means) < 2:
+        return ""
+    if len(means) > _MOST_REPEATS:
+        ends = f"{milliseconds(min(means))} to {milliseconds(max(means))}"
+        return f" Repeat by repeat a page takes {ends}."
+    return f" Repeat by repeat a page takes {listing([milliseconds(ms) for ms in means])}."
 
 
 def tpot_cell(variant: Variant) -> Cell:

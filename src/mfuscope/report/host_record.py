@@ -1,6 +1,6 @@
 """What was recorded of the host in each stage of a run, and what that rules out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,6 +48,11 @@ class Finding:
     kind: Kind
     ruled_out: bool | None
     text: str
+
+
+def starved(records: Iterable[StageRecord]) -> set[RunKey]:
+    """The runs with a stage in which the measuring thread waited for a CPU for long."""
+    return {one.run for one in records if (one.wait_share or 0.0) >= WAIT_LIMIT}
 
 
 def stage_records(metrics: pd.DataFrame) -> list[StageRecord]:

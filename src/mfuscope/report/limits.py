@@ -26,6 +26,7 @@ PLACES: Mapping[str, str] = {
 }
 
 _LOST = "no trace of this stage is whole, so its busy time is unknown"
+_STARVED = "the measuring thread waited for a CPU in most runs, so the times hold other work, too"
 _NO_BYTES = "the bytes that it reads are unknown, so its share of the bandwidth is, too"
 
 
@@ -38,6 +39,7 @@ class StageFacts:
     Attributes:
         ms: its time.
         on_cpu: whether the device is a CPU, which waits for no host.
+        starved: whether its thread waited for a CPU in most runs.
         busy_ms, busy_share: busy time of the device, from the trace; not known on a CPU, and where
             traces lost kernels.
         waiting: time in ms in which the device waits for the host, by what that does (`PLACES`).
@@ -64,6 +66,7 @@ class StageFacts:
     memory_share: float | None
     ridge: float | None
     traffic_counted: bool = False
+    starved: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -71,8 +74,10 @@ class StageFacts:
 
         Over the whole time of a GPU's stage a roof that is near is near while it is at work, too.
         A roof that is far may be so because the device waits: without busy time that is not known.
-        Nor is it known of a roof whose share is unknown.
+        Nor is it known of a roof whose share is unknown, and on a CPU that did other work as well.
         """
+        if self.on_cpu and self.starved:
+            return "unknown"
         if self.busy_share is not None and self.busy_share < BUSY_LIMIT:
             return "host"
         if self.compute_share is None:
@@ -132,6 +137,7 @@ def stage_facts(
         memory_share=None if moved is None else moved / ceiling.copy_gbs,
         traffic_counted=counted is not None,
         ridge=None if not gemm else gemm * 1e3 / ceiling.copy_gbs,
+        starved=variant.starved,
     )
 
 
@@ -197,10 +203,13 @@ def limit_sentence(facts: StageFacts, page_ms: float, page: str) -> str:
             )
         case "unknown":
             reasons = [] if facts.on_cpu or facts.busy_share is not None else [_LOST]
+            if facts.on_cpu and facts.starved:
+                reasons.append(_STARVED)
             if facts.memory_share is None:
                 reasons.append(_NO_BYTES)
-            why = f": {'; '.join(reasons)}" if reasons else ""
-            return f"{opening}. Too little was measured to say what limits it{why}."
+            if not reasons:
+                return f"{opening}. Too little was measured to say what limits it."
+            return f"{opening}. What limits it is not known: {'; '.join(reasons)}."
 
 
 def waiting_words(facts: StageFacts) -> str:

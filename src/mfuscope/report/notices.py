@@ -7,10 +7,11 @@ from pathlib import PurePath
 from mfuscope.report import endings
 from mfuscope.report.data import STAGES, ReportData
 from mfuscope.report.formats import listing, percent, plural
+from mfuscope.report.host_record import starved
 from mfuscope.report.publishable import HARMLESS, broken_rules
 from mfuscope.report.spread import CV_LIMIT, unsteady
 from mfuscope.report.uncounted import lower_bounds
-from mfuscope.report.validity_of_sessions import one_session, starved_runs, uneven_readers
+from mfuscope.report.validity_of_sessions import one_session, uneven_readers
 from mfuscope.report.wording import STAND_INS
 
 
@@ -104,7 +105,7 @@ def _unsteady(data: ReportData) -> Iterator[Notice]:
 
 
 def _starved(data: ReportData) -> Iterator[Notice]:
-    runs, total = starved_runs(data), data.survey.total
+    runs, total = len(starved(data.host_records)), data.survey.total
     if 2 * runs > total:
         yield Notice(
             f"Starved: the measuring thread waited for a CPU in {runs} of {plural(total, 'run')}. "

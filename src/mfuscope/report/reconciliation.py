@@ -14,8 +14,8 @@ from mfuscope.report.padding import padding_reason
 WITHIN = 0.15
 
 NOT_COUNTED = (
-    "No hardware counters were read: padded FLOPs and moved bytes are not known. `snakemake "
-    "counters` reads them with Nsight Compute on a CUDA GPU."
+    "No hardware counters were read: padded FLOPs and moved bytes are not known. The command "
+    "snakemake counters reads them with Nsight Compute on a CUDA GPU."
 )
 
 

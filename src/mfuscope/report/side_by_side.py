@@ -1,5 +1,6 @@
 """What was tried, in tables and sentences: each variant beside the reference."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,8 +37,6 @@ from mfuscope.report.tried import (
 )
 from mfuscope.report.wording import answer_text
 
-#: Measures the usual cures beside the reference.
-WHAT_IF = "snakemake --configfile config/what-if.yaml"
 IDENTICAL = "throughput of identical pages, no scheduler"
 
 _NOT_MEASURED = "not measured"
@@ -62,7 +61,7 @@ _COMPARED: tuple[Column, ...] = (
     ("Decode", "decode_ms", milliseconds),
     ("Tokens/s", "decode_tokens_per_s", number),
     ("Pages/s", "pages_per_s", number),
-    ("MFU", "mfu_model", percent),
+    ("MFU of a page", "mfu_model", percent),
     ("Peak memory", "peak_memory_gb", _gigabytes),
 )
 _RESOURCES: tuple[Column, ...] = (
@@ -73,6 +72,14 @@ _RESOURCES: tuple[Column, ...] = (
     ("Kernels a step", "decode_kernels_per_step", number),
     ("Energy a page", "energy_per_page_j", _joules),
 )
+
+
+def what_if(data: ReportData) -> str:
+    """The call that measures the usual cures beside the reference, with this call's settings."""
+    _, _, given = data.command.partition(" --config ")
+    settings = [word for word in shlex.split(given) if not word.startswith("variants=")]
+    words = ["snakemake", "--configfile", "config/what-if.yaml"]
+    return shlex.join([*words, "--config", *settings] if settings else words)
 
 
 def changes_text(changes: Mapping[str, Any]) -> str:
@@ -179,7 +186,7 @@ def _ratio(one: Tried, metric: str, about: str = "") -> Cell:
         return Cell(text, "number", note=TOO_FEW_FOR_ENDS, sub=about)
     ends = ratio_interval(found.ratio, found.ci95_low, found.ci95_high)
     tone: Tone = "same" if verdict_of(one, metric) == NO_DIFFERENCE else ""
-    note = "" if ends else "the same in every run"
+    note = "" if ends else "no spread in these digits"
     if tone and says_nothing(found.ci95_low, found.ci95_high):
         ends = TOO_FEW
     sub = "\n".join(filter(None, (unbroken(ends), about)))

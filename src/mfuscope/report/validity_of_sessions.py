@@ -11,7 +11,7 @@ from mfuscope.metrics.causes import STAGES
 from mfuscope.report.check import Check, capped
 from mfuscope.report.data import ReportData
 from mfuscope.report.formats import fixed, listing, milliseconds, percent, plural
-from mfuscope.report.host_record import WAIT_LIMIT
+from mfuscope.report.host_record import WAIT_LIMIT, starved
 from mfuscope.report.sessions import Overlap, SessionRuns, differences
 
 # Difference of the shares of disturbed runs from which variants count as unevenly disturbed.
@@ -78,7 +78,7 @@ def undisturbed(data: ReportData) -> Iterable[Check]:
         )
         if uneven_readers(data):
             text = (
-                "The variants were disturbed unevenly: compare them in a call with `--cores 1`, in "
+                "The variants were disturbed unevenly: compare them in a call with --cores 1, in "
                 f"which nothing is read beside a measurement. {text}"
             )
         details = capped(_overlap(one) for one in data.overlaps)
@@ -139,19 +139,13 @@ def _alone(data: ReportData) -> Check:
     )
 
 
-def starved_runs(data: ReportData) -> int:
-    """How many runs have a stage in which the measuring thread waited for a CPU for long."""
-    return len({one.run for one in data.host_records if (one.wait_share or 0.0) >= WAIT_LIMIT})
-
-
 def had_its_cpu(data: ReportData) -> Check:
     """Whether the thread that measured ran whenever it could."""
     title, records = "The measuring thread had its CPU", data.host_records
     known = [(share, one) for one in records if (share := one.wait_share) is not None]
-    waited = [(share, one) for share, one in known if share >= WAIT_LIMIT]
-    if waited:
-        share, worst = max(waited, key=lambda pair: pair[0])
-        runs, run = starved_runs(data), worst.run
+    if runs := len(starved(records)):
+        share, worst = max(known, key=lambda pair: pair[0])
+        run = worst.run
         text = (
             f"In {runs} of {plural(data.survey.total, 'run')} other threads had its CPU: it waited "
             f"in the run queue for {percent(WAIT_LIMIT)} of a stage or more. The worst: "

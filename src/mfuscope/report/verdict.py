@@ -58,6 +58,8 @@ def _reached(facts: StageFacts) -> str:
             return f"reaches {compute} of the measured arithmetic and {least}{memory} of the " + (
                 "measured bandwidth"
             )
+        case "unknown" if facts.on_cpu and facts.starved:
+            return "its thread waited for a CPU in most runs"
         case "unknown":
             return "too little was measured to say more"
 

@@ -245,7 +245,7 @@ def _answers_and_mean(variant: Variant) -> str:
 
 def _attention(data: ReportData, variant: Variant) -> str:
     asked = data.settings.get("asked", {}).get(variant.name, {}).get("attention")
-    return f"{variant.model.attention}{' (what `auto` picked)' if asked else ''}"
+    return f"{variant.model.attention}{' (what auto picked)' if asked else ''}"
 
 
 def _precision(data: ReportData) -> str:

@@ -2,22 +2,26 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 # They change how a call goes, and nothing of what it measures.
 _NO_MATTER = {"worker", "flops", "keep_traces"}
 
 
-def command_line(overrides: Mapping[str, Any]) -> str:
+def command_line(overrides: Mapping[str, Any], left_out: Collection[str] = ()) -> str:
     """The call, for a POSIX shell, with the configuration file as it is delivered.
 
     The same for the same settings, wherever they were given: file, environment or command line.
 
     Args:
         overrides: settings that are not the defaults (`settings.Settings.overrides`).
+        left_out: variants that the device did not measure.
     """
     matter = _matter(overrides)
+    if left_out:
+        variants = matter["variants"].items()
+        matter["variants"] = {name: one for name, one in variants if name not in left_out}
     words = ["snakemake", "--cores", "1", "--resources", "gpu=1"]
     if matter:
         words += ["--config", *(shlex.quote(f"{key}={_value(matter[key])}") for key in matter)]

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from mfuscope.report.bars import parts_ms, repeats_ms
+from mfuscope.report.bars import copies_of, parts_ms, repeats_ms
 from mfuscope.report.data import CENTRES, Measured, Page, ReportData
 from mfuscope.report.figures.style import COLOURS
 from mfuscope.report.names import columns, fitted, page_names
@@ -60,7 +60,9 @@ def _name_rows(figure: Figure, data: ReportData, shown: list[tuple[Page, Measure
     pages, several = page_names(data), len(data.variants) > 1
     names = []
     for page, measured in shown:
-        variant = f" ({fitted(measured.variant, _ROOM // 2 - 3)})" if several else ""
+        copies = copies_of(data, measured.variant)
+        of = f", {copies} copies" if copies > 1 else ""
+        variant = f" ({fitted(measured.variant, _ROOM // 2 - 3 - len(of))}{of})" if several else ""
         names.append(fitted(pages[page.image], _ROOM - len(variant)) + variant)
     (axes,) = figure.axes
     axes.set_yticks(range(len(shown)), [""] * len(shown))

@@ -59,8 +59,17 @@ def _share(gain_ms: float, page_ms: float) -> str:
     return f", {share(gain_ms, page_ms)} of the page" if page_ms and gain_ms > 0 else ""
 
 
-def proof_text(one: Recommendation) -> str:
-    """Where the gain was measured, its interval, and how much of the bound it is; else empty."""
+def bound_text(one: Recommendation) -> str:
+    """The bound of a gain that was measured together with others; empty where there is none."""
+    return "" if one.gain_ms is None else f"Its own bound: {change(one.gain_ms)} a page"
+
+
+def proof_text(one: Recommendation, *, together: bool = False) -> str:
+    """Where the gain was measured, its interval, and how much of the bound it is; else empty.
+
+    Args:
+        together: the gain is that of several recommendations, of which no single bound is.
+    """
     proof = one.proof
     if proof is None or one.metric is None:
         return ""
@@ -78,7 +87,7 @@ def proof_text(one: Recommendation) -> str:
     text += f" ({share_interval(low, high, proof.of_ms)})"
     if proof.verdict == NO_DIFFERENCE:
         return f"{text}: {NO_DIFFERENCE}."
-    if one.gain_ms is None or proof.of_bound is None:
+    if together or one.gain_ms is None or proof.of_bound is None:
         return f"{text}."
     bound = f"the bound of {milliseconds(one.gain_ms)}"
     if proof.of_bound > 1:

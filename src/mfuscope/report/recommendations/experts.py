@@ -27,7 +27,7 @@ def copied_experts(facts: Facts) -> Iterable[Recommendation]:
         title="Compute routed experts without copying their weights (setting experts)",
         text="generate() decodes with batched_mm, which copies the weights of each token's experts "
         "before it multiplies: two reads and a write. Other implementations read the weights in "
-        "place: `eager` loops over the experts; sonicmoe and deepgemm are single kernels (they "
+        "place: eager loops over the experts; sonicmoe and deepgemm are single kernels (they "
         f"need the package kernels and a GPU that they support).{later}",
         plain="Use the model's numbers where they lie, instead of copying them in every step.",
         evidence=(

@@ -82,9 +82,9 @@ def _between_replays(stage: StageFacts, idle_ms: float, evidence: list[str]) -> 
         rule="between_replays",
         title="Shorten the host's work between two decode steps",
         text="The device waits from the end of one step's graph to the launch of the next. "
-        "Meanwhile the host chooses the token and keeps the books of generate(): logits "
+        "Meanwhile the host chooses the token and does the bookkeeping of generate(): logits "
         "processors, stopping criteria, the copy of the token. Keep the choice of the token on the "
-        "device, or launch the next step before the books of the last one are kept.",
+        "device, or launch the next step before the bookkeeping of the last one.",
         plain="Let the computer do less between two words of the answer, as the accelerator waits "
         "for it.",
         evidence=tuple(evidence),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mfuscope.compare.variants import compare_all
 from mfuscope.report.data import ReportData, Tried, Variant
 from mfuscope.report.formats import listing, number, percent
 from mfuscope.report.publishable import noise_ms
@@ -72,6 +73,8 @@ def _adopt(data: ReportData, shown: tuple[Setup, ...], setup: Setup, one: Tried)
     elif not one.same_tokens:
         costs += _CHECK
     brings = f"{_times(one, speed_metric(data, one))} the pages of {data.reference.name}"
+    if is_batch(data, one):
+        brings += _beside(data, shown, one)
     text = {
         True: "with the same answers",
         False: "but with other answers",
@@ -90,6 +93,22 @@ def _instead(shown: tuple[Setup, ...], batch: Tried) -> str:
         if one.tried and not one.tried.changes.items() <= batch.changes.items()
     ]
     return f"; this was not tried together with {listing(apart)}." if apart else "."
+
+
+def _beside(data: ReportData, shown: tuple[Setup, ...], batch: Tried) -> str:
+    """What a batch brings beside the fastest setup that is no batch; empty without one."""
+    for one in shown:
+        if one.tried is None or one.refused or is_batch(data, one.tried):
+            continue
+        found = compare_all(data.samples[one.name], data.samples[batch.variant.name], "page_ms")
+        if found.ratio:
+            copies = batch.variant.batch_size / one.variant.batch_size
+            low, high = found.ci95_low, found.ci95_high
+            rate = figure(
+                copies / found.ratio, copies / high if high else None, copies / low if low else None
+            )
+            return f", {rate.ends or rate.text} times those of {one.name}"
+    return ""
 
 
 def _times(one: Tried, metric: str) -> str:

@@ -35,7 +35,9 @@ def bottom_line(data: ReportData, variant: Variant) -> str:
         "the best speed that it was seen to reach: less work, or a faster accelerator, would help",
         "kernels": "There the accelerator mostly works on many small steps that use little of what "
         "it can do: better software would help more than a faster accelerator",
-        "unknown": "Too little was measured to say why",
+        "unknown": "Other work on the same computer disturbed the measurement, so why is not known"
+        if stage.on_cpu and stage.starved
+        else "Too little was measured to say why",
     }
     return f"{share} of the time goes into {work}. {reasons[stage.kind]}."
 
