@@ -15,6 +15,7 @@ from scipy import stats
 
 from mfuscope.compare import ratios
 from mfuscope.compare.ratios import Compared, Floats, Repeats, compare_pages
+from mfuscope.compare.verdicts import verdict
 
 VALUES = st.floats(1e-3, 1e6)
 REPEATS = arrays(np.float64, st.integers(2, 6), elements=VALUES)
@@ -169,7 +170,7 @@ def test_a_set_beside_itself_shows_no_difference(values: Floats) -> None:
 def test_the_order_of_pages_and_repeats_does_not_matter(pages: Any, order: list[int]) -> None:
     pairs = [(values, values[::-1] * (2 + place)) for place, values in enumerate(pages)]
     moved = [pairs[place] for place in order if place < len(pairs)]
-    one, other = over_pages(pairs), over_pages([(r[::-1], v) for r, v in moved])
+    one, other = over_pages(pairs), over_pages([(r[::-1], v[::-1]) for r, v in moved])
     assert one.ratio == pytest.approx(other.ratio)
     assert ends(one) == pytest.approx(ends(other))
 
@@ -226,3 +227,31 @@ def test_intervals_over_pages_cover_the_true_ratio_as_often_as_they_say() -> Non
         )
         held += low <= 0.6 <= high
     assert 0.91 <= held / 600 <= 0.97
+
+
+@pytest.mark.parametrize("slow", [1.0, 1.4])
+def test_an_interval_over_pages_holds_what_each_of_few_repeats_showed(slow: float) -> None:
+    """All pages agree that one repeat of the variant met a slower host."""
+    pages = [
+        (np.array([100.0, 100.0]) * size, np.array([90.0, 90.0 * slow]) * size * jitter)
+        for size, jitter in ((1.0, 1.01), (2.0, 0.99), (3.0, 1.0))
+    ]
+    found = over_pages(pages)
+    low, high = ends(found)
+    whole = [sum(v[i] for _, v in pages) / sum(r[i] for r, _ in pages) for i in (0, 1)]
+    assert low <= min(whole) * (1 + 1e-9)
+    assert high >= max(whole) * (1 - 1e-9)
+    assert verdict("page_ms", found) == ("faster" if slow == 1 else "no difference shown")
+
+
+def test_from_four_repeats_on_their_own_interval_counts() -> None:
+    """Log ratios of -0.1 and 0.1 in turn: Student's t of 3 x 0.11547 / 2, by hand."""
+    repeats = np.exp([-0.1, 0.1, -0.1, 0.1])
+    found = over_pages([(np.ones(4) * size, repeats * size) for size in (1.0, 2.0)])
+    low, high = ends(found)
+    assert math.log(high / low) / 2 == pytest.approx(3.182446 * 0.115470 / 2, rel=1e-4)
+
+
+def test_repeats_that_do_not_pair_leave_the_interval_over_pages() -> None:
+    pages = [(np.array([10.0, 20.0]), np.array([5.0])), (np.array([20.0, 40.0]), np.array([10.0]))]
+    assert ends(over_pages(pages)) == pytest.approx((1 / 3, 1 / 3))

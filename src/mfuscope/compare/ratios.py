@@ -16,7 +16,7 @@ pages' ratios: Smith, Characterizing computer performance with a single number, 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,8 @@ Floats = npt.NDArray[np.float64]
 
 #: A smaller standard error of a log ratio is rounding, and no spread.
 _NO_SPREAD = 1e-12
+#: Fewest repeats whose spread tells an interval of its own.
+_ENOUGH_REPEATS = 4
 #: Logarithm of the largest factor that fits into a double, nearly.
 _WIDEST = 700.0
 
@@ -120,9 +122,11 @@ def compare_pages(pages: Iterable[tuple[Repeats, Repeats]]) -> Compared:
     Each page counts with the mean work and time of its repeats. With the residuals of both sets'
     pages, the standard error of the ratio's logarithm is s / sqrt(n) of the n differences
     e_v - e_r, and the half width of its interval Student's t times that: what differs between
-    pages, but not between the sets, drops out. A single page is compared by its repeats. Pages
-    without a value in one of the sets are left out.
+    pages, but not between the sets, drops out. What all pages of a repeat share, such as a host
+    that is slower for minutes, does not: the half width is at least that of `_between_repeats`. A
+    single page is compared by its repeats. Pages without a value in one of the sets are left out.
     """
+    pages = list(pages)
     both = [(r.known, v.known) for r, v in pages]
     both = [(r, v) for r, v in both if len(r.work) and len(v.work)]
     if len(both) < 2:
@@ -140,7 +144,33 @@ def compare_pages(pages: Iterable[tuple[Repeats, Repeats]]) -> Compared:
     n = len(both)
     error = float((variant.residuals - reference.residuals).std(ddof=1)) / math.sqrt(n)
     half = 0.0 if error < _NO_SPREAD else _half_width(error, n - 1)
-    return _with_interval(whole, half, n)
+    return _with_interval(whole, max(half, _between_repeats(pages)), n)
+
+
+def _between_repeats(pages: Sequence[tuple[Repeats, Repeats]]) -> float:
+    """How far the repeats disagree on the logarithm of the ratio over all pages.
+
+    From four repeats on, the half width of Student's interval of the mean of their log ratios; of
+    fewer, whose own spread is hardly known, the largest distance of one from the ratio of all, so
+    that the interval never leaves out what a repeat showed. 0 where runs are missing or repeats do
+    not pair.
+    """
+    sets = [
+        (np.array([one.work for one in of]), np.array([one.time for one in of]))
+        for of in zip(*pages, strict=True)
+        if len({len(one.work) for one in of}) == 1
+    ]
+    if len(sets) != 2 or sets[0][0].shape != sets[1][0].shape:
+        return 0.0
+    reference, variant = (work.sum(axis=0) / time.sum(axis=0) for work, time in sets)
+    before, after = (work.sum() / time.sum() for work, time in sets)
+    logs = np.log(variant / reference) - np.log(after / before)
+    n = len(logs)
+    if n < 2 or not np.isfinite(logs).all():
+        return 0.0
+    if n < _ENOUGH_REPEATS:
+        return float(np.abs(logs).max())
+    return _half_width(float(logs.std(ddof=1)) / math.sqrt(n), n - 1)
 
 
 def among(found: Compared, k: int) -> Compared:

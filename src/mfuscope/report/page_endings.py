@@ -9,6 +9,11 @@ import pandas as pd
 
 #: Endings, the gravest first.
 ORDER: Final = ("loop", "limit", "end")
+# Columns of metrics.csv that tell.
+_COLUMNS: Final = (
+    *("variant", "image", "batch_size", "ending"),
+    *("new_tokens", "loop_tokens", "decode_ms", "page_ms"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ def page_endings(metrics: pd.DataFrame) -> Iterator[PageEnding]:
     Args:
         metrics: metrics.csv.
     """
-    known = metrics[metrics["ending"].notna()]
+    known = metrics.loc[metrics["ending"].notna(), list(_COLUMNS)]
     steps = (known["new_tokens"] - 1).clip(lower=1)  # an answer of one token is no loop
     loop_ms = known["decode_ms"] * known["loop_tokens"].astype("float64") / steps
     known = known.assign(loop_ms=loop_ms)
