@@ -61,7 +61,7 @@ def _share(gain_ms: float, page_ms: float) -> str:
 
 def bound_text(one: Recommendation) -> str:
     """The bound of a gain that was measured together with others; empty where there is none."""
-    return "" if one.gain_ms is None else f"Its own bound: {change(one.gain_ms)} a page"
+    return "" if one.gain_ms is None else f"its own bound: {change(one.gain_ms)} a page"
 
 
 def proof_text(one: Recommendation, *, together: bool = False) -> str:
