@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from mfuscope.core import records
 from mfuscope.metrics.run_metrics import metrics_table
 from mfuscope.metrics.statistics import ALL, SUMMARISED, summarise
-from mfuscope.metrics.totals import RATES, TOTALS, Totals, totals, work_and_time
+from mfuscope.metrics.totals import (
+    RATES,
+    TOTALS,
+    Totals,
+    between_repeats,
+    by_repeat,
+    totals,
+    work_and_time,
+)
 from mfuscope.storage.tables import read_table
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example"
@@ -186,3 +194,39 @@ def test_the_example_s_headline_is_its_tokens_by_its_time() -> None:
                 assert [shown[name] for name in TOTALS] == pytest.approx(
                     [every[metric][name] for name in TOTALS]
                 )
+
+
+def slower_host(repeats: list[float]) -> pd.DataFrame:
+    """Two pages of two lengths; the host makes all pages of a repeat so many times as slow."""
+    found = [
+        {"variant": "v", "image": image, "weights": "dummy", "page_ms": ms, "pages_per_s": 1e3 / ms}
+        for image, length in (("a.png", 100.0), ("b.png", 102.0))
+        for ms in (length * slow for slow in repeats)
+    ]
+    columns = dict.fromkeys(["variant", "image", "weights", *SUMMARISED])
+    return pd.DataFrame(found).reindex(columns=list(columns))
+
+
+@pytest.mark.parametrize("repeats", [[1.0, 1.5], [1.0, 1.2, 1.6]])
+def test_an_interval_over_pages_reaches_to_each_of_few_repeats(repeats: list[float]) -> None:
+    every = rows(summarise(slower_host(repeats)), ALL)
+    means = [101.0 * slow for slow in repeats]
+    time, rate = every["page_ms"], every["pages_per_s"]
+    assert time["ci95_low"] <= min(means) * (1 + 1e-9)
+    assert time["ci95_high"] >= max(means) * (1 - 1e-9)
+    assert rate["total_ci95_low"] <= 1e3 / max(means) * (1 + 1e-9)
+    assert rate["total_ci95_high"] >= 1e3 / min(means) * (1 - 1e-9)
+
+
+def test_equal_repeats_leave_the_interval_over_pages() -> None:
+    every = rows(summarise(slower_host([1.0, 1.0])), ALL)["page_ms"]
+    assert every["ci95_high"] - every["mean"] == pytest.approx(12.7062 * 1.0, rel=1e-4)
+
+
+def test_from_four_repeats_on_it_is_the_interval_of_their_mean() -> None:
+    """Student's t of 3 x the standard deviation of 1, 2, 3, 4 / 2."""
+    values = np.array([1.0, 2.0, 3.0, 4.0])
+    assert between_repeats(values, 2.5) == pytest.approx(3.182446 * 1.290994 / 2, rel=1e-5)
+    assert between_repeats(values[:3], 2.5) == 1.5
+    assert between_repeats(np.array([1.0, np.nan]), 1.0) == 0.0
+    assert by_repeat([values, values[:3]]).size == 0, "a run is missing"

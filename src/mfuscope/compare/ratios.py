@@ -23,12 +23,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from mfuscope.metrics.totals import between_repeats, by_repeat
+
 Floats = npt.NDArray[np.float64]
 
 #: A smaller standard error of a log ratio is rounding, and no spread.
 _NO_SPREAD = 1e-12
-#: Fewest repeats whose spread tells an interval of its own.
-_ENOUGH_REPEATS = 4
 #: Logarithm of the largest factor that fits into a double, nearly.
 _WIDEST = 700.0
 
@@ -148,29 +148,19 @@ def compare_pages(pages: Iterable[tuple[Repeats, Repeats]]) -> Compared:
 
 
 def _between_repeats(pages: Sequence[tuple[Repeats, Repeats]]) -> float:
-    """How far the repeats disagree on the logarithm of the ratio over all pages.
+    """How far the repeats, paired, disagree on the logarithm of the ratio over all pages.
 
-    From four repeats on, the half width of Student's interval of the mean of their log ratios; of
-    fewer, whose own spread is hardly known, the largest distance of one from the ratio of all, so
-    that the interval never leaves out what a repeat showed. 0 where runs are missing or repeats do
-    not pair.
+    See `metrics.totals.between_repeats`. 0 where runs are missing.
     """
     sets = [
-        (np.array([one.work for one in of]), np.array([one.time for one in of]))
+        (by_repeat([one.work for one in of]), by_repeat([one.time for one in of]))
         for of in zip(*pages, strict=True)
-        if len({len(one.work) for one in of}) == 1
     ]
-    if len(sets) != 2 or sets[0][0].shape != sets[1][0].shape:
+    if len({len(values) for of in sets for values in of}) != 1 or not len(sets[0][0]):
         return 0.0
-    reference, variant = (work.sum(axis=0) / time.sum(axis=0) for work, time in sets)
-    before, after = (work.sum() / time.sum() for work, time in sets)
-    logs = np.log(variant / reference) - np.log(after / before)
-    n = len(logs)
-    if n < 2 or not np.isfinite(logs).all():
-        return 0.0
-    if n < _ENOUGH_REPEATS:
-        return float(np.abs(logs).max())
-    return _half_width(float(logs.std(ddof=1)) / math.sqrt(n), n - 1)
+    (work, time), (other_work, other_time) = sets
+    whole = (other_work.sum() / other_time.sum()) / (work.sum() / time.sum())
+    return between_repeats(np.log((other_work / other_time) / (work / time)), math.log(whole))
 
 
 def among(found: Compared, k: int) -> Compared:

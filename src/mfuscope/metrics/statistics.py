@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import special
 
 from mfuscope.metrics.device import WAITS
-from mfuscope.metrics.totals import RATES, TOTALS, totals, work_and_time
+from mfuscope.metrics.totals import RATES, TOTALS, between_repeats, by_repeat, totals, work_and_time
 
 ALL = "all"
 
@@ -85,6 +85,9 @@ SUMMARISED = (
 )
 
 
+_NONE = np.empty(0)
+
+
 def describe(values: npt.NDArray[np.float64]) -> dict[str, float]:
     """Statistics of a page's repeats, absent values left out.
 
@@ -116,13 +119,24 @@ def describe(values: npt.NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def describe_pages(pages: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def describe_pages(
+    pages: Sequence[Mapping[str, float]], repeats: npt.NDArray[np.float64] = _NONE
+) -> dict[str, float]:
     """Statistics of the pages' means, from the results of `describe` for each page.
+
+    The interval over pages reaches to the repeats (`totals.between_repeats`).
 
     `std_repeats` is the standard deviation between repeats, pooled over the pages:
     sqrt(sum((n_i - 1) std_i^2) / sum(n_i - 1)). NaN where no page has two repeats.
+
+    Args:
+        repeats: the mean over the pages of each repeat.
     """
     between = describe(np.array([page["mean"] for page in pages], dtype=np.float64))
+    if between["n"] > 1:
+        mean, least = between["mean"], between_repeats(repeats, between["mean"])
+        between["ci95_low"] = min(between["ci95_low"], mean - least)
+        between["ci95_high"] = max(between["ci95_high"], mean + least)
     repeated = [(page["n"] - 1, page["std"]) for page in pages if page["n"] > 1]
     freedom = sum(more for more, _ in repeated)
     pooled = sum(more * std**2 for more, std in repeated) / freedom if freedom else np.nan
@@ -142,12 +156,15 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     for variant, of_variant in metrics.groupby("variant", sort=False):
         weights = of_variant["weights"].iloc[0]
         pages: dict[str, list[dict[str, float]]] = {metric: [] for metric in SUMMARISED}
+        values: dict[str, list[npt.NDArray[np.float64]]] = {metric: [] for metric in SUMMARISED}
         for image, of_page in of_variant.groupby("image", sort=False):
             for metric, found in pages.items():
-                found.append(describe(of_page[metric].to_numpy(dtype=float)))
+                values[metric].append(of_page[metric].to_numpy(dtype=float))
+                found.append(describe(values[metric][-1]))
                 rows.append(_row(variant, image, metric, weights) | found[-1])
         for metric, found in pages.items():
-            rows.append(_row(variant, ALL, metric, weights) | describe_pages(found))
+            repeats = by_repeat(values[metric]) / len(found)
+            rows.append(_row(variant, ALL, metric, weights) | describe_pages(found, repeats))
     for row in rows:
         row |= over.get((row["variant"], row["image"], row["metric"]), NO_TOTALS)
     return pd.DataFrame(rows)
@@ -162,8 +179,13 @@ def _totals(metrics: pd.DataFrame) -> dict[tuple[object, object, object], dict[s
     of_variant = np.array([variants.index(variant) for variant, _ in names])
     found: dict[tuple[object, object, object], dict[str, float]] = {}
     for rate in RATES:
-        by_page = totals(of_page, len(names), *work_and_time(metrics, rate))
-        every = totals(of_variant, len(variants), by_page.work, by_page.time)
+        work, time = work_and_time(metrics, rate)
+        by_page = totals(of_page, len(names), work, time)
+        repeats = [
+            by_repeat([work[rows] for rows in own]) / by_repeat([time[rows] for rows in own])
+            for own in ([pages.indices[name] for name in names if name[0] == v] for v in variants)
+        ]
+        every = totals(of_variant, len(variants), by_page.work, by_page.time, repeats)
         everything = [(names, by_page), ([(variant, ALL) for variant in variants], every)]
         for places, made in everything:
             values = np.stack([made.total, made.low, made.high], axis=1).tolist()

@@ -11,7 +11,7 @@ of the logarithm is sqrt(sum(e^2) / (n - 1) / n) / mean work. Source: Cochran, S
 hundred instead of 95 (docs/measurement.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,6 +50,10 @@ RATES: Final[Mapping[str, tuple[str, ...]]] = {
 TOTALS: Final = ("total", "total_ci95_low", "total_ci95_high")
 
 
+#: Fewest repeats whose spread tells an interval of its own.
+_ENOUGH_REPEATS: Final = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """Rates by group; NaN where there is none.
@@ -65,6 +69,37 @@ class Totals:
     total: Floats
     low: Floats
     high: Floats
+
+
+def between_repeats(values: Floats, whole: float) -> float:
+    """The half width that an interval over pages has at least, by how far the repeats disagree.
+
+    What all pages of a repeat share, such as a host that is slower for minutes, no spread over
+    pages shows. From four repeats on, it is the half width of Student's interval of their mean; of
+    fewer, whose own spread is hardly known, the largest distance of one from the whole, so that the
+    interval never leaves out what a repeat showed.
+
+    Args:
+        values: one of each repeat, over all pages; of a rate or a ratio its logarithm.
+        whole: that of all repeats.
+
+    Returns:
+        0 of fewer than two repeats, and where a value is absent.
+    """
+    n = len(values)
+    if n < 2 or not np.isfinite([*values, whole]).all():
+        return 0.0
+    if n < _ENOUGH_REPEATS:
+        return float(np.abs(values - whole).max())
+    return float(special.stdtrit(n - 1, 0.975) * values.std(ddof=1) / np.sqrt(n))
+
+
+def by_repeat(pages: Sequence[Floats]) -> Floats:
+    """The sum over pages of each repeat; empty where the pages have other numbers of repeats."""
+    if len({len(page) for page in pages}) != 1:
+        return np.empty(0)
+    summed: Floats = np.sum(pages, axis=0, dtype=np.float64)
+    return summed
 
 
 def work_and_time(metrics: pd.DataFrame, rate: str) -> tuple[Floats, Floats]:
@@ -85,12 +120,20 @@ def work_and_time(metrics: pd.DataFrame, rate: str) -> tuple[Floats, Floats]:
     return rates * time, time
 
 
-def totals(group: npt.NDArray[np.integer], groups: int, work: Floats, time: Floats) -> Totals:
+def totals(
+    group: npt.NDArray[np.integer],
+    groups: int,
+    work: Floats,
+    time: Floats,
+    repeats: Sequence[Floats] = (),
+) -> Totals:
     """Total work / total time of each group of runs, or of pages.
 
     Args:
         group: the group of each run, from 0 to `groups` - 1.
         work, time: of each run; runs in which one is NaN are left out.
+        repeats: of groups of pages, the rate of each repeat, which the intervals reach to
+            (`between_repeats`).
     """
     known = ~np.isnan(work + time)
     group, work, time = group[known], work[known], time[known]
@@ -103,4 +146,7 @@ def totals(group: npt.NDArray[np.integer], groups: int, work: Floats, time: Floa
         squares = np.bincount(group, residuals**2, groups)
         error = np.sqrt(squares / (n - 1) / n) / mean_work
         half = special.stdtrit(n - 1, 0.975) * error
+        for place, rates in enumerate(repeats):
+            least = between_repeats(np.log(rates), np.log(total[place]))
+            half[place] = np.maximum(half[place], least)  # NaN stays
     return Totals(mean_work, mean_time, total, total * np.exp(-half), total * np.exp(half))
