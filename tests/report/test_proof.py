@@ -54,7 +54,7 @@ def test_a_measured_cure_takes_the_bound_s_place() -> None:
     assert plain(gain_text(found, 1100.0)) == "measured: −825 ms a page, 75 % of the page"
     text = plain(proof_text(found))
     assert text.startswith(
-        "Measured by quick, which changes cache: static, compile: decode alone: decode takes 825 ms"
+        "Measured by quick, which changes only cache: static, compile: decode: decode takes 825 ms"
         " less a page, 83 % (95 % interval "
     )
     assert text.endswith(", 92 % of the bound of 900 ms.")

@@ -165,7 +165,7 @@ def test_the_thread_that_waited_for_its_cpu() -> None:
 
     # Of 50 ms of prefill; decode waits 0.5 of 62.
     once = check(2.0)
-    assert (once.verdict, "at most 4.0\u00a0% of a stage (2.00\u00a0ms)" in once.text) == (
+    assert (once.verdict, "at most 4.0\u00a0% of a stage." in once.text) == (
         "ok",
         True,
     )

@@ -54,7 +54,8 @@ def test_a_best_variant_heads_the_list_and_answers_the_rules_that_it_follows() -
     assert use.gain_ms == pytest.approx(825.0)
     assert plain(use.gain) == "−825 ms a page, 75 % less"
     assert plain(use.text) == (
-        "A page of 4 new tokens takes 275 ms instead of 1,100 ms, with the same tokens."
+        "A page of 4 new tokens takes 275 ms instead of 1,100 ms, with the same tokens (of "
+        "dummies)."
     )
     assert use.evidence[:2] == (
         "In every repeat 4.00 times as fast.",

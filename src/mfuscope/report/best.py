@@ -103,8 +103,10 @@ def times(found: Compared, what: str, *, inverse: bool = False) -> str:
 
 
 def tokens(one: Tried) -> str:
+    # Dummies may answer every page alike: that proves nothing of the text.
+    same = "the same tokens" + (" (of dummies)" if one.variant.model.weights == "dummy" else "")
     return {
-        True: ", with the same tokens",
+        True: f", with {same}",
         False: ", with other tokens: check the text",
         None: ", with tokens that are not known to be the same: check the text",
     }[one.same_tokens]

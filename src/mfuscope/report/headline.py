@@ -1,5 +1,6 @@
 """The headline numbers: one big number each, its 95 % interval below, or why it is absent."""
 
+import math
 from dataclasses import dataclass, replace
 
 from mfuscope.compare.variants import repeat_means
@@ -18,7 +19,7 @@ from mfuscope.report.cells import (
 )
 from mfuscope.report.data import ReportData, Stat, Variant
 from mfuscope.report.formats import interval, listing, milliseconds, number, plural, unbroken
-from mfuscope.report.publishable import broken_rules, noise_ms, page_interval, withheld
+from mfuscope.report.publishable import broken_rules, page_interval, withheld
 from mfuscope.report.wording import a_page, answer_text, answers
 
 # Repeats that are named one by one.
@@ -123,7 +124,7 @@ def headline(data: ReportData) -> Table:
             f"{over}s".capitalize(),
             f"{page}, ms",
             *(f"{card.label}, {card.unit}" for card in first[1:-1]),
-            "How sure, ± %",
+            "How sure, %",
         ),
         (
             (
@@ -144,23 +145,29 @@ def _page(variant: Variant) -> Cell:
 
 
 def _mean(stat: Stat) -> Cell:
-    """A mean with its 95 % interval."""
+    """A mean with its 95 % interval, of logarithms as those of rates (`metrics.totals`)."""
     if stat.mean is None:
         return absent(stat.reason)
-    low, high = stat.ci95_low, stat.ci95_high
     cell = figure(stat.mean)
-    return cell if low is None or high is None else replace(cell, sub=_ends(low, high))
+    if stat.ci95_high is None or not stat.mean:
+        return cell
+    half = stat.ci95_high / stat.mean - 1
+    return replace(cell, sub=_ends(stat.mean * math.exp(-half), stat.mean * math.exp(half)))
 
 
 def _ends(low: float, high: float) -> str:
-    if low <= 0 < high or says_nothing(low, high):
+    if says_nothing(low, high):
         return TOO_FEW
     return unbroken(interval(low, high))
 
 
 def _sure(variant: Variant) -> Cell:
-    half, n = noise_ms(variant), variant.headline["page_ms"].n
-    if half is None:
+    ends, n = page_interval(variant), variant.headline["page_ms"].n
+    if ends is None:
         return absent(_ALONE)
-    text = f"±\N{NO-BREAK SPACE}{number(100 * half / variant.ms_per_page, 2)}"
-    return Cell(text, "number", sub=f"95 % interval, {plural(n, variant.over)}")
+    less, more = (number(100 * abs(end / variant.page_ms - 1), 2) for end in ends)
+    return Cell(
+        f"−{less}\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}+{more}",
+        "number",
+        sub=f"95 % interval, {plural(n, variant.over)}",
+    )

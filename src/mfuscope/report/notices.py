@@ -11,7 +11,7 @@ from mfuscope.report.host_record import starved
 from mfuscope.report.publishable import HARMLESS, broken_rules
 from mfuscope.report.spread import CV_LIMIT, unsteady
 from mfuscope.report.uncounted import lower_bounds
-from mfuscope.report.validity_of_sessions import one_session, uneven_readers
+from mfuscope.report.validity_of_sessions import mixed_variants, uneven_readers
 from mfuscope.report.wording import STAND_INS
 
 
@@ -115,8 +115,9 @@ def _starved(data: ReportData) -> Iterator[Notice]:
 
 
 def _sessions(data: ReportData) -> Iterator[Notice]:
-    if one_session(data).verdict == "warning":
-        yield Notice("Mixed: repeats of a page come from sessions that differ.", "checks")
+    if names := mixed_variants(data):
+        which = f" of {listing(names)}" if len(data.variants) > 1 else ""
+        yield Notice(f"Mixed: repeats{which} come from sessions that differ.", "checks")
     if uneven_readers(data):
         beside = sum(one.beside for one in data.overlaps)
         yield Notice(

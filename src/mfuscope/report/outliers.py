@@ -17,6 +17,8 @@ from mfuscope.metrics.repeats import LEAST, Excess, by_page, key_of_row
 #: Least number of runs for quartiles.
 FEWEST_RUNS = 8
 #: The rule, in words.
+#: Fewest repeats of a page: of two, either may be the odd one.
+LEAST_REPEATS = 3
 OUTLIER = "more than 1.5 interquartile ranges beyond the quartiles"
 
 
@@ -45,7 +47,9 @@ def outliers(metrics: pd.DataFrame, excesses: Iterable[Excess]) -> list[Outlier]
     pages = by_page(metrics)
     found = []
     for variant in dict.fromkeys(variant for variant, _ in pages):
-        repeated = [rows for (of, _), rows in pages.items() if of == variant and len(rows) > 1]
+        repeated = [
+            rows for (of, _), rows in pages.items() if of == variant and len(rows) >= LEAST_REPEATS
+        ]
         for stage in STAGES:
             runs = [pair for rows in repeated for pair in _by_median(rows, stage)]
             for row, ratio in _outside(runs):

@@ -118,7 +118,8 @@ def tally(checks: Iterable[Check]) -> str:
     """How many checks there are of each verdict."""
     found = Counter(check.verdict for check in checks)
     order: tuple[Literal["warning", "unknown", "ok"], ...] = ("warning", "unknown", "ok")
-    return listing([f"{found[verdict]} {verdict}" for verdict in order if found[verdict]])
+    words = {"warning": "warnings" if found["warning"] > 1 else "warning"}
+    return listing([f"{found[one]} {words.get(one, one)}" for one in order if found[one]])
 
 
 def _passes(data: ReportData, variant: Variant) -> Iterator[Breach]:

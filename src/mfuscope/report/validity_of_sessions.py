@@ -24,10 +24,7 @@ def one_session(data: ReportData) -> Check:
     if not several:
         text = "All repeats of a page were measured by one process in one call."
         return Check(title=title, verdict="ok", text=text)
-    apart: dict[str, list[str]] = {}
-    for variant, own in groupby(several, key=attrgetter("variant")):
-        if found := differences(list(own)):
-            apart.setdefault(listing(found), []).append(variant)
+    apart = _apart(data)
     details = [_session(one) for one in several]
     if not apart:
         text = (
@@ -44,6 +41,20 @@ def one_session(data: ReportData) -> Check:
         "mean of all:"
     )
     return Check(title=title, verdict="warning", text=text, details=capped(details))
+
+
+def mixed_variants(data: ReportData) -> list[str]:
+    """The variants with repeats from sessions of different conditions."""
+    return [variant for variants in _apart(data).values() for variant in variants]
+
+
+def _apart(data: ReportData) -> dict[str, list[str]]:
+    """The variants whose sessions differ, by what differs."""
+    found: dict[str, list[str]] = {}
+    for variant, own in groupby(data.sessions, key=attrgetter("variant")):
+        if differing := differences(list(own)):
+            found.setdefault(listing(differing), []).append(variant)
+    return found
 
 
 def _session(one: SessionRuns) -> str:
@@ -156,11 +167,8 @@ def had_its_cpu(data: ReportData) -> Check:
     if not known or any(one.wait_ms is None for one in records):
         text = "Some or all runs have no record of how long it waited in the run queue."
         return Check(title=title, verdict="unknown", text=text)
-    share, worst = max(known, key=lambda pair: pair[0])
-    text = (
-        f"It waited in the run queue for at most {percent(share)} of a stage "
-        f"({milliseconds(worst.wait_ms or 0.0)})."
-    )
+    share = max(share for share, _ in known)
+    text = f"It waited in the run queue for at most {percent(share)} of a stage."
     return Check(title=title, verdict="ok", text=text)
 
 

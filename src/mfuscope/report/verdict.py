@@ -22,8 +22,7 @@ def verdict_sentence(data: ReportData) -> str:
     """The sentence; before it, why there is no headline number where the rules withhold it."""
     sentence = f"{_limit(data)}."
     if data.tried:
-        best = "; ".join(_best(data))
-        sentence += f" {best[0].upper()}{best[1:]}."
+        sentence += "".join(f" {one[0].upper()}{one[1:]}." for one in _best(data))
     reason = withheld(data, data.reference, "page")
     name = data.reference.name if data.tried else "the measurement"
     return f"No headline number, as {name} is {reason}. {sentence}" if reason else sentence

@@ -1,6 +1,7 @@
 """What a run and a call measured, in the few words that a terminal shows."""
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,11 +61,14 @@ class _Run:
     device: _Device
 
 
+# Half the width of an interval of a logarithm whose ends differ by ten times.
+_WIDEST: Final = math.log(10) / 2
+
+
 @dataclass(frozen=True, slots=True)
 class _Stat:
     n: int
     mean: float | None
-    ci95_low: float | None
     ci95_high: float | None
 
 
@@ -190,9 +194,10 @@ def _page_time(variant: _Variant, measured: _Measured) -> str:
     tokens = counted(f"{variant.answer.new_tokens_mean:,.0f}", "new token")
     of = f"({counted(measured.pages, 'page')} × {counted(measured.repeats, 'repeat')})"
     time = f"a page of {tokens} takes {amount(page.mean)} ms"
-    if page.ci95_low is None or page.ci95_high is None:
+    if page.ci95_high is None or not page.mean:
         return f"{time}, from too few pages for an interval {of}"
-    if page.ci95_low <= 0:
+    half = page.ci95_high / page.mean - 1  # of logarithms, as in the report
+    if half > _WIDEST:
         return f"{time}, give or take more than that {of}"
-    between = f"{amount(page.ci95_low)} to {amount(page.ci95_high)} ms"
+    between = f"{amount(page.mean * math.exp(-half))} to {amount(page.mean * math.exp(half))} ms"
     return f"{time}, 95 % interval {between} {of}"

@@ -76,7 +76,7 @@ def proof_text(one: Recommendation, *, together: bool = False) -> str:
     changed = ", ".join(f"{name}: {value}" for name, value in proof.changes.items())
     less = "less" if proof.gain_ms >= 0 else "more"
     text = (
-        f"Measured by {proof.variant}, which changes {changed} alone: {_TIMES[one.metric]} takes "
+        f"Measured by {proof.variant}, which changes only {changed}: {_TIMES[one.metric]} takes "
         f"{milliseconds(abs(proof.gain_ms))} {less} a page, "
         f"{share(abs(proof.gain_ms), proof.of_ms)}"
     )

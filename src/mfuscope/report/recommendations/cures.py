@@ -79,8 +79,8 @@ def fewer_pixels(facts: Facts) -> Cure:
 
 
 def is_smallest(facts: Facts) -> bool:
-    """Whether there is no mode of fewer pixels."""
-    return _mode(facts) == _SMALLEST
+    """Whether there is no mode of fewer pixels; generic models' own processors have no modes."""
+    return facts.variant.model.family == "generic" or _mode(facts) == _SMALLEST
 
 
 def _mode(facts: Facts) -> str:

@@ -140,4 +140,4 @@ def _long_answers(data: ReportData, setup: Setup) -> Figure:
     ms = page_ms(variant, _LONG) if known and variant.answer.most < _LONG else None
     if ms is None:
         return Figure(ABSENT)
-    return Figure(f"at most {figure(_S_PER_HOUR * 1e3 / ms, None, None).text}")
+    return Figure(f"about {figure(_S_PER_HOUR * 1e3 / ms, None, None).text} or fewer")
