@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import MODELS, write_llava
+from checkpoints import MODELS
 from validate import columns, read_rows, validate
 
-from mfuscope.core.errors import UserError
 from mfuscope.flops.budget import budget, geometry_of
 from mfuscope.models.geometry import Geometry, Tiling
 from mfuscope.models.spec import resolve_model
@@ -85,10 +84,3 @@ def test_resolutions_by_mode_and_by_name() -> None:
     assert geometry_of("tiny", Tiling()) == Geometry(512)
     assert geometry_of("gundam", Tiling(tile_size=768)) == Geometry(1024, 768, 2, 3)
     assert geometry_of("1024+640x3x3", Tiling()) == Geometry(1024, 640, 3, 3)
-
-
-def test_models_of_unknown_architectures_are_refused(tmp_path: Path) -> None:
-    write_llava(tmp_path / "llava")
-    spec = resolve_model(str(tmp_path / "llava"), "dummy", MODELS)
-    with pytest.raises(UserError, match="LlavaForConditionalGeneration"):
-        budget([spec], ["base"], "Free OCR.")

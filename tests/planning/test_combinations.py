@@ -25,6 +25,7 @@ from mfuscope.models.inputs import input_maker
 from mfuscope.models.loader import load_model
 from mfuscope.models.prompt import instruction_tokens, most_instruction_tokens
 from mfuscope.models.spec import resolve_model
+from mfuscope.planning.combinations import check_flops
 from mfuscope.planning.plan import Plan, make_plan
 
 SCHEMA = load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
@@ -277,3 +278,11 @@ def test_the_image_is_not_asked_for_again() -> None:
     with pytest.raises(UserErrors, match="prompt: it holds '<image>'") as caught:
         plan(prompt="<image>\nFree OCR.")
     assert "remove '<image>' from" in only_error(caught)[1]
+
+
+def test_a_budget_of_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
+    write_llava(tmp_path / "llava")
+    with pytest.raises(UserErrors, match="LlavaForConditionalGeneration") as refused:
+        check_flops(["deepseek-ocr-nano", str(tmp_path / "llava")], MODELS)
+    (error,) = refused.value.errors
+    assert "has no architecture that can be counted part by part" in str(error)

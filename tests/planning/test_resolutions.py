@@ -113,8 +113,12 @@ def test_a_page_that_a_processor_cannot_use_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserErrors) as refused:
         plan(tmp_path, spec, [(60, 60), (2000, 4)])
     (line,) = str(refused.value).splitlines()
+    assert "2000x4.png' cannot be measured: the processor of " in line
     assert "fails on a page of 2000x4 pixels" in line
-    assert "leave such pages out" in line
+    assert line.endswith("Remedy: leave the page out, or set `on_bad_image: skip`.")
+    made = plan(tmp_path, spec, [], on_bad_image="skip")
+    assert list(made.pages) == ["60x60.png"]
+    assert [page.image for page in made.skipped] == ["2000x4.png"]
 
 
 def test_what_no_file_knows_is_said(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ Each row has the count on the meta device, the closed form and the directional f
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mfuscope.core.errors import UserError
 from mfuscope.flops import architecture, directional
 from mfuscope.flops.components import ATTENTION, COMPONENTS, TOTAL
 from mfuscope.flops.dims import Architecture, read_dims
@@ -40,18 +39,12 @@ def budget(specs: Iterable[ModelSpec], resolutions: Iterable[str], prompt: str) 
         and bytes in bf16: weights that the stage reads, keys and values that it reads or writes.
 
     Raises:
-        UserError: the architecture of a model is not known.
         ValueError: an operator has no formula.
     """
     names = list(resolutions)
     rows: list[Row] = []
     for spec in specs:
-        if spec.tiling is None:
-            raise UserError(
-                f"flops: {spec.name!r} ({spec.architecture}) has no architecture that can be "
-                "counted part by part",
-                "remove it from `flops.models`; a run of the workflow counts it on its device",
-            )
+        assert spec.tiling is not None, "planning refuses models without"
         model_class, config = model_class_and_config(spec, spec.path)
         model, dims = build_on_meta(model_class, config), read_dims(config)
         assert dims is not None, "every family with a tiling has dimensions"

@@ -141,8 +141,7 @@ def empty_page(spec: ModelSpec, prompt: str, size: tuple[int, int]) -> "PageInpu
         raise UserError(
             f"model: the processor of {spec.name!r} ({spec.architecture}) fails on a page of "
             f"{size[0]}x{size[1]} pixels and `prompt` ({reason(error)})",
-            "leave such pages out, correct or restore its processor's files, or set another "
-            "`prompt`",
+            "correct or restore its processor's files, or set another `prompt`",
         ) from error
 
 

@@ -17,7 +17,7 @@ _USUAL_EXPERTS: Final = ("eager", "batched_mm", "grouped_mm")
 
 
 def check_flops(models: Sequence[str], bundled_models: Path) -> None:
-    """Check that every model of the FLOP budget can be found.
+    """Check that every model of the FLOP budget can be found, and counted without a measurement.
 
     Raises:
         UserErrors: names each model that cannot.
@@ -25,10 +25,19 @@ def check_flops(models: Sequence[str], bundled_models: Path) -> None:
     findings = Findings()
     for name in models:
         try:
-            resolve_model(name, "dummy", bundled_models)
+            spec = resolve_model(name, "dummy", bundled_models)
         except UserError as error:
             problem = f"flops.models: {error.problem.removeprefix('model: ')}"
             findings.add(UserError(problem, "correct the name in `flops.models`"))
+            continue
+        if spec.tiling is None:
+            findings.add(
+                UserError(
+                    f"flops.models: {name!r} ({spec.architecture}) has no architecture that can be "
+                    "counted part by part",
+                    "remove it from `flops.models`; a run of the workflow counts it on its device",
+                )
+            )
     findings.raise_any()
 
 

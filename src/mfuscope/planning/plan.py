@@ -170,17 +170,20 @@ class Plan:
         add_named(findings, by_variant)
         findings.raise_any()
 
-    def check_page_sizes(self) -> None:
-        """Check that the processors of generic models can use every page.
-
-        Raises:
-            UserErrors: each size that one of them cannot.
-        """
-        findings = Findings()
+    def refused_pages(self) -> list[UnusablePage]:
+        """The pages that the processor of a generic model cannot use, each once."""
+        found: dict[str, UnusablePage] = {}
         for native in self.native.values():
-            with findings.collect():
-                native.learn((facts.width, facts.height) for facts in self.facts.values())
-        findings.raise_any()
+            refused = native.learn((facts.width, facts.height) for facts in self.facts.values())
+            for image, facts in self.facts.items():
+                error = refused.get((facts.width, facts.height))
+                if error is not None and image not in found:
+                    path = self.pages[image].path
+                    why = error.problem.removeprefix("model: ")
+                    remedy = "leave the page out, or set `on_bad_image: skip`"
+                    told = UserError(f"images: {str(path)!r} cannot be measured: {why}", remedy)
+                    found[image] = UnusablePage(image, path, told)
+        return list(found.values())
 
     def check_context_limits(self) -> None:
         """Check that every page's prompt and its new tokens fit into its model's context.
@@ -276,11 +279,13 @@ def make_plan(
     if known is not None:
         facts, failed = check_pages(pages, known, settings.max_image_megapixels)
         plan = replace(plan, facts=facts)
+        refused = plan.refused_pages()
+        left = {page.id for page in refused}
+        plan = replace(plan, facts={name: one for name, one in facts.items() if name not in left})
         with findings.collect():
-            plan.check_page_sizes()
             plan.check_context_limits()
         with findings.collect():
-            plan = _with_usable_pages(plan, [*unusable, *failed])
+            plan = _with_usable_pages(plan, [*unusable, *failed, *refused])
     findings.raise_any()
     return plan
 

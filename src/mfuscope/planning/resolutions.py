@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from mfuscope.core.errors import Findings, InvalidFileError, UserError
+from mfuscope.core.errors import InvalidFileError, UserError
 from mfuscope.models.geometry import NATIVE
 from mfuscope.models.spec import ModelSpec
 from mfuscope.storage.artefacts import read_json, write_json
@@ -69,19 +69,17 @@ class NativeResolutions:
             self._known[name] = _processed(self._spec, self._prompt, size)
         return self._known[name]
 
-    def learn(self, sizes: Iterable[Size]) -> None:
-        """Make sure that the file has these sizes.
-
-        Raises:
-            UserErrors: the sizes that the processor cannot use.
-        """
-        findings, before = Findings(), len(self._known)
+    def learn(self, sizes: Iterable[Size]) -> dict[Size, UserError]:
+        """Make sure that the file has these sizes; returns those that the processor cannot use."""
+        refused, before = {}, len(self._known)
         for size in dict.fromkeys(sizes):
-            with findings.collect():
+            try:
                 self.of(size)
+            except UserError as error:
+                refused[size] = error
         if self._path is not None and len(self._known) > before:
             write_json(self._path, PageSizes(self._of, self._known))
-        findings.raise_any()
+        return refused
 
 
 def size_at(results: Path, variant: str, resolution: str) -> Size | None:
