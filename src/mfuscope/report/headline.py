@@ -1,6 +1,5 @@
 """The headline numbers: one big number each, its 95 % interval below, or why it is absent."""
 
-import math
 from dataclasses import dataclass, replace
 
 from mfuscope.compare.variants import repeat_means
@@ -19,7 +18,7 @@ from mfuscope.report.cells import (
 )
 from mfuscope.report.data import ReportData, Stat, Variant
 from mfuscope.report.formats import interval, listing, milliseconds, number, plural, unbroken
-from mfuscope.report.publishable import broken_rules, page_interval, withheld
+from mfuscope.report.publishable import broken_rules, log_interval, page_interval, withheld
 from mfuscope.report.wording import a_page, answer_text, answers
 
 # Repeats that are named one by one.
@@ -145,14 +144,11 @@ def _page(variant: Variant) -> Cell:
 
 
 def _mean(stat: Stat) -> Cell:
-    """A mean with its 95 % interval, of logarithms as those of rates (`metrics.totals`)."""
+    """A mean with its 95 % interval."""
     if stat.mean is None:
         return absent(stat.reason)
-    cell = figure(stat.mean)
-    if stat.ci95_high is None or not stat.mean:
-        return cell
-    half = stat.ci95_high / stat.mean - 1
-    return replace(cell, sub=_ends(stat.mean * math.exp(-half), stat.mean * math.exp(half)))
+    cell, ends = figure(stat.mean), log_interval(stat)
+    return cell if ends is None else replace(cell, sub=_ends(*ends))
 
 
 def _ends(low: float, high: float) -> str:

@@ -4,13 +4,14 @@ A number that breaks one is not shown; the reason takes its place, with what wou
 rules are in docs/measurement.md, "What may stand in the headline".
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from mfuscope.report.check import Check, capped
-from mfuscope.report.data import ReportData, Variant
+from mfuscope.report.data import ReportData, Stat, Variant
 from mfuscope.report.formats import listing, milliseconds, number, plural
 
 #: Fewest timed passes of a page, over all its repeats.
@@ -45,15 +46,18 @@ class Breach:
 def page_interval(variant: Variant) -> tuple[float, float] | None:
     """The 95 % interval of the time of a page in ms, of a batch that of all its copies.
 
-    Over pages, or over the repeats of a single page; the inverse of that of pages/s, which is of
-    the logarithm. None without a second page or repeat.
+    Over pages, or over the repeats of a single page; of the logarithm, as that of a rate. None
+    without a second page or repeat.
     """
-    stat = variant.headline["pages_per_s"]
-    low, high = stat.total_ci95_low, stat.total_ci95_high
-    if not low or not high:
+    return log_interval(variant.headline["page_ms"])
+
+
+def log_interval(stat: Stat) -> tuple[float, float] | None:
+    """The 95 % interval of a mean, made of logarithms as those of rates are (`metrics.totals`)."""
+    if not stat.mean or stat.ci95_high is None:
         return None
-    scale = 1e3 * variant.batch_size
-    return scale / high, scale / low
+    half = stat.ci95_high / stat.mean - 1
+    return stat.mean * math.exp(-half), stat.mean * math.exp(half)
 
 
 def noise_ms(variant: Variant) -> float | None:
