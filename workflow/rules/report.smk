@@ -85,9 +85,7 @@ rule render_report:
         "../envs/mfuscope.yaml"
     params:
         settings=lambda wildcards: parameters.report_settings(PLAN),
-        command=lambda wildcards: command_line(
-            PLAN.settings.overrides, PLAN.left_out
-        ),
+        command=lambda wildcards: command_line(PLAN.settings.overrides, PLAN.left_out),
         skipped=lambda wildcards: [asdict(page) for page in PLAN.skipped],
         missing=lambda wildcards: [asdict(run) for run in MISSING],
         code=code("render_report.py"),
