@@ -107,11 +107,9 @@ def _speed(data: ReportData, shown: tuple[Setup, ...]) -> str:
     if reference.refused:
         return f"{reference.name} gets no number: {reference.refused}."
     text = _about(reference, f"pages an hour as it is, with answers of {answers(data)}")
-    for one in others:
-        if not one.refused:
-            copies = one.variant.batch_size
-            at_once = f", {copies} pages at once" if copies > 1 else ""
-            text += f", {_about(one, f'with {one.name}{at_once}')}"
+    best = next((one for one in others if not one.refused), None)
+    if best is not None:
+        text += f", {_about(best, f'with {best.name}')}"
     return f"A{text[1:]}."
 
 

@@ -81,7 +81,7 @@ def _adopt(data: ReportData, shown: tuple[Setup, ...], setup: Setup, one: Tried)
         None: "but the answers were not compared",
     }[one.same_tokens]
     if one.same_tokens and one.variant.model.weights == "dummy":
-        text = "but dummy weights tell nothing of the answers"
+        text = "with dummy weights"
     sure = f"Measured: more than the scatter explains, {text}"
     return Step(what=what, brings=brings, costs=costs, sure=sure)
 
