@@ -10,7 +10,7 @@ import pandas as pd
 from mfuscope.compare.ratios import Compared, Repeats, compare_pages, compare_repeats
 from mfuscope.compare.verdicts import verdict
 from mfuscope.metrics.statistics import ALL
-from mfuscope.metrics.totals import RATES, work_and_time
+from mfuscope.metrics.totals import RATES, by_repeat, work_and_time
 
 #: Columns of names in metrics.csv that a comparison needs.
 NAMES: Final = ("variant", "image", "token_ids_sha256")
@@ -111,10 +111,7 @@ def compare_all(
 
 def repeat_means(of: Mapping[str, Sample], metric: str) -> list[float]:
     """The mean of a plain quantity over the pages, of each repeat; empty where runs are missing."""
-    rows = [sample.values[metric].work for sample in of.values()]
-    if len({len(row) for row in rows}) != 1:
-        return []
-    means = np.mean(rows, axis=0)
+    means = by_repeat([sample.values[metric].work for sample in of.values()]) / len(of)
     return [] if np.isnan(means).any() else [float(mean) for mean in means]
 
 

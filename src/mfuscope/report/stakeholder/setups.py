@@ -1,13 +1,12 @@
 """The ways to run the model that are shown side by side, and what each of them reaches."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mfuscope.report.answers import page_ms
-from mfuscope.report.data import ReportData, Stat, Tried, Variant
+from mfuscope.report.data import ReportData, Tried, Variant
 from mfuscope.report.formats import ABSENT
-from mfuscope.report.publishable import breaches, withheld
+from mfuscope.report.publishable import breaches, log_interval, withheld
 from mfuscope.report.stakeholder.digits import Figure, figure
 from mfuscope.report.tried import fastest, fastest_with_same_tokens, highest_throughput
 
@@ -109,20 +108,12 @@ def _seconds(variant: Variant) -> Figure:
 
 
 def _pages_per_kwh(variant: Variant) -> Figure:
-    """Pages / energy, with the interval of a ratio estimator (metrics/totals), which is of logs."""
+    """Pages / energy: the ends of the energy's interval, turned around."""
     stat = variant.headline["energy_per_page_j"]
     if not stat.mean:
         return Figure(ABSENT)
-    pages, half = _J_PER_KWH / stat.mean, _relative_half_width(stat)
-    if half is None:
-        return figure(pages, None, None)
-    return figure(pages, pages * math.exp(-half), pages * math.exp(half))
-
-
-def _relative_half_width(stat: Stat) -> float | None:
-    if stat.mean is None or stat.ci95_high is None:
-        return None
-    return stat.ci95_high / stat.mean - 1
+    low, high = log_interval(stat) or (None, None)
+    return _of(stat.mean, high, low, lambda joules: _J_PER_KWH / joules)
 
 
 def _of(
